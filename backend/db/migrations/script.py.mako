@@ -1,0 +1,22 @@
+"""${message}
+
+Why, and what becomes of the rows that are there already.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from backend.db.migrations import ddl
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}
