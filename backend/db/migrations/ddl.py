@@ -132,6 +132,11 @@ def immutable_columns(table: str, columns: Sequence[str]) -> None:
     _refuse(table, "immutable", "UPDATE", reason, when=changes)
 
 
+def refuse_update_when(table: str, name: str, condition: str, reason: str) -> None:
+    """Refuse an UPDATE of rows for which `condition`, over OLD and NEW, holds. `condition` means the same on both engines."""
+    _refuse(table, name, "UPDATE", reason, when=condition)
+
+
 def grant_app(table: str, *, append_only: bool = False) -> None:
     """Let the application's role read and write a table: SELECT and INSERT, and unless append-only UPDATE and DELETE.
 

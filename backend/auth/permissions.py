@@ -1,0 +1,79 @@
+"""What may be done, and which role may do it. Deny by default: what no role is granted, nobody may do. Pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from backend.auth.actors import Role
+
+
+class Permission(StrEnum):
+    """One permission per kind of act or read; who it concerns is decided by `visible_to` in each slice."""
+
+    STAFF_MANAGE = "staff.manage"
+    STAFF_READ = "staff.read"
+    DEVICE_APPROVE = "device.approve"
+    BANK_MANAGE = "bank.manage"
+    BANK_READ = "bank.read"
+    POLICY_MANAGE = "policy.manage"
+    BATCH_IMPORT = "batch.import"
+    BATCH_READ = "batch.read"
+    CASE_READ = "case.read"
+    CASE_UNMASK = "case.unmask"
+    CASE_DECIDE = "case.decide"
+    CONTACT_RECORD = "contact.record"
+    REQUEST_RAISE = "request.raise"
+    REQUEST_ANALYSE = "request.analyse"
+    REQUEST_DECIDE = "request.decide"
+    REQUEST_READ = "request.read"
+    PLAN_MAKE = "plan.make"
+    PLAN_READ = "plan.read"
+    PLAN_PUBLISH = "plan.publish"
+    VISIT_PERFORM = "visit.perform"
+    VISIT_READ = "visit.read"
+    VISIT_REVIEW = "visit.review"
+    EVIDENCE_SUBMIT = "evidence.submit"
+    EVIDENCE_READ = "evidence.read"
+    EVIDENCE_EXPORT = "evidence.export"
+    CASH_REQUEST = "cash.request"
+    CASH_AUTHORISE = "cash.authorise"
+    CASH_COLLECT = "cash.collect"
+    CASH_DEPOSIT = "cash.deposit"
+    CASH_READ = "cash.read"
+    CASH_RECONCILE = "cash.reconcile"
+    RECEIPTS_LEASE = "receipts.lease"
+    DISPUTE_RECORD = "dispute.record"
+    DISPUTE_INVESTIGATE = "dispute.investigate"
+    DISPUTE_RULE = "dispute.rule"
+    DISPUTE_READ = "dispute.read"
+    AUDIT_READ = "audit.read"
+
+
+P = Permission
+_READS = frozenset({P.CASE_READ, P.REQUEST_READ, P.PLAN_READ, P.VISIT_READ, P.EVIDENCE_READ, P.CASH_READ, P.DISPUTE_READ, P.BATCH_READ, P.BANK_READ, P.STAFF_READ})
+
+GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType({
+    Role.FIELD_COLLECTOR: frozenset({
+        P.VISIT_PERFORM, P.EVIDENCE_SUBMIT, P.CASH_REQUEST, P.CASH_COLLECT, P.CASH_DEPOSIT, P.DISPUTE_RECORD,
+    }),
+    Role.PHONE_COLLECTOR: frozenset({P.CASE_READ, P.CONTACT_RECORD, P.REQUEST_RAISE, P.REQUEST_READ, P.DISPUTE_RECORD}),
+    Role.DISPATCHER: frozenset({P.PLAN_MAKE, P.PLAN_READ, P.PLAN_PUBLISH, P.REQUEST_READ, P.REQUEST_RAISE, P.VISIT_READ, P.STAFF_READ, P.CASE_READ, P.BANK_READ}),
+    Role.SUPERVISOR: frozenset({
+        P.REQUEST_RAISE, P.REQUEST_ANALYSE, P.REQUEST_DECIDE, P.VISIT_REVIEW, P.DEVICE_APPROVE, P.CASE_DECIDE, P.CASE_UNMASK, P.DISPUTE_INVESTIGATE,
+        P.CASH_REQUEST, P.PLAN_MAKE, P.PLAN_PUBLISH, P.EVIDENCE_EXPORT, P.CONTACT_RECORD, P.DISPUTE_RECORD,
+    }) | _READS,
+    Role.BANK_LIAISON: frozenset({
+        P.CASE_READ, P.VISIT_READ, P.EVIDENCE_READ, P.EVIDENCE_EXPORT, P.VISIT_REVIEW, P.CASH_READ, P.DISPUTE_READ, P.DISPUTE_RULE, P.BATCH_READ, P.BANK_READ,
+        P.BATCH_IMPORT,
+    }),
+    Role.BANK_AUTHORISER: frozenset({P.CASH_AUTHORISE, P.CASH_READ, P.CASE_READ, P.BANK_READ}),
+    Role.DATA_CLERK: frozenset({P.BATCH_IMPORT, P.BATCH_READ, P.CASE_READ, P.BANK_READ}),
+    Role.CASHIER: frozenset({P.CASH_READ, P.CASH_RECONCILE, P.RECEIPTS_LEASE, P.CASH_DEPOSIT, P.BANK_READ}),
+    Role.LETTER_DUTY: frozenset({P.CASE_READ}),
+    Role.POLICE_DUTY: frozenset({P.CASE_READ}),
+    Role.ARCHIVE_ADMIN: frozenset({P.EVIDENCE_READ}),
+    Role.MANAGER: _READS | {P.REQUEST_ANALYSE, P.REQUEST_DECIDE},
+    Role.GENERAL_MANAGER: _READS,
+    Role.AUDITOR: _READS | {P.AUDIT_READ},
+    Role.OPERATOR: frozenset({P.STAFF_MANAGE, P.STAFF_READ, P.DEVICE_APPROVE, P.BANK_MANAGE, P.BANK_READ, P.POLICY_MANAGE, P.AUDIT_READ}),
+})

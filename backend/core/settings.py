@@ -1,0 +1,91 @@
+"""The process's configuration, read once from `FIELDVISIT_*` and passed down; nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PREFIX = "FIELDVISIT_"
+
+
+class SettingsError(ValueError):
+    """A variable is unknown or its value cannot be read; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting with its safe default. Each is the lower-case name of its variable.
+
+    `data_folder` holds the embedded database and the evidence store, `key_folder` the server's keys; keep them on
+    different backups. `key_passphrase_file` names a file whose first line unwraps the keys. `public_url` is what
+    phones see (DPoP's `htu` is compared with it); `trusted_proxies` are the addresses whose forwarded headers count.
+    """
+
+    data_folder: Path = Path("var/data")
+    key_folder: Path = Path("var/keys")
+    key_passphrase_file: Path | None = None
+    database_url: str | None = None
+    owner_database_url: str | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    tenant: str = "fieldvisit"
+    threads: int = 16
+    trusted_proxies: tuple[str, ...] = ()
+    is_demo: bool = False
+    free_bytes_min: int = 2_000_000_000
+    free_share_min: float = 0.05
+    upload_bytes_max: int = 500_000_000
+    request_bytes_max: int = 1_000_000
+    batch_bytes_max: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 256:
+            raise SettingsError(f"{PREFIX}THREADS: expected 1 to 256, got {self.threads}")
+        if not self.public_url.startswith(("http://", "https://")) or self.public_url.endswith("/"):
+            raise SettingsError(f"{PREFIX}PUBLIC_URL: expected http(s)://host without a final slash, got {self.public_url!r}")
+        if not 0 <= self.free_share_min < 1:
+            raise SettingsError(f"{PREFIX}FREE_SHARE_MIN: expected 0 to below 1, got {self.free_share_min}")
+
+    @property
+    def url(self) -> str:
+        """The application's database URL; the embedded SQLite file when none is set."""
+        return self.database_url or f"sqlite:///{self.data_folder / 'fieldvisit.sqlite'}"
+
+    @property
+    def owner_url(self) -> str:
+        """The database URL that may migrate; the application's when none is set."""
+        return self.owner_database_url or self.url
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is the embedded SQLite file."""
+        return self.url.startswith("sqlite")
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the local evidence store lives."""
+        return self.data_folder / "evidence"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `FIELDVISIT_*` from `environ` (the process's own by default).
+
+    Raises:
+        SettingsError: an unknown variable, or a value of the wrong type; the message names the variable.
+    """
+    source = os.environ if environ is None else environ
+    given = {name.removeprefix(PREFIX).lower(): text for name, text in source.items() if name.startswith(PREFIX)}
+    known = {field.name: field for field in msgspec.structs.fields(Settings)}
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        if name not in known:
+            raise SettingsError(f"{PREFIX}{name.upper()}: no such setting")
+        try:
+            if known[name].type == tuple[str, ...]:
+                values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+            elif known[name].type in (Path, Path | None):
+                values[name] = Path(text)
+            else:
+                values[name] = msgspec.convert(text, known[name].type, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
+    return Settings(**values)  # type: ignore[arg-type]
