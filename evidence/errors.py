@@ -146,6 +146,18 @@ class LogProofInvalid(EvidenceError):
     problem, status = "log-proof-invalid", 422
 
 
+class BlobExists(EvidenceError):
+    """A create-only write met a blob of that name; both sets of bytes are kept."""
+
+    problem, status = "blob-exists", 409
+
+
+class BlobMissing(EvidenceError):
+    """No blob or part of that name."""
+
+    problem, status = "blob-missing", 404
+
+
 class SealBroken(EvidenceError):
     """Sealed bytes were altered, cut, reordered, or opened with the wrong key or for the wrong item."""
 
