@@ -86,8 +86,11 @@ def is_postgresql() -> bool:
 
 
 def execute(*, postgresql: str | None = None, sqlite: str | None = None) -> None:
-    """Run the statement meant for this engine, if there is one. The text is sent as it is: colons bind nothing."""
-    statement = postgresql if is_postgresql() else sqlite
+    """Run the statement meant for this engine, if there is one. Neither colons nor percent signs bind anything."""
+    if is_postgresql():
+        statement = None if postgresql is None else postgresql.replace("%", "%%")  # psycopg reads % as a placeholder.
+    else:
+        statement = sqlite
     if statement is not None:
         op.get_bind().exec_driver_sql(statement)
 
