@@ -1,0 +1,71 @@
+"""Thresholds that the rulebook leaves open, as versioned data; the defaults are the rulebook's own numbers where it has any.
+
+Times of day are seconds since local midnight of the visited address; durations seconds, distances metres, money fen.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from backend.core.fen import Fen
+
+DEFAULT_VERSION = "default-1"
+
+_DaySeconds = Annotated[int, Meta(ge=0, le=86_400)]
+_Percent = Annotated[int, Meta(ge=0, le=100)]
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every threshold with its default and the bounds a policy may move it within.
+
+    Raises (on decoding and construction alike):
+        ValueError: the hours are reversed or longer than 08:00–21:00, which no policy may widen (VIS-10, CONT-04).
+    """
+
+    # Hours and frequency (VIS-10, CONT-04, CONT-05).
+    hours_from_s: _DaySeconds = 8 * 3600
+    hours_to_s: _DaySeconds = 21 * 3600
+    contacts_per_day_max: Annotated[int, Meta(ge=0, le=3)] = 3
+    # People (VIS-01, VIS-04, TEAM-01).
+    pair_min: Annotated[int, Meta(ge=2, le=4)] = 2
+    is_lead_required: bool = False
+    is_legal_training_required: bool = False
+    # Evidence (VIS-10, EVD-02): both signatures within the window, check-in near the address.
+    cosignature_window_s: Annotated[int, Meta(ge=60, le=7200)] = 1800
+    distance_m_max: Annotated[int, Meta(ge=20, le=2000)] = 200
+    accuracy_m_max: Annotated[int, Meta(ge=5, le=5000)] = 100
+    clock_offset_s_max: Annotated[int, Meta(ge=1, le=3600)] = 300
+    capture_age_s_max: Annotated[int, Meta(ge=3600, le=30 * 86_400)] = 7 * 86_400
+    recording_kept_days_min: Annotated[int, Meta(ge=731, le=36_600)] = 731
+    recording_gap_s_max: Annotated[int, Meta(ge=0, le=600)] = 2
+    # Contact data (CONT-02) and amounts: how old a confirmation and a spoken amount may be.
+    confirmed_days_max: Annotated[int, Meta(ge=1, le=3650)] = 180
+    amount_age_days_max: Annotated[int, Meta(ge=0, le=365)] = 30
+    confirmation_sources: tuple[str, ...] = ("bank_file", "phone")
+    # Cash (CASH-03, CASH-06).
+    deposit_deadline_s: Annotated[int, Meta(ge=600, le=7 * 86_400)] = 24 * 3600
+    carry_limit_fen: Annotated[Fen, Meta(ge=0, le=10**9)] = Fen(5_000_000)
+    authorisation_hours_max: Annotated[int, Meta(ge=1, le=720)] = 72
+    cash_request_answer_s: Annotated[int, Meta(ge=60, le=86_400)] = 1800
+    revocation_age_s_max: Annotated[int, Meta(ge=300, le=7 * 86_400)] = 24 * 3600
+    # Right party (F08), review (F05), time-boxed case data on phones.
+    right_party_attempts_max: Annotated[int, Meta(ge=1, le=10)] = 3
+    review_share_pct: _Percent = 20
+    request_valid_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    bundle_grace_s: Annotated[int, Meta(ge=0, le=86_400)] = 3 * 3600
+
+    def __post_init__(self) -> None:
+        if not 8 * 3600 <= self.hours_from_s < self.hours_to_s <= 21 * 3600:
+            raise ValueError("hours lie within 08:00-21:00 and are not empty")
+        if self.pair_min < 2:
+            raise ValueError("a visit takes at least two people")
+
+
+class Policy(Thresholds, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The thresholds in force under their version, which each judgement stores."""
+
+    version: str = DEFAULT_VERSION
+
+
+DEFAULT_POLICY = Policy()
