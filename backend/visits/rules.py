@@ -1,0 +1,332 @@
+"""What the rulebook allows at the door. Pure: facts in, breaches out; empty means clean.
+
+The same judgement serves leave and fact: leave with a breach is refused, a fact with a breach is stored with it (F23).
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from backend.cases.model import Field as CaseField
+from backend.cases.model import Stop
+from backend.core.ids import StaffId
+from backend.core.rulebook import Breach, Rule
+from backend.policies.model import Policy
+from backend.visits.catalogue import CATALOGUES, Outcome, OutcomeSpec, read_field
+from backend.visits.model import Entry, Identity, Verdict
+
+_RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
+    Stop.SUSPENDED: Rule.DECL_01,
+    Stop.DECEASED: Rule.CASE_05,
+    Stop.PAID: Rule.CASH_12,
+    Stop.RECALLED: Rule.BANK_03,
+    Stop.TERM_OVER: Rule.BANK_03,
+    Stop.VULNERABLE: Rule.VIS_11,
+    Stop.COMPLAINT: Rule.PERF_11,
+    Stop.HOLD: Rule.VIS_11,
+    Stop.CLOSED: Rule.BANK_03,
+})
+
+
+def judge_stop(stop: Stop | None) -> tuple[Breach, ...]:
+    """Refuse what a stopped case forbids; the rule is the one that stopped it."""
+    if stop is None:
+        return ()
+    return (Breach(_RULE_OF_STOP[stop], f"case-{stop.value.replace('_', '-')}", expected="open for collection", got=stop.value),)
+
+
+class VisitorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one visitor who checked in at this door."""
+
+    staff_id: StaffId
+    is_active: bool              # An employee of the agency today.
+    is_planned: bool             # One of the two whom the plan names.
+    is_qualified: bool           # TEAM-01, on the visit's day.
+    is_recognised: bool          # Holds a credential of the case's bank, valid on the visit's day (VIS-06).
+    is_credential_worn: bool
+    identity_presented: Identity
+
+
+class StartFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the start of a visit is judged by."""
+
+    visitors: tuple[VisitorFacts, ...]
+    local_at: datetime                    # Naive, at the visited address.
+    is_hour_agreed: bool                  # A recorded agreement with the cardholder covers this instant.
+    has_audio: bool                       # Inspected and in date, assigned to the pair's day.
+    has_camera: bool
+    stop: Stop | None
+    unconfirmed: frozenset[CaseField]
+    contacts_today: int                   # Before this visit, over all channels.
+    is_planned_stop: bool                 # A stop of the published plan, not cancelled.
+    planned_on: date
+    is_request_approved: bool
+
+
+def judge_start(facts: StartFacts, policy: Policy) -> tuple[Breach, ...]:
+    """Judge leave to start: VIS-01, VIS-04…VIS-07, VIS-10, TEAM-01, REQ-03, REQ-04, DECL-01 and its like, CONT-02, CONT-05."""
+    return (
+        *judge_pair(facts.visitors, policy),
+        *_judge_visitors(facts.visitors),
+        *_judge_equipment(facts),
+        *judge_hours(facts.local_at, is_agreed=facts.is_hour_agreed, policy=policy),
+        *judge_stop(facts.stop),
+        *_judge_file(facts, policy),
+        *_judge_plan(facts),
+    )
+
+
+def judge_pair(visitors: tuple[VisitorFacts, ...], policy: Policy) -> tuple[Breach, ...]:
+    """VIS-01: two different active employees, the two whom the plan names; one person twice counts once."""
+    present = {visitor.staff_id for visitor in visitors if visitor.is_active and visitor.is_planned}
+    if len(present) >= policy.pair_min:
+        return ()
+    return (Breach(Rule.VIS_01, "too-few-visitors", expected=f"{policy.pair_min} active employees of the planned pair", got=str(len(present))),)
+
+
+def _judge_visitors(visitors: tuple[VisitorFacts, ...]) -> tuple[Breach, ...]:
+    breaches = []
+    for visitor in visitors:
+        who = str(visitor.staff_id)
+        if not visitor.is_credential_worn:
+            breaches.append(Breach(Rule.VIS_05, "credential-not-worn", expected="worn by both", got=who))
+        if not visitor.is_recognised:
+            breaches.append(Breach(Rule.VIS_06, "credential-not-recognised", expected="a credential of the case's bank in force", got=who))
+        if visitor.identity_presented is not Identity.AGENCY:
+            breaches.append(Breach(Rule.VIS_07, "wrong-identity", expected=Identity.AGENCY.value, got=visitor.identity_presented.value))
+        if not visitor.is_qualified:
+            breaches.append(Breach(Rule.TEAM_01, "not-qualified", expected="field-visit qualification in force", got=who))
+    return tuple(breaches)
+
+
+def _judge_equipment(facts: StartFacts) -> tuple[Breach, ...]:
+    missing = [name for name, is_there in (("audio", facts.has_audio), ("camera", facts.has_camera)) if not is_there]
+    return tuple(Breach(Rule.VIS_04, f"{name}-missing", expected="inspected, in date and assigned for the day", got="none") for name in missing)
+
+
+def judge_hours(local_at: datetime, *, is_agreed: bool, policy: Policy) -> tuple[Breach, ...]:
+    """VIS-10: inside the hours or agreed with the cardholder. The closing second itself is still inside (CF-01)."""
+    of_day = timedelta(hours=local_at.hour, minutes=local_at.minute, seconds=local_at.second, microseconds=local_at.microsecond)
+    if is_agreed or timedelta(seconds=policy.hours_from_s) <= of_day <= timedelta(seconds=policy.hours_to_s):
+        return ()
+    expected = f"{_clock(policy.hours_from_s)}-{_clock(policy.hours_to_s)}"
+    return (Breach(Rule.VIS_10, "outside-hours", expected=expected, got=local_at.time().isoformat(timespec="seconds")),)
+
+
+def _clock(of_day_s: int) -> str:
+    return time(of_day_s // 3600 % 24, of_day_s // 60 % 60).isoformat(timespec="minutes")
+
+
+def _judge_file(facts: StartFacts, policy: Policy) -> tuple[Breach, ...]:
+    breaches = []
+    if facts.unconfirmed:
+        fields = ",".join(sorted(field.value for field in facts.unconfirmed))
+        breaches.append(Breach(Rule.CONT_02, "unconfirmed-fields", expected="all five confirmed", got=fields))
+    if facts.contacts_today >= policy.contacts_per_day_max:
+        got = f"{facts.contacts_today} already"
+        breaches.append(Breach(Rule.CONT_05, "daily-cap", expected=f"at most {policy.contacts_per_day_max} a day", got=got))
+    return tuple(breaches)
+
+
+def _judge_plan(facts: StartFacts) -> tuple[Breach, ...]:
+    breaches = []
+    if not facts.is_planned_stop:
+        breaches.append(Breach(Rule.REQ_04, "not-planned", expected="a stop of the published plan", got="none"))
+    elif facts.local_at.date() != facts.planned_on:
+        breaches.append(Breach(Rule.REQ_04, "another-day", expected=facts.planned_on.isoformat(), got=facts.local_at.date().isoformat()))
+    if not facts.is_request_approved:
+        breaches.append(Breach(Rule.REQ_03, "request-not-approved", expected="approved", got="not approved"))
+    return tuple(breaches)
+
+
+def judge_check_in(facts: VisitorFacts, hours: tuple[Breach, ...]) -> tuple[Breach, ...]:
+    """Judge one check-in: the hours at the door and what this visitor wears and says (VIS-05, VIS-06, VIS-07, VIS-10)."""
+    stranger = () if facts.is_planned else (Breach(Rule.REQ_04, "not-of-the-pair", expected="one of the planned pair", got=str(facts.staff_id)),)
+    return (*_judge_visitors((facts,)), *hours, *stranger)
+
+
+def judge_entry(entry: Entry, *, has_evidence: bool) -> tuple[Breach, ...]:
+    """VIS-02, VIS-03: entering takes a reason, a person who consented, a consent not later than the entry, and evidence of it."""
+    missing = [
+        name for name, is_given in (
+            ("reason", bool(entry.reason and entry.reason.strip())),
+            ("consented_by", bool(entry.consented_by and entry.consented_by.strip())),
+            ("consented_at", entry.consented_at is not None),
+            ("evidence", entry.evidence_item_id is not None and has_evidence),
+        ) if not is_given
+    ]
+    breaches = []
+    if missing:
+        breaches.append(Breach(Rule.VIS_02, "entered", expected="not entered", got="entered"))
+        expected = "reason, person, time and evidence of consent"
+        breaches.append(Breach(Rule.VIS_03, "consent-incomplete", expected=expected, got="missing " + ",".join(missing)))
+    if entry.consented_at is not None and entry.consented_at > entry.at:
+        expected = f"not later than {entry.at.isoformat()}"
+        breaches.append(Breach(Rule.VIS_03, "consent-after-entry", expected=expected, got=entry.consented_at.isoformat()))
+    return tuple(breaches)
+
+
+def judge_attempt(attempt: int, policy: Policy) -> tuple[Breach, ...]:
+    """F08: at most three tries to confirm the right party; a further one is a guess."""
+    if attempt <= policy.right_party_attempts_max:
+        return ()
+    return (Breach(Rule.CONT_08, "too-many-attempts", expected=f"at most {policy.right_party_attempts_max}", got=str(attempt)),)
+
+
+class OutcomeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an outcome is judged by."""
+
+    version: int
+    code: str
+    fields: Mapping[str, Any]
+    at: datetime
+    is_started: bool
+    right_party_at: datetime | None   # The first match within the allowed tries.
+    stop: Stop | None                 # As of `at`, not counting what this outcome itself stops.
+    stopped_at: datetime | None       # When an earlier fact of this visit stopped it (VIS-11, DECL-01).
+
+
+def read_outcome(facts: OutcomeFacts) -> tuple[Outcome, OutcomeSpec, dict[str, Any]] | None:
+    """Return the outcome that is stored: a promise without amount, date and confirmation is a vague one (CASE-32, EVD-12)."""
+    try:
+        outcome = Outcome(facts.code)
+    except ValueError:
+        return None
+    catalogue = CATALOGUES[facts.version]
+    spec = catalogue[outcome]
+    fields = {field.name: read_field(field, facts.fields.get(field.name)) for field in spec.fields}
+    if outcome is Outcome.PROMISE and not (fields["amount_fen"] and fields["promised_on"] and fields["is_confirmed"]):
+        outcome = Outcome.PROMISE_VAGUE
+        spec = catalogue[outcome]
+    return outcome, spec, {name: given for name, given in fields.items() if given is not None}
+
+
+def judge_outcome(facts: OutcomeFacts) -> tuple[Breach, ...]:
+    """Judge an outcome: known, complete, after a start, after the right-party check, and not after the visit was stopped."""
+    read = read_outcome(facts)
+    if read is None:
+        return (Breach(Rule.EVD_10, "unknown-outcome", expected=f"catalogue {facts.version}", got=facts.code[:64]),)
+    outcome, spec, fields = read
+    breaches: list[Breach] = []
+    if not facts.is_started:
+        breaches.append(Breach(Rule.REQ_04, "not-started", expected="a started visit", got="not started"))
+    if spec.needs_right_party and (facts.right_party_at is None or facts.right_party_at > facts.at):
+        breaches.append(Breach(Rule.CONT_08, "right-party-unconfirmed", expected="confirmed before a word about the debt", got=outcome.value))
+    absent = sorted(field.name for field in spec.fields if field.is_required and field.name not in fields)
+    if absent:
+        breaches.append(Breach(Rule.EVD_10, "outcome-incomplete", expected=outcome.value, got="missing " + ",".join(absent)))
+    if fields.get("is_consent_given") is False and fields.get("information"):
+        breaches.append(Breach(Rule.CONT_09, "information-without-consent", expected="consent", got="none"))
+    if spec.needs_right_party and not spec.stops_visit:
+        breaches.extend(judge_stop(facts.stop))
+        if facts.stopped_at is not None and facts.stopped_at < facts.at:
+            breaches.append(Breach(Rule.VIS_11, "visit-was-stopped", expected="nothing after the stop", got=outcome.value))
+    return tuple(breaches)
+
+
+class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is judged by. `entered_at` is the entry that was told, if any."""
+
+    is_entered: bool
+    has_entry: bool
+    has_outcome: bool
+    reasons: str
+    attitude: str
+    delinquency_reason: str
+    financial_situation: str
+
+
+def judge_report(facts: ReportFacts) -> tuple[Breach, ...]:
+    """VIS-02, VIS-12, VIS-13: the entered answer agrees with what was told, the judgement has reasons, the four fields are filled."""
+    breaches = []
+    if facts.is_entered and not facts.has_entry:
+        breaches.append(Breach(Rule.VIS_03, "entry-not-told", expected="reason and consent for the entry", got="none"))
+    if not facts.is_entered and facts.has_entry:
+        breaches.append(Breach(Rule.VIS_02, "entry-denied", expected="entered", got="not entered"))
+    if not facts.reasons.strip():
+        breaches.append(Breach(Rule.VIS_12, "reasons-missing", expected="reasons for the judgement", got="none"))
+    absent = [name for name in ("attitude", "delinquency_reason", "financial_situation") if not getattr(facts, name).strip()]
+    if absent:
+        breaches.append(Breach(Rule.VIS_13, "report-incomplete", expected="reason, finances and attitude", got="missing " + ",".join(absent)))
+    if not facts.has_outcome:
+        breaches.append(Breach(Rule.EVD_10, "outcome-missing", expected="an outcome before the report", got="none"))
+    return tuple(breaches)
+
+
+class ClosingFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the signed closing of a visit is judged by."""
+
+    pair: frozenset[StaffId]
+    signers: frozenset[StaffId]
+    audio_count: int
+    is_entered: bool | None      # The answer on the manifest.
+    has_entry: bool
+    has_outcome: bool
+    has_report: bool
+    is_same_bank: bool
+
+
+def judge_closing(facts: ClosingFacts) -> tuple[Breach, ...]:
+    """Judge a closing: both of the pair signed (VIS-01), a recording exists (EVD-01), the entered answer is given (VIS-02), nothing is owed.
+
+    Each breach is an exception that stays listed until a reviewer takes it on themselves; none closes silently.
+    """
+    breaches = []
+    if len(facts.signers & facts.pair) < 2:
+        breaches.append(Breach(Rule.VIS_01, "closing-not-cosigned", expected="both of the pair", got=str(len(facts.signers & facts.pair))))
+    if facts.audio_count == 0:
+        breaches.append(Breach(Rule.EVD_01, "no-recording", expected="a recording of the visit", got="none"))
+    if facts.is_entered is None:
+        breaches.append(Breach(Rule.VIS_02, "entered-unanswered", expected="entered or not entered", got="no answer"))
+    elif facts.is_entered and not facts.has_entry:
+        breaches.append(Breach(Rule.VIS_03, "entry-not-told", expected="reason and consent for the entry", got="none"))
+    elif not facts.is_entered and facts.has_entry:
+        breaches.append(Breach(Rule.VIS_02, "entry-denied", expected="entered", got="not entered"))
+    if not facts.has_outcome:
+        breaches.append(Breach(Rule.EVD_10, "outcome-missing", expected="an outcome", got="none"))
+    if not facts.has_report:
+        breaches.append(Breach(Rule.VIS_12, "report-missing", expected="a report", got="none"))
+    if not facts.is_same_bank:
+        breaches.append(Breach(Rule.SEC_01, "joint-recording", expected="evidence of one bank", got="another bank's visit"))
+    return tuple(breaches)
+
+
+class ReviewFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervisor's review is judged by."""
+
+    verdict: Verdict
+    is_own_visit: bool
+    is_closed: bool
+    open_exceptions: frozenset[str]       # Listed at closing and not yet taken by anyone.
+    accepted_exceptions: frozenset[str]
+    checklist: Mapping[str, bool]
+    comment: str
+
+
+REVIEW_CHECKLIST_VERSION = 1
+REVIEW_CHECKLIST = ("two_visitors", "hours", "identity", "right_party", "manner", "entry", "recording", "signatures")
+
+
+def judge_review(facts: ReviewFacts) -> tuple[Breach, ...]:
+    """Judge a review: by another person, over the whole checklist (TEAM-09), and accepting only what is closed or taken on (EVD-01)."""
+    breaches = []
+    if facts.is_own_visit:
+        breaches.append(Breach(Rule.REQ_06, "own-visit", expected="another person's visit", got="own"))
+    unanswered = sorted(set(REVIEW_CHECKLIST) - set(facts.checklist))
+    if unanswered:
+        breaches.append(Breach(Rule.TEAM_09, "checklist-incomplete", expected="every point answered", got="missing " + ",".join(unanswered)))
+    if facts.verdict is Verdict.RETURNED and not facts.comment.strip():
+        breaches.append(Breach(Rule.TEAM_09, "reason-missing", expected="what the pair must tell anew", got="none"))
+    if facts.verdict is Verdict.ACCEPTED:
+        if not facts.is_closed:
+            breaches.append(Breach(Rule.EVD_01, "not-closed", expected="a closing signed by both", got="none"))
+        silent = sorted(facts.open_exceptions - facts.accepted_exceptions)
+        if silent:
+            breaches.append(Breach(Rule.EVD_01, "exceptions-open", expected="each exception taken on by name", got=",".join(silent)))
+        failed = sorted(name for name, is_met in facts.checklist.items() if not is_met)
+        if failed and not facts.comment.strip():
+            breaches.append(Breach(Rule.TEAM_09, "finding-unexplained", expected="a comment on each point not met", got=",".join(failed)))
+    return tuple(breaches)

@@ -1,0 +1,319 @@
+"""What may happen at the door, rule by rule; refusals first."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from backend.cases.model import Field, Stop
+from backend.core.ids import StaffId, VisitId
+from backend.core.rulebook import Breach, Rule
+from backend.policies.model import DEFAULT_POLICY, Policy
+from backend.visits.model import Entry, Identity, Verdict
+from backend.visits.rules import (
+    REVIEW_CHECKLIST,
+    ClosingFacts,
+    OutcomeFacts,
+    ReportFacts,
+    ReviewFacts,
+    StartFacts,
+    VisitorFacts,
+    judge_attempt,
+    judge_closing,
+    judge_entry,
+    judge_outcome,
+    judge_report,
+    judge_review,
+    judge_start,
+    read_outcome,
+)
+
+BILAL, DONG, EVE = (StaffId(UUID(int=n)) for n in (1, 2, 3))
+VISIT = VisitId(UUID(int=9))
+NOON = datetime(2026, 11, 27, 4, 0, tzinfo=UTC)
+
+
+def visitor(staff_id: StaffId = BILAL, **changed: Any) -> VisitorFacts:
+    clean = VisitorFacts(
+        staff_id=staff_id, is_active=True, is_planned=True, is_qualified=True, is_recognised=True, is_credential_worn=True,
+        identity_presented=Identity.AGENCY,
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+def start(**changed: Any) -> StartFacts:
+    clean = StartFacts(
+        visitors=(visitor(BILAL), visitor(DONG)), local_at=datetime(2026, 11, 27, 12, 0), is_hour_agreed=False,  # noqa: DTZ001 - local
+        has_audio=True, has_camera=True, stop=None, unconfirmed=frozenset(), contacts_today=0, is_planned_stop=True,
+        planned_on=date(2026, 11, 27), is_request_approved=True,
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+def rules_of(breaches: tuple[Breach, ...]) -> list[Rule]:
+    return [breach.rule for breach in breaches]
+
+
+def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return datetime(2026, 11, 27, hour, minute, second)  # noqa: DTZ001 - local
+
+
+@pytest.mark.parametrize("visitors", [
+    (),
+    (visitor(BILAL),),
+    (visitor(BILAL), visitor(BILAL)),
+    (visitor(BILAL), visitor(DONG, is_active=False)),
+    (visitor(BILAL), visitor(EVE, is_planned=False)),
+])
+def test_VIS_01_fewer_than_two_of_the_planned_pair_are_refused(visitors: tuple[VisitorFacts, ...]) -> None:
+    assert rules_of(judge_start(start(visitors=visitors), DEFAULT_POLICY)) == [Rule.VIS_01]
+
+
+def test_VIS_04_a_missing_recorder_or_camera_is_refused() -> None:
+    breaches = judge_start(start(has_audio=False, has_camera=False), DEFAULT_POLICY)
+    assert [(breach.rule, breach.code) for breach in breaches] == [(Rule.VIS_04, "audio-missing"), (Rule.VIS_04, "camera-missing")]
+
+
+def test_VIS_05_a_credential_not_worn_is_refused() -> None:
+    breaches = judge_start(start(visitors=(visitor(BILAL), visitor(DONG, is_credential_worn=False))), DEFAULT_POLICY)
+    assert rules_of(breaches) == [Rule.VIS_05]
+
+
+def test_VIS_06_a_visitor_without_the_banks_credential_is_refused() -> None:
+    breaches = judge_start(start(visitors=(visitor(BILAL), visitor(DONG, is_recognised=False))), DEFAULT_POLICY)
+    assert rules_of(breaches) == [Rule.VIS_06]
+    assert breaches[0].got == str(DONG)
+
+
+@pytest.mark.parametrize("identity", [Identity.BANK, Identity.AUTHORITY, Identity.OTHER])
+def test_VIS_07_posing_as_anyone_but_the_agency_is_refused(identity: Identity) -> None:
+    breaches = judge_start(start(visitors=(visitor(BILAL), visitor(DONG, identity_presented=identity))), DEFAULT_POLICY)
+    assert rules_of(breaches) == [Rule.VIS_07]
+
+
+@pytest.mark.parametrize("local_at", [at(7, 59, 59), at(21, 0, 1), at(0), at(23, 59)])
+def test_VIS_10_outside_the_hours_is_refused(local_at: datetime) -> None:
+    assert rules_of(judge_start(start(local_at=local_at), DEFAULT_POLICY)) == [Rule.VIS_10]
+
+
+@pytest.mark.parametrize("local_at", [at(8), at(12), at(21)])
+def test_VIS_10_the_first_and_the_last_permitted_instant_are_inside(local_at: datetime) -> None:
+    assert judge_start(start(local_at=local_at), DEFAULT_POLICY) == ()
+
+
+def test_VIS_10_a_recorded_agreement_permits_an_hour_outside() -> None:
+    assert judge_start(start(local_at=at(21, 30), is_hour_agreed=True), DEFAULT_POLICY) == ()
+
+
+def test_VIS_10_a_policy_may_narrow_the_hours() -> None:
+    assert rules_of(judge_start(start(local_at=at(8, 30)), Policy(hours_from_s=9 * 3600))) == [Rule.VIS_10]
+
+
+def test_TEAM_01_an_unqualified_visitor_is_refused() -> None:
+    assert rules_of(judge_start(start(visitors=(visitor(BILAL), visitor(DONG, is_qualified=False))), DEFAULT_POLICY)) == [Rule.TEAM_01]
+
+
+@pytest.mark.parametrize("stop,rule", [
+    (Stop.SUSPENDED, Rule.DECL_01), (Stop.VULNERABLE, Rule.VIS_11), (Stop.HOLD, Rule.VIS_11), (Stop.RECALLED, Rule.BANK_03),
+    (Stop.TERM_OVER, Rule.BANK_03), (Stop.PAID, Rule.CASH_12), (Stop.COMPLAINT, Rule.PERF_11), (Stop.DECEASED, Rule.CASE_05),
+    (Stop.CLOSED, Rule.BANK_03),
+])
+def test_DECL_01_a_stopped_case_is_refused_under_the_rule_that_stopped_it(stop: Stop, rule: Rule) -> None:
+    assert rules_of(judge_start(start(stop=stop), DEFAULT_POLICY)) == [rule]
+
+
+def test_CONT_02_an_unconfirmed_field_is_refused_and_named() -> None:
+    (breach,) = judge_start(start(unconfirmed=frozenset({Field.AGE, Field.AMOUNT})), DEFAULT_POLICY)
+    assert (breach.rule, breach.got) == (Rule.CONT_02, "age,amount")
+
+
+def test_CONT_05_the_fourth_contact_of_a_day_is_refused() -> None:
+    assert rules_of(judge_start(start(contacts_today=3), DEFAULT_POLICY)) == [Rule.CONT_05]
+    assert judge_start(start(contacts_today=2), DEFAULT_POLICY) == ()
+
+
+def test_REQ_03_a_request_without_approval_is_refused() -> None:
+    assert rules_of(judge_start(start(is_request_approved=False), DEFAULT_POLICY)) == [Rule.REQ_03]
+
+
+def test_REQ_04_a_visit_that_no_plan_names_is_refused() -> None:
+    assert rules_of(judge_start(start(is_planned_stop=False), DEFAULT_POLICY)) == [Rule.REQ_04]
+
+
+def test_REQ_04_a_visit_of_another_day_is_refused() -> None:
+    (breach,) = judge_start(start(planned_on=date(2026, 11, 28)), DEFAULT_POLICY)
+    assert (breach.rule, breach.code) == (Rule.REQ_04, "another-day")
+
+
+def test_a_start_names_all_its_breaches_at_once() -> None:
+    facts = start(visitors=(visitor(BILAL, is_credential_worn=False),), local_at=at(22), stop=Stop.SUSPENDED, contacts_today=5)
+    assert set(rules_of(judge_start(facts, DEFAULT_POLICY))) == {Rule.VIS_01, Rule.VIS_05, Rule.VIS_10, Rule.DECL_01, Rule.CONT_05}
+
+
+def test_a_clean_start_breaks_nothing() -> None:
+    assert judge_start(start(), DEFAULT_POLICY) == ()
+
+
+def entry(**changed: Any) -> Entry:
+    clean = Entry(visit_id=VISIT, at=NOON, reason="invited to sit down", consented_by="cardholder", consented_at=NOON, evidence_item_id=UUID(int=5))
+    return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize("field", ["reason", "consented_by", "consented_at", "evidence_item_id"])
+def test_VIS_03_an_entry_without_one_part_of_its_consent_is_a_breach(field: str) -> None:
+    breaches = judge_entry(entry(**{field: None}), has_evidence=True)
+    assert rules_of(breaches) == [Rule.VIS_02, Rule.VIS_03]
+
+
+def test_VIS_03_evidence_that_nobody_declared_is_no_evidence() -> None:
+    assert rules_of(judge_entry(entry(), has_evidence=False)) == [Rule.VIS_02, Rule.VIS_03]
+
+
+def test_VIS_03_consent_after_the_entry_is_a_breach() -> None:
+    breaches = judge_entry(entry(consented_at=datetime(2026, 11, 27, 4, 0, 1, tzinfo=UTC)), has_evidence=True)
+    assert [(breach.rule, breach.code) for breach in breaches] == [(Rule.VIS_03, "consent-after-entry")]
+
+
+def test_VIS_02_an_entry_with_prior_consent_is_clean() -> None:
+    assert judge_entry(entry(), has_evidence=True) == ()
+
+
+def test_CONT_08_a_fourth_try_at_the_right_party_is_a_breach() -> None:
+    assert [rules_of(judge_attempt(attempt, DEFAULT_POLICY)) for attempt in (1, 3, 4)] == [[], [], [Rule.CONT_08]]
+
+
+PROMISE = {"amount_fen": 200_000, "promised_on": "2026-12-04", "is_confirmed": True}
+
+
+def outcome(code: str = "promise", fields: dict[str, Any] | None = None, **changed: Any) -> OutcomeFacts:
+    clean = OutcomeFacts(
+        version=1, code=code, fields=PROMISE if fields is None else fields, at=NOON, is_started=True, right_party_at=NOON, stop=None,
+        stopped_at=None,
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize("code,fields", [
+    ("promise", PROMISE), ("promise_vague", {}), ("refused_to_pay", {"reason": "none given"}),
+    ("paid_directly", {"amount_fen": 300_000, "channel": "bank_app", "paid_at": "2026-11-27T04:00:00Z"}),
+    ("cash_taken", {"receipt_number": "SH1-000001", "amount_fen": 1}), ("letter_handed_over", {"letter_number": "L-1"}),
+])
+def test_CONT_08_no_word_about_the_debt_is_clean_before_the_right_party_is_confirmed(code: str, fields: dict[str, Any]) -> None:
+    later = datetime(2026, 11, 27, 4, 0, 1, tzinfo=UTC)
+    assert judge_outcome(outcome(code, fields)) == ()
+    assert rules_of(judge_outcome(outcome(code, fields, right_party_at=None))) == [Rule.CONT_08]
+    assert rules_of(judge_outcome(outcome(code, fields, right_party_at=later))) == [Rule.CONT_08]
+
+
+def test_CONT_09_information_from_a_third_party_without_consent_is_a_breach() -> None:
+    told = outcome("third_party_met", {"is_consent_given": False, "relation": "neighbour", "information": "gone for weeks"}, right_party_at=None)
+    assert rules_of(judge_outcome(told)) == [Rule.CONT_09]
+
+
+@pytest.mark.parametrize("changed", [
+    {"amount_fen": None}, {"amount_fen": 0}, {"amount_fen": True}, {"amount_fen": 1.5}, {"promised_on": "Friday"}, {"promised_on": None},
+    {"is_confirmed": False}, {"is_confirmed": None},
+])
+def test_CASE_32_a_promise_without_amount_date_and_confirmation_is_stored_as_vague(changed: dict[str, Any]) -> None:
+    read = read_outcome(outcome(fields={**PROMISE, **changed}))
+    assert read is not None
+    assert read[0].value == "promise_vague"
+
+
+def test_EVD_12_a_confirmed_promise_stays_a_promise() -> None:
+    read = read_outcome(outcome())
+    assert read is not None
+    assert (read[0].value, read[2]) == ("promise", PROMISE)
+
+
+def test_EVD_10_an_unknown_or_incomplete_outcome_is_a_breach() -> None:
+    assert rules_of(judge_outcome(outcome("bribed"))) == [Rule.EVD_10]
+    assert rules_of(judge_outcome(outcome("police_attended", {"station": "Xuhui 3"}))) == [Rule.EVD_10]
+
+
+def test_REQ_04_an_outcome_of_a_visit_that_never_started_is_a_breach() -> None:
+    assert rules_of(judge_outcome(outcome("nobody_met", {}, is_started=False))) == [Rule.REQ_04]
+
+
+def test_DECL_01_a_demand_on_a_suspended_case_is_a_breach_and_leaving_is_not() -> None:
+    assert rules_of(judge_outcome(outcome(stop=Stop.SUSPENDED))) == [Rule.DECL_01]
+    assert judge_outcome(outcome("nobody_met", {}, stop=Stop.SUSPENDED)) == ()
+    assert judge_outcome(outcome("denies_application", {}, stop=Stop.SUSPENDED)) == ()
+
+
+def test_VIS_11_a_demand_after_a_vulnerable_person_was_found_is_a_breach() -> None:
+    earlier = datetime(2026, 11, 27, 3, 59, tzinfo=UTC)
+    assert rules_of(judge_outcome(outcome(stopped_at=earlier))) == [Rule.VIS_11]
+
+
+def report(**changed: Any) -> ReportFacts:
+    clean = ReportFacts(
+        is_entered=False, has_entry=False, has_outcome=True, reasons="has an income", attitude="calm", delinquency_reason="lost the job",
+        financial_situation="new job since May",
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize("changed,rule", [
+    ({"is_entered": True}, Rule.VIS_03), ({"has_entry": True}, Rule.VIS_02), ({"reasons": " "}, Rule.VIS_12), ({"attitude": ""}, Rule.VIS_13),
+    ({"delinquency_reason": ""}, Rule.VIS_13), ({"financial_situation": ""}, Rule.VIS_13), ({"has_outcome": False}, Rule.EVD_10),
+])
+def test_VIS_12_VIS_13_an_incomplete_or_contradictory_report_is_a_breach(changed: dict[str, Any], rule: Rule) -> None:
+    assert rules_of(judge_report(report(**changed))) == [rule]
+
+
+def test_a_complete_report_is_clean() -> None:
+    assert judge_report(report()) == ()
+    assert judge_report(report(is_entered=True, has_entry=True)) == ()
+
+
+def closing(**changed: Any) -> ClosingFacts:
+    clean = ClosingFacts(
+        pair=frozenset({BILAL, DONG}), signers=frozenset({BILAL, DONG}), audio_count=1, is_entered=False, has_entry=False, has_outcome=True,
+        has_report=True, is_same_bank=True,
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize("changed,rule", [
+    ({"signers": frozenset({BILAL})}, Rule.VIS_01), ({"signers": frozenset({BILAL, EVE})}, Rule.VIS_01), ({"audio_count": 0}, Rule.EVD_01),
+    ({"is_entered": None}, Rule.VIS_02), ({"is_entered": True}, Rule.VIS_03), ({"has_entry": True}, Rule.VIS_02),
+    ({"has_outcome": False}, Rule.EVD_10), ({"has_report": False}, Rule.VIS_12), ({"is_same_bank": False}, Rule.SEC_01),
+])
+def test_EVD_01_a_closing_that_lacks_something_lists_it(changed: dict[str, Any], rule: Rule) -> None:
+    assert rules_of(judge_closing(closing(**changed))) == [rule]
+    assert judge_closing(closing()) == ()
+
+
+def review(**changed: Any) -> ReviewFacts:
+    clean = ReviewFacts(
+        verdict=Verdict.ACCEPTED, is_own_visit=False, is_closed=True, open_exceptions=frozenset(), accepted_exceptions=frozenset(),
+        checklist=dict.fromkeys(REVIEW_CHECKLIST, True), comment="",
+    )
+    return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize("changed,code", [
+    ({"is_closed": False}, "not-closed"), ({"open_exceptions": frozenset({"no-recording"})}, "exceptions-open"),
+])
+def test_EVD_01_an_unclosed_visit_or_an_open_exception_is_not_accepted(changed: dict[str, Any], code: str) -> None:
+    (breach,) = judge_review(review(**changed))
+    assert (breach.rule, breach.code) == (Rule.EVD_01, code)
+
+
+def test_EVD_01_an_exception_taken_on_by_name_is_accepted() -> None:
+    named = frozenset({"no-recording"})
+    assert judge_review(review(open_exceptions=named, accepted_exceptions=named)) == ()
+
+
+@pytest.mark.parametrize("changed", [
+    {"checklist": {"hours": True}}, {"verdict": Verdict.RETURNED}, {"checklist": {**dict.fromkeys(REVIEW_CHECKLIST, True), "manner": False}},
+])
+def test_TEAM_09_a_review_without_its_whole_checklist_or_reason_is_refused(changed: dict[str, Any]) -> None:
+    assert rules_of(judge_review(review(**changed))) == [Rule.TEAM_09]
+
+
+def test_REQ_06_nobody_reviews_their_own_visit() -> None:
+    assert rules_of(judge_review(review(is_own_visit=True))) == [Rule.REQ_06]
