@@ -1,0 +1,238 @@
+"""What was captured: statements, their items, what was found about them. Pure.
+
+A statement is authentic or it is refused; whatever an authentic one says is kept, graded and answered (protocol §2.7).
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+import msgspec
+
+from backend.core.geo import LonLat
+from backend.core.ids import BankId, BranchId, CaseId, ManifestId, StaffId, VisitId
+from backend.core.problems import IllegalTransition
+from evidence.envelope import Envelope, Signer
+from evidence.manifest import Manifest, Role
+from evidence.model import Finding, Grade
+
+RECORDING_ROLES = frozenset({Role.AUDIO, Role.VIDEO})
+RECORDING_DAYS_MIN = 731
+"""Two years with a leap day in them (EVD-02); the trigger of the migration holds the same number."""
+STAMP = "再次复印无效"
+
+
+class ManifestState(StrEnum):
+    """Whether the signatures due are there, and beside it who acts next."""
+
+    AWAITING_COSIGNATURE = "awaiting_cosignature"      # The partner signs.
+    COMPLETE = "complete"
+
+
+class Standing(StrEnum):
+    """How an authentic statement stands; the worst of what was found, until reviewers decide."""
+
+    ACCEPTED = "accepted"
+    DOUBTFUL = "doubtful"            # A supervisor decides.
+    BREACH = "breach"                # It tells of a broken rule; the fact stays.
+    QUARANTINED = "quarantined"      # Two people decide.
+
+
+class ItemState(StrEnum):
+    """Whether the declared bytes are here."""
+
+    NEEDED = "needed"
+    STORED = "stored"
+
+
+class ItemEvent(StrEnum):
+    """What can happen to an item."""
+
+    STORE = "store"
+
+
+class UploadState(StrEnum):
+    """Where one transfer stands. What has arrived is asked of the store, never of this row."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    GONE = "gone"                    # Terminated or expired; a new one may be made while the item is needed.
+
+
+class UploadEvent(StrEnum):
+    """What can happen to an upload."""
+
+    FINISH = "finish"
+    LEAVE = "leave"
+
+
+class ReceiptKind(StrEnum):
+    """The two receipts of a statement, each made once."""
+
+    RECEIVED = "received"
+    EXAMINED = "examined"
+
+
+class Verdict(StrEnum):
+    """What a reviewer decides about a statement that is in doubt or in quarantine."""
+
+    RELEASE = "release"
+    UPHOLD = "uphold"
+
+
+class LinkRole(StrEnum):
+    """How a device's chain came by a payload: its own statement, or its partner's that it witnessed."""
+
+    CAPTURER = "capturer"
+    WITNESS = "witness"
+
+
+ITEM_TRANSITIONS: Mapping[tuple[ItemState, ItemEvent], ItemState] = MappingProxyType({
+    (ItemState.NEEDED, ItemEvent.STORE): ItemState.STORED,
+})
+UPLOAD_TRANSITIONS: Mapping[tuple[UploadState, UploadEvent], UploadState] = MappingProxyType({
+    (UploadState.OPEN, UploadEvent.FINISH): UploadState.FINISHED,
+    (UploadState.OPEN, UploadEvent.LEAVE): UploadState.GONE,
+})
+
+
+def advance_item(state: ItemState, event: ItemEvent) -> ItemState:
+    """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
+    following = ITEM_TRANSITIONS.get((state, event))
+    if following is None:
+        raise IllegalTransition(current=state.value, event=event.value)
+    return following
+
+
+def advance_upload(state: UploadState, event: UploadEvent) -> UploadState:
+    """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
+    following = UPLOAD_TRANSITIONS.get((state, event))
+    if following is None:
+        raise IllegalTransition(current=state.value, event=event.value)
+    return following
+
+
+class VisitFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the visit slice knows of a visit that a statement names; read by the transport, judged here."""
+
+    visit_id: VisitId
+    version: int                                 # Of the published stop; a statement names the one the phone held.
+    case_id: CaseId
+    bank_id: BankId
+    branch_id: BranchId
+    pair: frozenset[StaffId]                     # The employees assigned to it.
+    is_open: bool                                # Dispatched, started or entered: statements are expected.
+    held_at: datetime | None = None              # Since when the case is suspended, on hold or recalled.
+    address: LonLat | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class SignedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """One device as enrolled here, at the moment a statement arrives."""
+
+    kid: str
+    staff_id: StaffId
+    state: str
+    revoked_at: datetime | None = None
+    compromised_since: datetime | None = None
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """When something was captured: the phone's claim, and the bounds that beacons and arrival put on it.
+
+    `judged_at` is the claim pulled into the bounds; rules and policies are chosen by it.
+    """
+
+    claimed_at: datetime
+    lower_at: datetime | None
+    upper_at: datetime
+    judged_at: datetime
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope whose shape, signatures, canonical form and schema were verified; its meaning is not judged yet."""
+
+    envelope: Envelope
+    signers: tuple[Signer, ...]
+    manifest: Manifest
+    digest: str                                  # SHA-256 of the payload, its only identity.
+    devices: tuple[SignedBy, ...]                # Same order as `signers`.
+    bounds: Bounds
+
+
+class DeclaredItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One declared item as a phone is answered about it."""
+
+    id: UUID
+    item_id: str
+    sha256: str
+    size: int
+    state: ItemState
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement as it now stands in the database; what later slices act on in the same transaction.
+
+    `is_new` tells that this call stored it, `is_completed_now` that this call brought the last signature due. Both are
+    false for an identical re-send, which changes nothing.
+    """
+
+    manifest_id: ManifestId
+    digest: str
+    manifest: Manifest
+    device: str
+    staff_id: StaffId
+    cosigner_id: StaffId | None
+    visit_id: VisitId | None                     # None: no such visit; kept under `visit-unknown`.
+    case_id: CaseId | None
+    bank_id: BankId | None
+    branch_id: BranchId | None
+    captured_at: datetime                        # Within the bounds below.
+    captured_lower_at: datetime | None
+    captured_upper_at: datetime
+    received_at: datetime
+    state: ManifestState
+    standing: Standing
+    findings: tuple[Finding, ...]
+    items: tuple[DeclaredItem, ...]
+    policy_version: str
+    is_new: bool
+    is_completed_now: bool
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether nothing changed by this call."""
+        return not (self.is_new or self.is_completed_now)
+
+
+class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """Leave to send the bytes of one item. Only here is the token known in clear."""
+
+    item_id: str
+    item_key: UUID
+    token: str
+    expires_at: datetime
+
+
+BREACH_NAMES = frozenset({"cosignature-missing", "signer-not-assigned", "after-hold"})
+"""Findings that tell of a broken rule, not of an uncertain capture."""
+GAP, GAP_FILLED = "chain-gap", "chain-gap-filled"
+
+
+def standing_of(findings: Iterable[Finding]) -> Standing:
+    """Return how a statement stands by what was found: fraud signs outweigh breaches, breaches outweigh doubts.
+
+    A gap in a chain no longer counts once the missing link arrived.
+    """
+    found = tuple(findings)
+    filled = {finding.pointer for finding in found if finding.name == GAP_FILLED}
+    counted = [finding for finding in found if not (finding.name == GAP and finding.pointer in filled)]
+    grades = {finding.grade for finding in counted}
+    if Grade.FRAUD_SIGN in grades:
+        return Standing.QUARANTINED
+    if Grade.DOUBT in grades:
+        return Standing.BREACH if any(f.name in BREACH_NAMES and f.grade is Grade.DOUBT for f in counted) else Standing.DOUBTFUL
+    return Standing.ACCEPTED

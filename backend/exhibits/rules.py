@@ -1,0 +1,215 @@
+"""What is thought of an authentic statement: pure functions from facts to graded findings. Empty means clean.
+
+None of them refuses anything: a statement of what happened is kept whatever it says (design decision 4, F23).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from backend.core.geo import Datum, LonLat, distance_m, to_wgs84
+from backend.exhibits.model import GAP, RECORDING_DAYS_MIN, RECORDING_ROLES, Bounds, LinkRole, SignedBy, VisitFacts
+from backend.policies.model import Policy
+from evidence.envelope import HeaderPosition, Signer, SignerRole
+from evidence.facts import Kind
+from evidence.manifest import Datum as StatedDatum
+from evidence.manifest import Item, Manifest, Position
+from evidence.model import Finding, Grade
+from evidence.times import parse_utc
+
+BEACON_TRIP_S_MAX = 60
+"""Longest time between a beacon's signing here and its arrival on the phone."""
+DRIFT = 1e-4
+"""A phone's monotonic clock gains or loses at most this share; twice what cheap crystals do."""
+PARTNERS_M_MAX = 150
+"""Two people who sign one statement stand at one door."""
+WEAK_FIX_M = 500
+SPEED_KMH_MAX = 150
+DOOR_KINDS = frozenset({Kind.ARRIVAL, Kind.CAPTURE, Kind.DECLARATION, Kind.CASH_RECEIPT, Kind.DEPARTURE})
+"""Statements made at the address; a close or a void may be signed in the car."""
+DEMANDING_KINDS = frozenset({Kind.ARRIVAL, Kind.CASH_RECEIPT})
+"""What may not follow a suspension. Declarations and leaving do follow it: a denial suspends at once (DECL-01)."""
+
+
+def bound_capture(manifest: Manifest, beacon_issued_at: datetime | None, received_at: datetime) -> Bounds:
+    """Bound the true time of capture by the beacon named, the monotonic time since, and the statement's arrival.
+
+    Without a beacon there is no lower bound. A beacon age that reaches beyond the arrival bounds nothing.
+    """
+    claimed_at = parse_utc(manifest.captured)
+    lower_at, upper_at = None, received_at
+    if beacon_issued_at is not None and manifest.beacon_age_ms is not None:
+        age_s = manifest.beacon_age_ms / 1000
+        earliest = beacon_issued_at + timedelta(seconds=age_s * (1 - DRIFT))
+        if earliest <= received_at:
+            lower_at = earliest
+            upper_at = min(received_at, beacon_issued_at + timedelta(seconds=age_s * (1 + DRIFT) + BEACON_TRIP_S_MAX))
+    judged_at = min(max(claimed_at, lower_at or claimed_at), upper_at)
+    return Bounds(claimed_at=claimed_at, lower_at=lower_at, upper_at=upper_at, judged_at=judged_at)
+
+
+def judge_clock(manifest: Manifest, bounds: Bounds, received_at: datetime, policy: Policy) -> tuple[Finding, ...]:
+    """Judge the three clocks. A wrong wall clock that a beacon bounds is only told (F24)."""
+    findings: list[Finding] = []
+    off_s = abs((bounds.claimed_at - bounds.judged_at).total_seconds())
+    if manifest.beacon is not None and bounds.lower_at is None:
+        findings.append(_found("beacon-unusable", Grade.DOUBT, "a beacon fetched by this device, no older than its age", "another"))
+    elif bounds.lower_at is None:
+        findings.append(_found("clock-unbounded", Grade.INFO, "a beacon", "none"))
+    if off_s > policy.clock_offset_s_max:
+        grade = Grade.INFO if bounds.lower_at is not None else Grade.DOUBT
+        findings.append(_found("clock-off", grade, f"at most {policy.clock_offset_s_max} s", f"{off_s:.0f} s"))
+    late_s = (received_at - bounds.judged_at).total_seconds()
+    if late_s > policy.capture_age_s_max:
+        findings.append(_found("late", Grade.DOUBT, f"within {policy.capture_age_s_max} s of capture", f"{late_s:.0f} s", "EVD-10"))
+    return tuple(findings)
+
+
+class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One link of a device's chain and its neighbours as stored before."""
+
+    kid: str
+    seq: int
+    prev: str
+    digest: str
+    at_same_seq: frozenset[str]              # Digests stored under this number.
+    at_seq_before: frozenset[str]            # Digests stored under the number before.
+
+
+def judge_chain(link: ChainFacts) -> tuple[Finding, ...]:
+    """Judge one link: a second payload under one number is a fork, a missing predecessor a gap, another one a break."""
+    pointer = f"{link.kid}/{link.seq}"
+    findings: list[Finding] = []
+    if link.at_same_seq - {link.digest}:
+        findings.append(_found("chain-fork", Grade.FRAUD_SIGN, "one payload per number", "two", "EVD-09", pointer=pointer))
+    if link.seq > 1 and not link.at_seq_before:
+        findings.append(_found(GAP, Grade.DOUBT, f"number {link.seq - 1}", "not yet here", "EVD-09", pointer=pointer))
+    elif link.seq > 1 and link.prev not in link.at_seq_before:
+        findings.append(_found("chain-broken", Grade.FRAUD_SIGN, "the digest of the payload before", "another", "EVD-09", pointer=pointer))
+    return tuple(findings)
+
+
+def links_of(manifest: Manifest, signers: Iterable[Signer]) -> tuple[tuple[Signer, LinkRole], ...]:
+    """Return which chains a statement is a link of: that of its own device and that of each witness."""
+    return tuple((signer, LinkRole.CAPTURER if signer.kid == manifest.device else LinkRole.WITNESS) for signer in signers)
+
+
+def judge_devices(devices: Iterable[SignedBy], received_at: datetime) -> tuple[Finding, ...]:
+    """Judge the signing devices' standing; a key lost before this statement was seen here is a fraud sign."""
+    findings: list[Finding] = []
+    for device in devices:
+        if device.compromised_since is not None and received_at >= device.compromised_since:
+            findings.append(_found("key-compromised", Grade.FRAUD_SIGN, f"seen before {device.compromised_since:%Y-%m-%dT%H:%MZ}", device.kid))
+        elif device.revoked_at is not None:
+            findings.append(_found("device-revoked-since", Grade.INFO, "a device in use", device.kid))
+        elif device.state == "suspended":
+            findings.append(_found("device-suspended", Grade.DOUBT, "an active device", device.kid))
+    return tuple(findings)
+
+
+def judge_visit(manifest: Manifest, bounds: Bounds, visit: VisitFacts | None) -> tuple[Finding, ...]:
+    """Judge what the statement says about its visit against what is known of that visit."""
+    if visit is None:
+        return (_found("visit-unknown", Grade.DOUBT, "a visit of this agency", "no such visit"),)
+    findings: list[Finding] = []
+    if (manifest.case, manifest.bank) != (str(visit.case_id), str(visit.bank_id)):
+        findings.append(_found("visit-differs", Grade.DOUBT, "the visit's case and bank", "another", pointer="/case"))
+    if manifest.visit_version != visit.version:
+        findings.append(_found("visit-version-stale", Grade.INFO, str(visit.version), str(manifest.visit_version), pointer="/visit_version"))
+    is_after_end = visit.ended_at is not None and bounds.judged_at > visit.ended_at and manifest.kind in DOOR_KINDS
+    if is_after_end or (not visit.is_open and visit.ended_at is None):
+        findings.append(_found("visit-not-open", Grade.DOUBT, "an open visit", "closed or cancelled"))
+    if visit.held_at is not None and bounds.judged_at > visit.held_at:
+        grade = Grade.DOUBT if manifest.kind in DEMANDING_KINDS else Grade.INFO
+        # The name makes a standing a breach only where it is a doubt.
+        findings.append(_found("after-hold", grade, f"before {visit.held_at:%Y-%m-%dT%H:%MZ}", f"{bounds.judged_at:%Y-%m-%dT%H:%MZ}", "DECL-01"))
+    return tuple(findings)
+
+
+class Fix(msgspec.Struct, frozen=True, kw_only=True):
+    """One earlier fix of a person: where, how exactly, and when at the earliest."""
+
+    place: LonLat
+    accuracy_m: float
+    at_earliest: datetime
+
+
+class PlaceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the judgement of place needs besides the statement."""
+
+    address: LonLat | None
+    positions: tuple[HeaderPosition | None, ...]     # Of the signers, as signed by each.
+    bounds: Bounds
+    before: tuple[Fix, ...] = ()                     # Last earlier fixes of the signing people, any device.
+
+
+def judge_place(manifest: Manifest, facts: PlaceFacts, policy: Policy) -> tuple[Finding, ...]:
+    """Judge position, partner and travel. Distances are judged with the stated accuracy in the person's favour."""
+    findings: list[Finding] = []
+    if manifest.position is None:
+        findings.append(_found("no-fix", Grade.INFO, "a position", str(manifest.no_fix_reason or ""), pointer="/position"))
+    else:
+        findings.extend(_judge_fix(manifest, manifest.position, facts, policy))
+    if any(position is not None and position.mock for position in (manifest.position, *facts.positions)):
+        findings.append(_found("mock-location", Grade.FRAUD_SIGN, "a real fix", "a mock provider", pointer="/position/mock"))
+    known = [position for position in facts.positions if position is not None]
+    if len(known) == 2:
+        apart_m = distance_m(_wgs84(known[0]), _wgs84(known[1])) - (known[0].accuracy_cm + known[1].accuracy_cm) / 100
+        if apart_m > PARTNERS_M_MAX:
+            findings.append(_found("partners-apart", Grade.DOUBT, f"at most {PARTNERS_M_MAX} m", f"{apart_m:.0f} m", "VIS-01"))
+    return tuple(findings)
+
+
+def _judge_fix(manifest: Manifest, position: Position, facts: PlaceFacts, policy: Policy) -> Iterable[Finding]:
+    place, accuracy_m = _wgs84(position), position.accuracy_cm / 100
+    if accuracy_m > WEAK_FIX_M:
+        yield _found("weak-fix", Grade.INFO, f"within {WEAK_FIX_M} m", f"{accuracy_m:.0f} m", pointer="/position")
+    if position.datum is StatedDatum.UNKNOWN:
+        yield _found("datum-unknown", Grade.INFO, "wgs84 or gcj02", "unknown", pointer="/position/datum")
+    if facts.address is not None and manifest.kind in DOOR_KINDS:
+        allowed_m = max(float(policy.distance_m_max), 2 * accuracy_m)
+        candidates = [place] if position.datum is not StatedDatum.UNKNOWN else [place, to_wgs84(place, Datum.GCJ02)]
+        away_m = min(distance_m(candidate, facts.address) for candidate in candidates)
+        if away_m > allowed_m:
+            yield _found("far-from-address", Grade.DOUBT, f"at most {allowed_m:.0f} m", f"{away_m:.0f} m", pointer="/position")
+    for fix in facts.before:
+        travelled_m = distance_m(place, fix.place) - accuracy_m - fix.accuracy_m
+        longest_s = max((facts.bounds.upper_at - fix.at_earliest).total_seconds(), 1.0)
+        speed_kmh = travelled_m / longest_s * 3.6
+        # Twice the door radius: neighbouring doors within a second are no journey.
+        if travelled_m > 2 * policy.distance_m_max and speed_kmh > SPEED_KMH_MAX:
+            yield _found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{speed_kmh:.0f} km/h")
+
+
+def judge_reuse(item: Item, *, elsewhere: bool, same_visit: bool) -> tuple[Finding, ...]:
+    """Judge whether the same bytes were declared before: under another visit is a fraud sign, under this one is told."""
+    if elsewhere:
+        return (_found("reused-exact", Grade.FRAUD_SIGN, "bytes of this visit", "bytes of another visit", "EVD-09", pointer=item.item_id),)
+    if same_visit:
+        return (_found("repeated-item", Grade.INFO, "bytes declared once", "declared again in this visit", pointer=item.item_id),)
+    return ()
+
+
+def retained_until(item: Item, policy: Policy) -> datetime | None:
+    """Return until when an item is kept at least: recordings by EVD-02 and EVD-03, all else without end (CF-10)."""
+    return parse_utc(item.ended) + timedelta(days=max(policy.recording_kept_days_min, RECORDING_DAYS_MIN)) if item.role in RECORDING_ROLES else None
+
+
+def place_of(position: Position | HeaderPosition) -> LonLat:
+    """Return a stated position in WGS-84; one of unknown datum is taken as stated."""
+    return _wgs84(position)
+
+
+def is_capturer(signer: Signer) -> bool:
+    """Whether the signature is that of the phone that captured."""
+    return signer.header.role is SignerRole.CAPTURER
+
+
+def _wgs84(position: Position | HeaderPosition) -> LonLat:
+    place = LonLat(position.lon_e7 / 1e7, position.lat_e7 / 1e7)
+    return to_wgs84(place, Datum.GCJ02) if position.datum is StatedDatum.GCJ02 else place
+
+
+def _found(name: str, grade: Grade, expected: str, got: str, *rules: str, pointer: str = "") -> Finding:
+    return Finding(name=name, grade=grade, rules=tuple(rules), expected=expected, got=got, pointer=pointer)
