@@ -10,40 +10,38 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db.engine import session_factory
+from backend.keys.keyring import Keyring
 from tests.support.engines import ENGINES, AnyEngine, Database, PostgresqlUnderTest, SqliteUnderTest, joined_sessions, rolled_back
 from tests.support.postgres import Cluster, PostgresMissing
+from tests.support.world import shared_keyring
 
 NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)  # Friday, 10:00 in Shanghai.
 
 
 @pytest.fixture(scope="session")
-def _sqlite_under_test(tmp_path_factory: pytest.TempPathFactory) -> SqliteUnderTest:
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteUnderTest:
+    """SQLite, for the few tests that are about it alone."""
     return SqliteUnderTest(tmp_path_factory.mktemp("sqlite"))
 
 
 @pytest.fixture(scope="session")
-def _postgresql_under_test() -> Iterator[PostgresqlUnderTest | str]:
+def postgresql() -> Iterator[PostgresqlUnderTest]:
+    """PostgreSQL, for the few tests that are about it alone. A machine without it skips them; with CI=true that is a failure."""
     try:
         cluster = Cluster()
     except PostgresMissing as missing:
-        yield str(missing)
-        return
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"with CI=true both engines are required: {missing}")
+        pytest.skip(f"PostgreSQL: {missing}")
     yield PostgresqlUnderTest(cluster)
     cluster.stop()
 
 
 @pytest.fixture(scope="session", params=ENGINES)
 def database(request: pytest.FixtureRequest) -> AnyEngine:
-    """Each engine in turn. A machine without PostgreSQL skips it, and says so at the end; with CI=true that is a failure."""
-    if request.param == "sqlite":
-        under_test: AnyEngine = request.getfixturevalue("_sqlite_under_test")
-        return under_test
-    found: PostgresqlUnderTest | str = request.getfixturevalue("_postgresql_under_test")
-    if isinstance(found, str):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"with CI=true both engines are required: {found}")
-        pytest.skip(f"PostgreSQL: {found}")
-    return found
+    """Each engine in turn: the fixture behind every test of behaviour."""
+    under_test: AnyEngine = request.getfixturevalue(request.param)
+    return under_test
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +91,12 @@ def sessions(cloned: Database) -> Iterator[sessionmaker[Session]]:
 def now() -> datetime:
     """Return the instant at which every test happens: 2026-11-27, 10:00 in Shanghai."""
     return NOW
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """Return the deployment keys of this test run; a test that rotates or damages keys makes its own in `keys_folder`."""
+    return shared_keyring()
 
 
 @pytest.fixture
