@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.audit.tables import LogCheckpointRow, LogEntryRow, LogHeadRow, LogNodeRow
 from backend.core.ids import new_id
 from backend.keys.keyring import Keyring
-from evidence import translog
-from evidence.canonical import sha256_hex
+from evidence import merkle, translog
+from evidence.canonical import canonicalise, sha256_hex
 
 _SALT_BYTES = 16
+APPENDED = "log-appended"       # Key of `Session.info`: this transaction left entries to be indexed.
 ENTRIES_PER_RUN_MAX = 2_000
 
 
@@ -29,10 +30,11 @@ def append(session: Session, entry_type: str, payload: bytes, now: datetime) -> 
     """
     entry_id, salt = new_id(), secrets.token_bytes(_SALT_BYTES)
     session.add(LogEntryRow(
-        id=entry_id, entry_type=entry_type, payload_sha256=sha256_hex(payload), salt=salt, salted_sha256=translog.salted_digest(salt, payload),
+        id=entry_id, entry_type=entry_type, payload_sha256=sha256_hex(payload), salt=salt, salted_sha256=sha256_hex(salt + payload),
         at=now, tree_index=None, leaf_hash=None,
     ))
     session.flush()
+    session.info[APPENDED] = True
     return entry_id
 
 
@@ -46,29 +48,38 @@ def sequence(sessions: sessionmaker[Session], keyring: Keyring, origin: str, now
             ).all()
             if not waiting:
                 return head.size
+            tree = _tree(session, head.size)
             for entry in waiting:
-                _index(session, entry, head)
-            session.flush()
-            root = subtree_root(session, 0, head.size)
-            session.add(LogCheckpointRow(size=head.size, root=root, text=_signed(keyring, origin, head.size, root), at=now))
+                tree = _index(session, entry, tree)
+            head.size = tree.size
+            session.add(LogCheckpointRow(size=tree.size, root=tree.root(), text=_signed(keyring, origin, tree.size, tree.root()), at=now))
 
 
 def proof_of(session: Session, entry_id: UUID) -> str | None:
-    """Return the `tlog-proof@v1` text of an entry under the newest checkpoint; None while it waits for its index."""
+    """Return the `tlog-proof@v1` text of an entry under the newest checkpoint; None while it waits for its index.
+
+    Its `extra` holds type, time and salt: with the payload they rebuild the leaf.
+    """
     entry = session.get(LogEntryRow, entry_id)
     if entry is None or entry.tree_index is None:
         return None
     checkpoint = newest_checkpoint(session)
     assert checkpoint is not None, "an indexed entry stands under a checkpoint"
     size = translog.parse_checkpoint(checkpoint).size
-    path = inclusion_path(session, entry.tree_index, size)
-    return translog.encode_proof(translog.LogProof(index=entry.tree_index, path=path, checkpoint=checkpoint))
+    path = merkle.inclusion_path(node_reader(session), size, entry.tree_index)
+    extra = translog.entry_extra(translog.Entry(type=entry.entry_type, time=utc_text(entry.at), salt=entry.salt, payload=b""))
+    return translog.encode_proof(translog.LogProof(index=entry.tree_index, path=path, checkpoint=checkpoint, extra=extra))
 
 
 def leaf_of(entry: LogEntryRow) -> bytes:
-    """Return the leaf bytes of an indexed entry."""
+    """Return the leaf bytes of an indexed entry, as `evidence.translog.leaf_bytes` makes them from the payload."""
     assert entry.tree_index is not None
-    return translog.leaf_bytes(entry.entry_type, entry.salted_sha256, time=utc_text(entry.at), index=entry.tree_index)
+    return canonicalise({"type": entry.entry_type, "sha256": entry.salted_sha256, "time": utc_text(entry.at), "index": entry.tree_index})
+
+
+def node_reader(session: Session) -> merkle.NodeReader:
+    """Return a reader of stored subtree hashes."""
+    return lambda level, position: session.get_one(LogNodeRow, (level, position)).hash
 
 
 def newest_checkpoint(session: Session) -> str | None:
@@ -81,50 +92,9 @@ def checkpoint_at(session: Session, size: int) -> str | None:
     return session.scalars(select(LogCheckpointRow.text).where(LogCheckpointRow.size == size)).one_or_none()
 
 
-def inclusion_path(session: Session, index: int, size: int) -> tuple[bytes, ...]:
-    """Return the audit path of leaf `index` in the tree of `size` leaves, sibling first (RFC 9162 §2.1.3.1)."""
-    assert 0 <= index < size
-    path, start, end = [], 0, size
-    while end - start > 1:
-        middle = start + (1 << ((end - start - 1).bit_length() - 1))
-        if index < middle:
-            path.append(subtree_root(session, middle, end))
-            end = middle
-        else:
-            path.append(subtree_root(session, start, middle))
-            start = middle
-    return tuple(reversed(path))
-
-
 def consistency_path(session: Session, old_size: int, size: int) -> tuple[bytes, ...]:
     """Return the proof that the first `old_size` leaves are unchanged in the tree of `size` (RFC 9162 §2.1.4.1)."""
-    assert 0 < old_size <= size
-    path, start, end, is_whole = [], 0, size, True
-    while old_size != end:
-        middle = start + (1 << ((end - start - 1).bit_length() - 1))
-        if old_size <= middle:
-            path.append(subtree_root(session, middle, end))
-            end = middle
-        else:
-            path.append(subtree_root(session, start, middle))
-            start, is_whole = middle, False
-    if not is_whole:
-        path.append(subtree_root(session, start, end))
-    return tuple(reversed(path))
-
-
-def subtree_root(session: Session, start: int, end: int) -> bytes:
-    """Return the root over leaves `start` … `end`, `start` a multiple of the range's largest power of two. O(log n) rows."""
-    root: bytes | None = None
-    pieces: list[tuple[int, int]] = []
-    while start < end:
-        level = (end - start).bit_length() - 1
-        pieces.append((level, start >> level))
-        start += 1 << level
-    for level, position in reversed(pieces):
-        node = session.get_one(LogNodeRow, (level, position)).hash
-        root = node if root is None else translog.node_hash(node, root)
-    return translog.EMPTY_ROOT if root is None else root
+    return merkle.consistency_path(node_reader(session), old_size, size)
 
 
 def utc_text(at: datetime) -> str:
@@ -141,19 +111,21 @@ def _locked_head(session: Session) -> LogHeadRow:
     return session.execute(select(LogHeadRow).where(LogHeadRow.id == 1).with_for_update().execution_options(populate_existing=True)).scalar_one()
 
 
-def _index(session: Session, entry: LogEntryRow, head: LogHeadRow) -> None:
-    index = head.size
-    entry.tree_index = index
-    entry.leaf_hash = carried = translog.leaf_hash(leaf_of(entry))
-    session.add(LogNodeRow(level=0, position=index, hash=carried))
-    level = 0
-    while index & 1:
-        left = session.get_one(LogNodeRow, (level, index - 1)).hash
-        carried = translog.node_hash(left, carried)
-        level, index = level + 1, index >> 1
-        session.add(LogNodeRow(level=level, position=index, hash=carried))
-    head.size += 1
-    session.flush()
+def _index(session: Session, entry: LogEntryRow, tree: merkle.Tree) -> merkle.Tree:
+    entry.tree_index = tree.size
+    entry.leaf_hash = merkle.leaf_hash(leaf_of(entry))
+    tree, completed = merkle.appended_nodes(tree, entry.leaf_hash)
+    session.add_all(LogNodeRow(level=node.level, position=node.index, hash=node.hash) for node in completed)
+    return tree
+
+
+def _tree(session: Session, size: int) -> merkle.Tree:
+    read, start, peaks = node_reader(session), 0, []
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append(read(level, start >> level))
+            start += 1 << level
+    return merkle.Tree(size=size, peaks=tuple(peaks))
 
 
 def _signed(keyring: Keyring, origin: str, size: int, root: bytes) -> str:

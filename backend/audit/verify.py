@@ -10,8 +10,8 @@ from backend.audit import log
 from backend.audit.record import CHAIN_START, chained, entry_digest
 from backend.audit.tables import AuditAnchorRow, AuditEntryRow, AuditHeadRow, LogCheckpointRow, LogEntryRow, LogNodeRow
 from backend.keys.keyring import Keyring
-from evidence import translog
-from evidence.canonical import canonicalise, sha256_hex
+from evidence import merkle, translog
+from evidence.canonical import JsonValue, canonicalise, sha256_hex
 from evidence.errors import LogProofInvalid
 
 
@@ -37,7 +37,7 @@ def anchor(session: Session, now: datetime) -> bool:
     latest: dict[str, int] = {}
     for heads in session.scalars(select(AuditAnchorRow.heads).order_by(AuditAnchorRow.at)):
         latest.update({subject: seq for subject, seq, _ in heads})
-    moved = [
+    moved: list[JsonValue] = [
         [row.subject, row.seq, row.digest.hex()]
         for row in session.scalars(select(AuditHeadRow).order_by(AuditHeadRow.subject)) if row.seq > latest.get(row.subject, 0)
     ]
@@ -86,7 +86,7 @@ def _verify_chains(session: Session, faults: list[Fault]) -> tuple[int, dict[tup
 def _verify_anchors(session: Session, digests: dict[tuple[str, int], bytes], faults: list[Fault]) -> None:
     rows = session.execute(select(AuditAnchorRow, LogEntryRow).join(LogEntryRow, LogEntryRow.id == AuditAnchorRow.log_entry_id))
     anchored = 0
-    for row, entry in rows.tuples():
+    for row, entry in rows:
         anchored += 1
         if sha256_hex(canonicalise({"heads": row.heads})) != entry.payload_sha256:
             faults.append(Fault(f"anchor:{row.log_entry_id}", "anchor-altered"))
@@ -99,7 +99,7 @@ def _verify_anchors(session: Session, digests: dict[tuple[str, int], bytes], fau
 
 
 def _verify_leaves(session: Session, faults: list[Fault]) -> int:
-    tree = translog.Tree()
+    tree = merkle.Tree()
     rows = session.scalars(
         select(LogEntryRow).where(LogEntryRow.tree_index.is_not(None)).order_by(LogEntryRow.tree_index).execution_options(yield_per=1000)
     )
@@ -107,7 +107,7 @@ def _verify_leaves(session: Session, faults: list[Fault]) -> int:
         if entry.tree_index != position:
             faults.append(Fault(f"log#{position}", "leaf-missing"))
             return tree.size
-        leaf_hash = translog.leaf_hash(log.leaf_of(entry))
+        leaf_hash = merkle.leaf_hash(log.leaf_of(entry))
         node = session.get(LogNodeRow, (0, position))
         if leaf_hash != entry.leaf_hash or node is None or node.hash != leaf_hash:
             faults.append(Fault(f"log#{position}", "leaf-altered"))

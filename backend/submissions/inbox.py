@@ -36,7 +36,7 @@ def replay(session: Session, submission_id: UUID, kind: str, digest: str, actor:
     return answer
 
 
-def remember(session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor, answer: dict[str, Any], now: datetime) -> None:  # noqa: PLR0913
+def remember(session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor, answer: dict[str, Any], now: datetime) -> None:
     """Store the acknowledged answer in the transaction of the act.
 
     Raises:

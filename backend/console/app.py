@@ -1,0 +1,22 @@
+"""The console's routes: people of the agency and of the banks."""
+
+from litestar import Router
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from backend.console import banks, cases, cash, contacts, disputes, evidence, login, people, plans, requests, visits
+from backend.web.auth import console_actor
+
+TITLE = "fieldvisit for the console and banks"
+
+
+def routers() -> list[ControllerRouterHandler]:
+    """Return the console's routers: those that need a signed-in person, and those that are open to all."""
+    signed_in = Router(
+        path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
+        route_handlers=[
+            *login.ROUTES, *people.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES, *requests.ROUTES, *plans.ROUTES, *visits.ROUTES,
+            *evidence.ROUTES, *cash.ROUTES, *disputes.ROUTES,
+        ],
+    )
+    return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *cash.OPEN_ROUTES]
