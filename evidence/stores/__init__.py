@@ -1,0 +1,1 @@
+"""Stores that keep the contract of `evidence.store`, one module each."""
