@@ -6,6 +6,8 @@ whole writing transaction is the lock.
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Index, PrimaryKeyConstraint, UniqueConstraint, create_engine, event
@@ -79,6 +81,23 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
 def refuse_lazy_loads(factory: sessionmaker[Session]) -> None:
     """Make the factory's sessions raise `LazyLoadRefused` when an attribute would load a relationship."""
     event.listen(factory, "do_orm_execute", _refuse_lazy_load)
+
+
+@contextmanager
+def unchecked_references(connection: Connection) -> Iterator[None]:
+    """Switch SQLite's foreign keys off on a connection that is in no transaction, for rebuilding tables; elsewhere do nothing."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # Through the driver: the pragma does nothing in the transaction that SQLAlchemy would begin first.
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    assert not driver.in_transaction
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def is_unique_violation(error: IntegrityError, constraint_name: str) -> bool:

@@ -48,7 +48,7 @@ def binaries() -> Path:
     for folder in candidates:
         if (folder / "initdb").exists() and (folder / "postgres").exists() and _has_postgis(folder):
             return folder
-    raise PostgresMissing("no PostgreSQL 15 or newer with PostGIS: install postgresql and postgresql-15-postgis-3" if candidates else "no initdb found")
+    raise PostgresMissing(f"initdb with PostGIS beside it was not found; looked in {', '.join(map(str, candidates)) or 'no folder'}")
 
 
 def _has_postgis(folder: Path) -> bool:

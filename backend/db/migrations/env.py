@@ -7,16 +7,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from backend.db.base import Base
-from backend.db.engine import make_engine
+from backend.db.engine import make_engine, unchecked_references
+from backend.db.migrations.schema import include_object
 
 ADVISORY_LOCK = 0x0F1E1D
 STATEMENT_TIMEOUT_S = 60
-NOT_OURS = ("spatial_ref_sys", "procrastinate_")
-
-
-def include_object(_thing: Any, name: str | None, kind: str, _is_reflected: bool, _compare_to: Any) -> bool:  # noqa: FBT001 - alembic's signature.
-    """Leave out what PostGIS and procrastinate keep in the same schema."""
-    return not (kind == "table" and name is not None and name.startswith(NOT_OURS))
 
 
 def run(connection: Connection) -> None:
@@ -31,13 +26,10 @@ def run(connection: Connection) -> None:
         compare_type=True,
         on_version_apply=_check_foreign_keys if is_sqlite else None,
     )
-    if is_sqlite:
-        # Tables are rebuilt by copying; the pragma does nothing inside a transaction, hence here.
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
-    else:
+    if not is_sqlite:
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
-    connection.commit()
-    with context.begin_transaction():
+        connection.commit()
+    with unchecked_references(connection), context.begin_transaction():
         context.run_migrations()
 
 
@@ -67,7 +59,7 @@ def main() -> None:
         with engine.connect() as connection:
             run(connection)
     finally:
-        engine.dispose()  # Closing the connection also gives back the advisory lock and the foreign keys.
+        engine.dispose()  # Closing the connection also gives back the advisory lock.
 
 
 main()
