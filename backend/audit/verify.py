@@ -76,9 +76,8 @@ def _verify_chains(session: Session, faults: list[Fault]) -> tuple[int, dict[tup
             faults.append(Fault(f"{row.subject}#{row.seq}", "entry-altered"))
         tips[row.subject] = (row.seq, row.digest)
         digests[row.subject, row.seq] = row.digest
-    for head in session.scalars(select(AuditHeadRow)):
-        if tips.pop(head.subject, (0, CHAIN_START)) != (head.seq, head.digest):
-            faults.append(Fault(head.subject, "head-differs"))
+    heads = session.scalars(select(AuditHeadRow)).all()
+    faults.extend(Fault(head.subject, "head-differs") for head in heads if tips.pop(head.subject, (0, CHAIN_START)) != (head.seq, head.digest))
     faults.extend(Fault(subject, "head-missing") for subject in tips)
     return len(digests), digests
 

@@ -1,0 +1,57 @@
+"""Server-rendered pages in the reader's language: templates, and the page that documents each problem type."""
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import MediaType, Request, Response, get
+from litestar.params import FromPath
+
+from backend.core.i18n import LANGUAGES, Language, negotiate, translate
+from backend.core.problems import PROBLEM_TYPES, NotFound
+
+LANGUAGE_COOKIE = "language"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("backend.web", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def reader_language(request: Request[Any, Any, Any]) -> Language:
+    """Return the language of `?lang=`, else of the cookie, else of `Accept-Language`; zh-Hans when nothing fits."""
+    for asked in (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
+        for language in LANGUAGES:
+            if asked == language:
+                return language
+    return negotiate(request.headers.get("accept-language", ""))
+
+
+def render_page(template: str, request: Request[Any, Any, Any], *, status_code: int = 200, **values: Any) -> Response[str]:
+    """Render `backend/web/templates/<template>`; `_("…")` translates inside it."""
+    language = reader_language(request)
+    other: Language = "en" if language == "zh-Hans" else "zh-Hans"
+    text = _environment().get_template(template).render(
+        _=lambda message: translate(message, language), language=language, other_language=other, path=request.url.path, **values,
+    )
+    return Response(text, media_type=MediaType.HTML, status_code=status_code, headers={"Content-Language": language, "Vary": "Accept-Language, Cookie"})
+
+
+@get("/problems", operation_id="listProblems", sync_to_thread=False, tags=["documents"], media_type=MediaType.HTML)
+def list_problems(request: Request[Any, Any, Any]) -> Response[str]:
+    """List every problem type."""
+    kinds = [PROBLEM_TYPES[code] for code in sorted(PROBLEM_TYPES)]
+    return render_page("problems.html", request, kinds=kinds)
+
+
+@get("/problems/{code:str}", operation_id="showProblem", sync_to_thread=False, tags=["documents"], media_type=MediaType.HTML)
+def show_problem(code: FromPath[str], request: Request[Any, Any, Any]) -> Response[str]:
+    """Document one problem type in zh-Hans and English."""
+    kind = PROBLEM_TYPES.get(code)
+    if kind is None:
+        raise NotFound
+    both = [(language, translate(kind.title, language), translate(kind.explanation, language)) for language in LANGUAGES]
+    return render_page("problem.html", request, kind=kind, both=both)
+
+
+ROUTES: list[Any] = [list_problems, show_problem]
