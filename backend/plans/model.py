@@ -1,0 +1,167 @@
+"""A branch's day: an ordered plan, its routes and stops, and what may follow what (REQ-04)."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from backend.core.geo import LonLat
+from backend.core.ids import BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
+from backend.core.problems import IllegalTransition
+
+SEARCH_S_MAX = 300
+
+
+class PlanStatus(StrEnum):
+    """Where a plan stands, and beside it who acts next."""
+
+    QUEUED = "queued"          # A worker.
+    SOLVING = "solving"        # A worker; after a crash another one takes it up.
+    READY = "ready"            # The dispatcher.
+    FAILED = "failed"          # The dispatcher orders another version.
+    PUBLISHED = "published"    # The pairs.
+    SUPERSEDED = "superseded"  # Nobody.
+
+
+class PlanEvent(StrEnum):
+    """What can happen to a plan."""
+
+    CLAIM = "claim"
+    SOLVE = "solve"
+    FAIL = "fail"
+    PUBLISH = "publish"
+    SUPERSEDE = "supersede"
+
+
+S, E = PlanStatus, PlanEvent
+TRANSITIONS: Mapping[tuple[PlanStatus, PlanEvent], PlanStatus] = MappingProxyType({
+    (S.QUEUED, E.CLAIM): S.SOLVING,
+    (S.QUEUED, E.FAIL): S.FAILED,
+    (S.SOLVING, E.CLAIM): S.SOLVING,        # Found again after a crash; solving is a function of the plan's id.
+    (S.SOLVING, E.SOLVE): S.READY,
+    (S.SOLVING, E.FAIL): S.FAILED,
+    (S.READY, E.PUBLISH): S.PUBLISHED,
+    (S.PUBLISHED, E.SUPERSEDE): S.SUPERSEDED,
+})
+
+
+def advance(status: PlanStatus, event: PlanEvent) -> PlanStatus:
+    """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
+    following = TRANSITIONS.get((status, event))
+    if following is None:
+        raise IllegalTransition(current=status.value, event=event.value)
+    return following
+
+
+class StopKind(StrEnum):
+    """What a pair does at a stop."""
+
+    VISIT = "visit"
+    DEPOSIT = "deposit"
+
+
+class OrderPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispatcher's order: which branch, which day, how long to search, from which seed."""
+
+    branch_id: BranchId
+    on: date
+    search_s: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.search_s <= SEARCH_S_MAX:
+            raise ValueError(f"a search takes 1 to {SEARCH_S_MAX} seconds")
+
+
+class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True):
+    """An order taken: the plan's id and version; `visit_count` requests entered the instance, `unserved_count` could not."""
+
+    id: PlanId
+    version: int
+    status: PlanStatus
+    visit_count: int
+    unserved_count: int
+
+
+class UnservedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A request without a stop, with the true reason in both languages and, where one is known, the change that would serve it."""
+
+    request_id: RequestId
+    code: str
+    params: Mapping[str, Any]
+    text_zh: str
+    text_en: str
+    change: Mapping[str, Any] | None
+
+
+class StopView(msgspec.Struct, frozen=True, kw_only=True):
+    """One stop. `withdrawn` is derived, never stored: why the case is not open for collection now, or that the approval is gone."""
+
+    id: StopId
+    position: int
+    kind: StopKind
+    visit_id: VisitId | None
+    request_id: RequestId | None
+    case_id: CaseId | None
+    office_id: UUID | None
+    arrives_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    place: LonLat | None
+    withdrawn: str | None = None
+
+
+class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+    """The day of one pair."""
+
+    id: RouteId
+    number: int
+    collector_a: StaffId
+    collector_b: StaffId
+    departure_at: datetime
+    return_at: datetime
+    stops: tuple[StopView, ...]
+
+
+class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a branch's day, without its routes."""
+
+    id: PlanId
+    branch_id: BranchId
+    on: date
+    version: int
+    status: PlanStatus
+    seed: int
+    search_s: int
+    cost: int | None
+    failure: str | None
+    requested_by: StaffId
+    requested_at: datetime
+    published_by: StaffId | None
+    published_at: datetime | None
+
+
+class PlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan with everything that the dispatcher decides by."""
+
+    summary: PlanSummary
+    instance_digest: str
+    plan_digest: str | None
+    contributions: tuple[Mapping[str, Any], ...]
+    routes: tuple[RouteView, ...]
+    unserved: tuple[UnservedView, ...]
+
+
+class ViolationView(msgspec.Struct, frozen=True, kw_only=True):
+    """A broken hard rule of a plan, solved or hand-made. `route` and `stop` count from 0."""
+
+    code: str
+    rule: str
+    subject: str
+    message: str
+    route: int | None
+    stop: int | None

@@ -1,0 +1,120 @@
+"""The only translator between the house and `routing/`: facts of a day → `fieldday/1`, `fieldday-plan/1` → stops. Pure.
+
+Everything that VIS-01, VIS-04, VIS-06, VIS-10, TEAM-01 and REQ-03 ask of a plan is put into the instance, so that
+`routing.check` judges solved and hand-made plans alike.
+"""
+
+from itertools import combinations
+
+from backend.core.geo import EARTH_RADIUS_M, LonLat
+from backend.core.ids import BankId, StaffId
+from backend.plans.facts import CollectorFacts, DayFacts, RequestFacts
+from backend.plans.reasons import permitted_windows
+from backend.policies.model import Policy
+from backend.staff.model import Gender
+from routing.model import (
+    Approval,
+    Bank,
+    CashRules,
+    Collector,
+    CollectorId,
+    Instance,
+    Location,
+    LocationId,
+    LocationKind,
+    Objective,
+    PairingRules,
+    PastDay,
+    TravelModel,
+    Visit,
+)
+from routing.model import Gender as RoutingGender
+from routing.model import GenderRule as RoutingGenderRule
+
+DETOUR_FACTOR = 1.35
+SPEED_KMH = 25.0
+CONSECUTIVE_DAYS_MAX = 5  # Two who worked together on each of the last five working days are parted for one.
+OBJECTIVE = Objective(mandatory_unserved=1_000_000, lost_value=3_600, travel_s=1, imbalance_div=10)
+OFFICE = LocationId("office")
+
+
+def to_instance(facts: DayFacts, entering: tuple[RequestFacts, ...], policy: Policy, name: str) -> Instance:
+    """Translate a screened day. Ids in the instance are ours: employees, requests and deposit offices by their UUIDs.
+
+    A bank's credential must be held by *both* visitors (VIS-06), while a certificate of `fieldday/1` is met by one of two; so
+    it is written as the exclusion of everybody who does not hold it. Two who carry no recorder and camera between them are
+    written as a conflict (VIS-04).
+    """
+    people = tuple(one for one in facts.collectors if one.may_visit)
+    cash_banks = {request.bank_id for request in entering if request.cash_expected_fen}
+    offices = tuple(office for office in facts.offices if office.bank_id in cash_banks)
+    locations = [Location(id=OFFICE, kind=LocationKind.OFFICE, lat=facts.office.lat, lon=facts.office.lon)]
+    locations += [_location(f"start:{one.id}", LocationKind.HOME, one.start) for one in people if one.start is not None]
+    locations += [_location(f"end:{one.id}", LocationKind.HOME, one.end) for one in people if one.end is not None]
+    locations += [_location(f"bank:{office.id}", LocationKind.BANK, office.place) for office in offices]
+    locations += [_location(f"visit:{request.id}", LocationKind.VISIT, request.place) for request in entering if request.place is not None]
+    return Instance(
+        name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=(policy.hours_from_s, policy.hours_to_s),
+        travel=TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_FACTOR, speed_kmh=SPEED_KMH), objective=OBJECTIVE,
+        pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
+        collectors=tuple(_collector(one) for one in people),
+        banks=tuple(
+            Bank(id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s)
+            for office in offices
+        ),
+        visits=tuple(_visit(request, people, policy) for request in entering),
+    )
+
+
+def _location(name: str, kind: LocationKind, place: LonLat | None) -> Location:
+    assert place is not None, name
+    return Location(id=name, kind=kind, lat=place.lat, lon=place.lon)
+
+
+def _collector(one: CollectorFacts) -> Collector:
+    return Collector(
+        id=str(one.id), gender=RoutingGender.F if one.gender is Gender.F else RoutingGender.M, lead=one.is_lead,
+        certs=tuple(sorted(one.certificates)), languages=tuple(sorted(one.languages)), available=one.is_available,
+        shift=(one.shift_from_s, one.shift_to_s), start=OFFICE if one.start is None else LocationId(f"start:{one.id}"),
+        end=OFFICE if one.end is None else LocationId(f"end:{one.id}"),
+    )
+
+
+def _pairing(facts: DayFacts, people: tuple[CollectorFacts, ...], policy: Policy) -> PairingRules:
+    known = {one.id for one in people}
+    conflicts = {_ordered(a, b) for a, b in facts.conflicts if a in known and b in known}
+    conflicts |= {
+        _ordered(a.id, b.id) for a, b in combinations(people, 2) if not ((a.has_audio or b.has_audio) and (a.has_camera or b.has_camera))
+    }
+    history = tuple(
+        PastDay(days_ago=days_ago, pairs=tuple(_ordered(a, b) for a, b in pairs if a in known and b in known))
+        for days_ago, pairs in sorted(facts.history.items())
+    )
+    return PairingRules(
+        max_pairs=len(people) // 2, require_lead=policy.is_lead_required, max_consecutive_days=CONSECUTIVE_DAYS_MAX,
+        conflicts=tuple(sorted(conflicts)), history=history,
+    )
+
+
+def _ordered(a: StaffId, b: StaffId) -> tuple[CollectorId, CollectorId]:
+    first, second = sorted((str(a), str(b)))
+    return CollectorId(first), CollectorId(second)
+
+
+def _visit(request: RequestFacts, people: tuple[CollectorFacts, ...], policy: Policy) -> Visit:
+    rule = RoutingGenderRule(request.gender_rule.value)
+    excluded = {one.id for one in people if not _may_serve(one, request.bank_id, rule)} | request.excluded
+    return Visit(
+        id=str(request.id), location=LocationId(f"visit:{request.id}"), service_s=request.service_s, windows=permitted_windows(request, policy),
+        mandatory=request.is_mandatory, priority=request.priority, value=1 << (request.priority - 1),
+        required_cert=request.required_certificate, required_language=request.required_language, gender_rule=rule,
+        excluded_collectors=tuple(CollectorId(one) for one in sorted(str(one) for one in excluded if one in {p.id for p in people})),
+        approval=Approval(status="approved" if request.is_approved else "not_approved", effective_from=max(0, request.effective_from_s)),
+        cash_fen=request.cash_expected_fen,
+    )
+
+
+def _may_serve(one: CollectorFacts, bank_id: BankId, rule: RoutingGenderRule) -> bool:
+    # Somebody who has not stated a gender is written as M, which satisfies no rule for women; a mixed pair needs both stated.
+    is_gender_known = one.gender is not None or rule is not RoutingGenderRule.MIXED
+    return bank_id in one.credentials and is_gender_known

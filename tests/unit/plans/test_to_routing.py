@@ -1,0 +1,164 @@
+"""From the facts of a day to `fieldday/1`: who may not enter, and that what must not be planned cannot be."""
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from backend.cases.model import Field, GenderRule, Stop
+from backend.core.fen import Fen
+from backend.core.ids import StaffId
+from backend.plans.facts import CollectorFacts, DayFacts
+from backend.plans.reasons import Reason, screen
+from backend.plans.to_routing import to_instance
+from backend.policies.model import DEFAULT_POLICY, Policy
+from routing.check import Code, check
+from routing.model import PLAN_SCHEMA, CollectorId, Instance, Plan, Route, StopType, VisitId
+from routing.model import Stop as RoutingStop
+from routing.reader import load_instance
+from tests.unit.plans.days import BANK_A, BANK_B, collector, day, request
+
+SHARED_BENCH = Path(__file__).parents[4] / "shared" / "bench"
+
+
+def reasons_of(facts: DayFacts) -> dict[str, Reason]:
+    return {str(refused.request_id): refused.reason for refused in screen(facts, DEFAULT_POLICY)[1]}
+
+
+def instance_of(facts: DayFacts, policy: Policy = DEFAULT_POLICY) -> Instance:
+    entering, _ = screen(facts, policy)
+    return to_instance(facts, entering, policy, "sh1 2026-11-27 v1")
+
+
+def hand_made(instance: Instance, pair: tuple[CollectorFacts, CollectorFacts], *visits: str) -> Plan:
+    unserved = tuple({"id": visit.id} for visit in instance.visits if visit.id not in visits)
+    route = Route(
+        collectors=(CollectorId(str(pair[0].id)), CollectorId(str(pair[1].id))),
+        stops=tuple(RoutingStop(type=StopType.VISIT, id=VisitId(visit)) for visit in visits),
+    )
+    return msgspec.convert(
+        {"schema": PLAN_SCHEMA, "instance": instance.name, "routes": msgspec.to_builtins((route,)), "unserved": unserved}, Plan,
+    )
+
+
+def codes(instance: Instance, plan: Plan) -> set[Code]:
+    return {violation.code for violation in check(instance, plan)}
+
+
+@pytest.mark.parametrize("changed,reason", [
+    ({"is_approved": False}, Reason.NOT_APPROVED),
+    ({"is_begun": True}, Reason.ALREADY_VISITED),
+    ({"stop": Stop.SUSPENDED}, Reason.CASE_STOPPED),
+    ({"unconfirmed": frozenset({Field.AGE})}, Reason.UNCONFIRMED),
+    ({"effective_from_s": 86_400}, Reason.EFFECTIVE_LATER),
+    ({"place": None}, Reason.NO_PIN),
+    ({"is_in_territory": False}, Reason.OUTSIDE_TERRITORY),
+    ({"windows": ((21 * 3600, 22 * 3600),)}, Reason.WINDOW_OUTSIDE_HOURS),
+    ({"service_s": 14 * 3600}, Reason.WINDOW_OUTSIDE_HOURS),
+    ({"contacts_on_day": 3}, Reason.DAILY_CAP),
+])
+def test_REQ_03_what_may_not_be_planned_stays_outside_with_its_true_reason(changed: dict[str, Any], reason: Reason) -> None:
+    bad = request(9, **changed)
+    facts = day(requests=(request(1), bad))
+    entering, (refused,) = screen(facts, DEFAULT_POLICY)
+    assert [one.id for one in entering] == [request(1).id]
+    assert (refused.request_id, refused.reason) == (bad.id, reason)
+    assert refused.text_zh
+    assert refused.text_en
+    assert "{" not in refused.text_zh + refused.text_en
+
+
+def test_VIS_06_a_bank_for_which_only_one_collector_holds_a_credential_is_not_planned() -> None:
+    people = (collector(0), collector(1, credentials=frozenset({BANK_A})), collector(2, credentials=frozenset({BANK_A})))
+    facts = day(collectors=people, requests=(request(1, bank_id=BANK_B), request(2)))
+    _, (refused,) = screen(facts, DEFAULT_POLICY)
+    assert (refused.reason, refused.params) == (Reason.NO_CREDENTIAL, {"holders": 1})
+    assert "1" in refused.text_en
+
+
+def test_CONT_05_two_requests_for_one_case_are_one_visit() -> None:
+    first, second = request(1, is_mandatory=True), request(2, case_id=request(1).case_id)
+    assert reasons_of(day(requests=(second, first))) == {str(second.id): Reason.SAME_CASE}
+
+
+def test_CASH_06_one_days_expected_cash_is_of_one_bank() -> None:
+    cash = Fen(100_000)
+    facts = day(requests=(request(1, cash_expected_fen=cash, priority=5), request(2, cash_expected_fen=cash, bank_id=BANK_B), request(3)))
+    assert reasons_of(facts) == {str(request(2).id): Reason.OTHER_BANKS_CASH}
+    instance = instance_of(facts)
+    assert [bank.id for bank in instance.banks] == [facts.offices[0].id]
+
+
+def test_VIS_06_both_visitors_must_hold_the_credential_not_one_of_them() -> None:
+    people = (collector(0), collector(1), collector(2, credentials=frozenset({BANK_B})), collector(3))
+    facts = day(collectors=people)
+    instance = instance_of(facts)
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id)))
+    assert codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id))) == set()
+
+
+@pytest.mark.parametrize("changed", [{"is_active": False}, {"is_qualified": False}, {"is_available": False}])
+def test_TEAM_01_who_may_not_visit_is_unknown_to_the_instance(changed: dict[str, Any]) -> None:
+    people = (collector(0), collector(1, **changed), collector(2))
+    instance = instance_of(day(collectors=people))
+    assert {one.id for one in instance.collectors} == {str(people[0].id), str(people[2].id)}
+    assert Code.COLLECTOR_UNKNOWN in codes(instance, hand_made(instance, (people[0], people[1])))
+
+
+def test_VIS_04_two_without_recorder_and_camera_between_them_are_no_pair() -> None:
+    people = (collector(0, has_audio=False), collector(1, has_audio=False), collector(2, has_camera=False))
+    instance = instance_of(day(collectors=people))
+    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
+    assert codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id))) == set()
+
+
+def test_VIS_10_a_visit_cannot_be_planned_outside_the_hours() -> None:
+    instance = instance_of(day(), Policy(hours_from_s=9 * 3600, hours_to_s=18 * 3600))
+    assert instance.horizon == (9 * 3600, 18 * 3600)
+    assert all(opens >= 9 * 3600 and closes + visit.service_s <= 18 * 3600 for visit in instance.visits for opens, closes in visit.windows)
+
+
+def test_an_unstated_gender_satisfies_no_rule_about_women() -> None:
+    people = (collector(0, gender=None), collector(2), collector(1), collector(4, gender=None))
+    facts = day(collectors=people, requests=(request(1, gender_rule=GenderRule.FEMALE_PRESENT), request(2, gender_rule=GenderRule.MIXED)))
+    instance = instance_of(facts)
+    assert Code.FEMALE_MISSING in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(2).id)))
+    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(2).id))) == set()
+
+
+def test_conflicts_history_and_a_persons_own_exclusion_reach_the_instance() -> None:
+    people = tuple(collector(n) for n in range(4))
+    ids: list[StaffId] = [one.id for one in people]
+    facts = day(
+        collectors=people, conflicts=((ids[0], ids[1]),), history=dict.fromkeys(range(1, 6), ((ids[2], ids[3]),)),
+        requests=(request(1, excluded=frozenset({ids[0]})),),
+    )
+    instance = instance_of(facts)
+    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
+    assert Code.PAIR_ROTATION in codes(instance, hand_made(instance, (people[2], people[3]), str(request(1).id)))
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id)))
+    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(1).id))) == set()
+
+
+def test_the_instance_survives_its_own_format_and_the_shared_validator_agrees() -> None:
+    people = tuple(collector(n) for n in range(4))
+    instance = instance_of(day(collectors=people))
+    stored = json.loads(msgspec.json.encode(instance))
+    assert load_instance(stored) == instance
+    if not SHARED_BENCH.is_dir():
+        pytest.skip("the shared benchmark folder is not beside this checkout: the independent validator did not judge")
+    spec = spec_from_file_location("check_plan", SHARED_BENCH / "check_plan.py")
+    assert spec is not None
+    assert spec.loader is not None
+    validator = module_from_spec(spec)
+    sys.modules["check_plan"] = validator
+    spec.loader.exec_module(validator)
+    plan = hand_made(instance, (people[0], people[1]), *(str(request(n).id) for n in (1, 2, 3)))
+    violations, result = validator.check(stored, msgspec.to_builtins(plan))
+    assert violations == [] == list(check(instance, plan))
+    assert result["served"] == 3
