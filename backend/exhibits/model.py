@@ -14,6 +14,8 @@ import msgspec
 from backend.core.geo import LonLat
 from backend.core.ids import BankId, BranchId, CaseId, ManifestId, StaffId, VisitId
 from backend.core.problems import IllegalTransition
+from backend.keys.keyring import Keyring
+from backend.policies.model import Policy
 from evidence.envelope import Envelope, Signer
 from evidence.manifest import Manifest, Role
 from evidence.model import Finding, Grade
@@ -160,7 +162,17 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     digest: str                                  # SHA-256 of the payload, its only identity.
     devices: tuple[SignedBy, ...]                # Same order as `signers`.
+    staff_id: StaffId                            # Whose device captured, by enrolment, whatever the payload says.
+    cosigner_id: StaffId | None
     bounds: Bounds
+
+
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport hands over with a statement: the visit it names, the policy of its time, the keys."""
+
+    visit: VisitFacts | None
+    policy: Policy
+    keyring: Keyring
 
 
 class DeclaredItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -182,12 +182,12 @@ def _judge_fix(manifest: Manifest, position: Position, facts: PlaceFacts, policy
             yield _found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{speed_kmh:.0f} km/h")
 
 
-def judge_reuse(item: Item, *, elsewhere: bool, same_visit: bool) -> tuple[Finding, ...]:
+def judge_reuse(item_id: str, *, elsewhere: bool, same_visit: bool) -> tuple[Finding, ...]:
     """Judge whether the same bytes were declared before: under another visit is a fraud sign, under this one is told."""
     if elsewhere:
-        return (_found("reused-exact", Grade.FRAUD_SIGN, "bytes of this visit", "bytes of another visit", "EVD-09", pointer=item.item_id),)
+        return (_found("reused-exact", Grade.FRAUD_SIGN, "bytes of this visit", "bytes of another visit", "EVD-09", pointer=item_id),)
     if same_visit:
-        return (_found("repeated-item", Grade.INFO, "bytes declared once", "declared again in this visit", pointer=item.item_id),)
+        return (_found("repeated-item", Grade.INFO, "bytes declared once", "declared again in this visit", pointer=item_id),)
     return ()
 
 
