@@ -1,0 +1,77 @@
+# One-word commands. Every recipe works on a fresh checkout: .venv is made when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+DATABASE ?= sqlite
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning clean
+
+help:
+	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
+	@echo "make serve                        the demo's data with console and API on http://127.0.0.1:8000"
+	@echo "make test                         everything that runs here within 15 minutes, on both database engines"
+	@echo "make check                        lint, types, import contracts, unit tests"
+	@echo "make test-slow                    the longer suites"
+	@echo "make migrations                   migrations: empty difference, up, down, up"
+
+# The tools that a fresh machine may lack are named instead of failing oddly.
+.venv/.tools:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (found $$($(PYTHON) --version 2>&1))"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: .venv/.tools .ci/requirements.lock pyproject.toml
+	@echo "Installing the pinned dependencies …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/build.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m routing warm
+	@touch $@
+
+.venv/.dev: .venv/.run .ci/requirements-dev.lock
+	@echo "Installing the pinned tools for tests …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements-dev.lock
+	@touch $@
+
+demo: .venv/.run
+	@$(BIN)/fieldvisit demo --database $(DATABASE)
+
+serve: .venv/.run
+	@test -f var/demo/demo.json || $(BIN)/fieldvisit demo --database sqlite
+	@$(BIN)/fieldvisit serve --demo
+
+check: .venv/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache >/tmp/lint-imports.$$$$ 2>&1 || { cat /tmp/lint-imports.$$$$; rm -f /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
+	@$(PYTEST) -n $(JOBS) -m "not slow" tests/unit tests/architecture
+
+unit: .venv/.dev
+	@$(PYTEST) -n $(JOBS) -m "not slow" tests/unit
+
+test: .venv/.dev
+	@$(PYTEST) -n $(JOBS) -m "not slow" tests
+
+test-slow: .venv/.dev
+	@$(PYTEST) -n $(JOBS) -m slow tests
+
+migrations: .venv/.dev
+	@$(PYTEST) tests/migrations
+
+bench-planning: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.planning
+
+messages: .venv/.dev
+	@$(BIN)/python -m tests.support.messages
+
+# Pins every dependency with its hashes; neither file names an index.
+locks: .venv/.dev
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o .ci/requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -o .ci/requirements-dev.lock
+	@echo 'hatchling' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c .ci/requirements-dev.lock - -o .ci/build.lock
+
+clean:
+	@rm -rf .venv var build dist
