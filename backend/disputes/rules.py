@@ -1,0 +1,67 @@
+"""Judgements about declarations and about ruling on them."""
+
+from backend.core.i18n import N_
+from backend.core.problems import Problem
+from backend.core.rulebook import Breach, Rule
+from backend.disputes.model import DeclarationFacts, Handwriting
+
+TEMPLATE, SIDES = "template-not-approved", "id-sides-missing"
+TEXT_CODES = frozenset({"text-deviates", "circumstances-or-text-missing"})
+"""What the bank decides about; never a reason to turn the declarant away (DECL-10, DECL-11)."""
+
+
+class TemplateNotApproved(Problem):
+    """The form is not one that the case's bank has approved (DECL-13)."""
+
+    status, code, title = 422, TEMPLATE, N_("The case's bank has not approved this form.")
+    explanation = N_("Use the form and version of the day bundle for this bank.")
+
+
+class IdSidesMissing(Problem):
+    """Both sides of the identity card, as two pictures (DECL-12)."""
+
+    status, code, title = 422, SIDES, N_("Both sides of the identity card are needed, as two different pictures.")
+    explanation = N_("A second-generation card is photographed on its front and on its back. The same picture twice does not count.")
+
+
+def judge_declaration(facts: DeclarationFacts) -> tuple[Breach, ...]:
+    """Judge a declaration: DECL-04, DECL-10, DECL-11, DECL-12, DECL-13. Empty means complete."""
+    return (*judge_form(facts), *judge_text(facts))
+
+
+def judge_form(facts: DeclarationFacts) -> tuple[Breach, ...]:
+    """Judge everything but the declarant's own words."""
+    found: list[Breach] = []
+    if not (facts.is_written_by_declarant and facts.is_signed_by_declarant):
+        found.append(Breach(Rule.DECL_04, "not-by-declarant", expected="written and signed by the cardholder", got="by somebody else"))
+    if not facts.page_count:
+        found.append(Breach(Rule.DECL_06, "page-missing", expected="a picture of the written declaration", got="none"))
+    if not facts.id_front or (facts.id_card_generation == 2 and not facts.id_back - facts.id_front):
+        got = "one side" if facts.id_front or facts.id_back else "none"
+        found.append(Breach(Rule.DECL_12, SIDES, expected="front and back as two different pictures", got=got, problem=SIDES))
+    if not facts.is_template_known:
+        found.append(Breach(Rule.DECL_13, TEMPLATE, expected="a form of the case's bank in this version", got="unknown", problem=TEMPLATE))
+    elif not facts.is_template_approved:
+        found.append(Breach(Rule.DECL_13, TEMPLATE, expected="a form approved by the bank before", got="not approved", problem=TEMPLATE))
+    return tuple(found)
+
+
+def judge_text(facts: DeclarationFacts) -> tuple[Breach, ...]:
+    """Judge the declarant's words: special circumstances stated, or the set text copied out."""
+    if facts.has_circumstances:
+        return ()
+    if not facts.has_transcription:
+        return (Breach(Rule.DECL_10, "circumstances-or-text-missing", expected="special circumstances, or the set text copied out", got="neither"),)
+    if not facts.is_text_equal:
+        return (Breach(Rule.DECL_11, "text-deviates", expected="the set text, white space and punctuation aside", got="another text"),)
+    return ()
+
+
+def judge_ruling(*, has_investigator: bool, handwriting: Handwriting | None) -> tuple[Breach, ...]:
+    """Judge whether the investigation of a declaration can be concluded: investigator named (DECL-03), handwriting compared (DECL-08)."""
+    found: list[Breach] = []
+    if not has_investigator:
+        found.append(Breach(Rule.DECL_03, "investigator-missing", expected="a named investigator", got="nobody"))
+    if handwriting is None:
+        found.append(Breach(Rule.DECL_08, "handwriting-missing", expected="a recorded comparison of the handwriting", got="none"))
+    return tuple(found)
