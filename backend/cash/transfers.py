@@ -1,0 +1,181 @@
+"""The ledger: where money is. One positive transfer at a time between two named accounts; nothing is ever changed or removed.
+
+The database moves the balances: a transfer's trigger writes its two postings and these move the accounts, on both engines.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Select, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from backend.audit import log
+from backend.auth.actors import Actor
+from backend.cash.model import TRANSFER_SIDES, AccountKind, Transfer, TransferKind
+from backend.cash.tables import AccountRow, PostingRow, TransferRow
+from backend.core.fen import Fen
+from backend.core.i18n import N_
+from backend.core.ids import AccountId, BankId, TransferId, new_id
+from backend.core.problems import Problem
+from evidence.canonical import canonicalise
+
+_RIGHT_SIDE = "right_side"
+
+
+class FundsMissing(Problem):
+    """The account does not hold what the transfer takes from it."""
+
+    status, code, title = 409, "funds-missing", N_("This account does not hold that much.")
+    explanation = N_("Money that was taken but has not been reported yet is not in the books. Send the receipts first.")
+
+
+class AccountKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What names an account: its kind, whose it is, and the bank whose money it holds."""
+
+    kind: AccountKind
+    owner: str
+    bank_id: BankId
+
+
+def custody_of(staff_id: UUID, bank_id: BankId) -> AccountKey:
+    """Name the account of what an employee holds for a bank."""
+    return AccountKey(kind=AccountKind.CUSTODY, owner=str(staff_id), bank_id=bank_id)
+
+
+def debtor_of(case_id: UUID, bank_id: BankId) -> AccountKey:
+    """Name the account of what the debtor of a case has handed over."""
+    return AccountKey(kind=AccountKind.DEBTOR, owner=str(case_id), bank_id=bank_id)
+
+
+def in_transit_to(account_digest: str, bank_id: BankId) -> AccountKey:
+    """Name the account of what is paid in and not confirmed yet."""
+    return AccountKey(kind=AccountKind.IN_TRANSIT, owner=account_digest, bank_id=bank_id)
+
+
+def designated(account_digest: str, bank_id: BankId) -> AccountKey:
+    """Name the account of what the bank's statement confirms."""
+    return AccountKey(kind=AccountKind.DESIGNATED, owner=account_digest, bank_id=bank_id)
+
+
+def suspense_of(staff_id: UUID, bank_id: BankId) -> AccountKey:
+    """Name the account of what an employee answers for."""
+    return AccountKey(kind=AccountKind.SUSPENSE, owner=str(staff_id), bank_id=bank_id)
+
+
+def open_accounts(session: Session, keys: tuple[AccountKey, ...]) -> Mapping[AccountKey, AccountId]:
+    """Return the accounts' ids, making the missing ones, and lock all of them in the order of their ids.
+
+    The one order for everybody is what keeps two transfers between the same accounts from waiting for each other for ever.
+    """
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.flush()
+    for key in sorted(set(keys), key=lambda one: (one.kind, one.owner, str(one.bank_id))):
+        if _find(session, key) is None:
+            made = insert(AccountRow).values(
+                id=new_id(), kind=key.kind, owner=key.owner, bank_id=key.bank_id, currency="CNY", balance_fen=0, posting_count=0
+            )
+            session.execute(made.on_conflict_do_nothing(index_elements=["kind", "owner", "bank_id"]))
+    found: dict[AccountKey, AccountId] = {}
+    for key in set(keys):
+        account_id = _find(session, key)
+        assert account_id is not None, "an account just made is there"
+        found[key] = account_id
+    lock(session, frozenset(found.values()))
+    return found
+
+
+def lock(session: Session, account_ids: frozenset[AccountId]) -> Mapping[AccountId, Fen]:
+    """Lock accounts in the order of their ids and return what each holds now."""
+    rows = session.execute(
+        select(AccountRow.id, AccountRow.balance_fen).where(AccountRow.id.in_(account_ids)).order_by(AccountRow.id).with_for_update()
+    )
+    return {AccountId(row.id): Fen(row.balance_fen) for row in rows}
+
+
+def transfer(session: Session, actor: Actor, wanted: Transfer, now: datetime) -> TransferId:
+    """Move money once, and enter the movement in the transparency log.
+
+    The accounts are locked in id order first. The caller has made sure that the kind may join them; the database makes sure again.
+
+    Raises:
+        FundsMissing: the credited account does not hold the amount.
+    """
+    held = lock(session, frozenset({wanted.debit_id, wanted.credit_id}))
+    assert len(held) == 2, "both accounts exist"
+    content = msgspec.to_builtins(wanted) | {"at": log.utc_text(now), "made_by": str(actor.id)}
+    entry_id = log.append(session, "transfer", canonicalise({name: value for name, value in content.items() if value is not None}), now)
+    session.add(TransferRow(
+        id=wanted.id, debit_id=wanted.debit_id, credit_id=wanted.credit_id, amount_fen=wanted.amount_fen, kind=wanted.kind, bank_id=wanted.bank_id,
+        case_id=wanted.case_id, collection_id=wanted.collection_id, at=now, made_by=actor.id, approved_by=wanted.approved_by,
+        reverses_id=wanted.reverses_id, reason=wanted.reason, log_entry_id=entry_id,
+    ))
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if _RIGHT_SIDE in str(error.orig):
+            raise FundsMissing(needed_fen=wanted.amount_fen, held_fen=held[wanted.credit_id]) from error
+        raise
+    return wanted.id
+
+
+def move(session: Session, actor: Actor, kind: TransferKind, debit: AccountKey, credit: AccountKey, amount_fen: Fen, now: datetime) -> TransferId:  # noqa: PLR0913
+    """Open and lock both accounts and transfer between them; for movements of no particular case.
+
+    Raises:
+        FundsMissing: `credit` does not hold the amount.
+    """
+    assert (debit.kind, credit.kind) in TRANSFER_SIDES[kind], (kind, debit.kind, credit.kind)
+    accounts = open_accounts(session, (debit, credit))
+    wanted = Transfer(
+        id=TransferId(new_id()), debit_id=accounts[debit], credit_id=accounts[credit], amount_fen=amount_fen, kind=kind, bank_id=debit.bank_id
+    )
+    return transfer(session, actor, wanted, now)
+
+
+def balance(session: Session, key: AccountKey) -> Fen:
+    """Return what an account holds; nothing for one that was never used."""
+    return Fen(session.scalar(_matching(select(AccountRow.balance_fen), key)) or 0)
+
+
+class StatementEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an account's statement: what came or went, and what was there afterwards."""
+
+    ordinal: int
+    transfer_id: TransferId
+    kind: TransferKind
+    amount_fen: Fen
+    balance_fen: Fen
+    at: datetime
+
+
+def account_statement(session: Session, key: AccountKey, *, after: int = 0, limit: int = 200) -> tuple[StatementEntry, ...]:
+    """Return up to `limit` lines of an account from the one after `after` on, oldest first, without a gap."""
+    rows = session.execute(
+        _matching(select(PostingRow, TransferRow.kind, TransferRow.at), key)
+        .join(AccountRow, AccountRow.id == PostingRow.account_id)
+        .join(TransferRow, TransferRow.id == PostingRow.transfer_id)
+        .where(PostingRow.ordinal > after)
+        .order_by(PostingRow.ordinal)
+        .limit(limit)
+    )
+    return tuple(
+        StatementEntry(
+            ordinal=posting.ordinal, transfer_id=TransferId(posting.transfer_id), kind=kind, amount_fen=Fen(posting.amount_fen),
+            balance_fen=Fen(posting.balance_fen), at=at,
+        )
+        for posting, kind, at in rows
+    )
+
+
+def _find(session: Session, key: AccountKey) -> AccountId | None:
+    found = session.scalar(_matching(select(AccountRow.id), key))
+    return AccountId(found) if found else None
+
+
+def _matching(statement: Select[Any], key: AccountKey) -> Select[Any]:
+    return statement.where(AccountRow.kind == key.kind, AccountRow.owner == key.owner, AccountRow.bank_id == key.bank_id)
