@@ -55,7 +55,8 @@ def _judge_successors(session: Session, device: str, seq: int, digest: str, now:
             continue
         filled = Finding(name=GAP_FILLED, grade=Grade.INFO, rules=("EVD-09",), pointer=pointer, expected=f"number {seq}", got="arrived")
         broken = Finding(
-            name="chain-broken", grade=Grade.FRAUD_SIGN, rules=("EVD-09",), pointer=pointer, expected="the digest of the payload before", got="another")
+            name="chain-broken", grade=Grade.FRAUD_SIGN, rules=("EVD-09",), pointer=pointer, expected="the digest of the payload before",
+            got="another")
         add_findings(session, successor, (filled,) if link.prev == digest else (filled, broken), now)
 
 

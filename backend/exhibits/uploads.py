@@ -1,0 +1,202 @@
+"""Uploads of declared files: leave, creation, pieces, completion. What was acknowledged is what the store made durable.
+
+Rows tell which upload is for which item; how far it has come is asked of the stored bytes alone, so any process goes on
+where any other was killed. No transaction is open while bytes flow.
+"""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from backend.audit.events import EventTag
+from backend.audit.record import record
+from backend.auth.actors import Actor, Role
+from backend.core.ids import StaffId, new_id
+from backend.core.problems import NotFound, Unauthenticated
+from backend.exhibits.findings import items_waiting
+from backend.exhibits.items import token_hash
+from backend.exhibits.model import ItemEvent, ItemState, ManifestState, UploadEvent, UploadState, advance_item, advance_upload
+from backend.exhibits.refusals import ItemNotDeclared, UploadGone, refusing
+from backend.exhibits.tables import ItemRow, ManifestRow, UploadRow, UploadTokenRow
+from backend.keys.keyring import Keyring
+from backend.keys.sealing import sealer
+from backend.staff.model import DeviceState
+from backend.staff.tables import DeviceRow
+from evidence.manifest import decode_manifest
+from evidence.sealing import new_key
+from evidence.uploads import Creation, UploadLimits, Usage, expiry, judge_creation
+
+LIMITS = UploadLimits()
+Token = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Leave(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upload token permits: one device, one item."""
+
+    actor: Actor
+    device: str
+    item_key: UUID
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """One upload as its bytes are moved: names in the store, the key of this item, what it must become."""
+
+    id: UUID
+    item_key: UUID
+    manifest_id: UUID
+    length: int
+    sha256: str
+    expires_at: datetime
+    state: UploadState
+    key: bytes
+
+    @property
+    def part(self) -> str:
+        """The name under which the bytes grow."""
+        return f"uploads/{self.id.hex}"
+
+    @property
+    def blob(self) -> str:
+        """The name under which they rest; of the upload, not of the item, since each upload has its own key."""
+        return f"items/{self.id.hex}"
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished upload led to."""
+
+    manifest_id: UUID
+    is_statement_whole: bool         # Signed by all and no file is missing: the receipt is due.
+    is_blob_surplus: bool            # Another upload of the same item was faster; this blob is to be deleted.
+
+
+def read_leave(session: Session, token: str, now: datetime) -> Leave:
+    """Return what a token permits.
+
+    Raises:
+        Unauthenticated: no such token, expired, or its device was revoked.
+    """
+    row = session.get(UploadTokenRow, token_hash(token)) if token else None
+    if row is None or now >= row.expires_at:
+        raise Unauthenticated(reason="the upload token is unknown or expired")
+    device = session.get_one(DeviceRow, row.device)
+    if device.state not in (DeviceState.ACTIVE, DeviceState.SUSPENDED):
+        raise Unauthenticated(reason="the device of this token is not in use")
+    # A suspended phone still hands in what it holds: evidence is not lost to a suspicion.
+    actor = Actor(id=StaffId(device.staff_id), roles=frozenset({Role.FIELD_COLLECTOR}), device=row.device)
+    return Leave(actor=actor, device=row.device, item_key=row.item_key)
+
+
+def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime) -> Transfer:
+    """Open an upload for the item of the token; for a stored item return the upload that brought it, all of it acknowledged.
+
+    Raises:
+        ItemNotDeclared, SizeMismatch, UnsupportedMediaType, TooLarge, QuotaExceeded: see `evidence.uploads.judge_creation`.
+        UploadGone: the item is stored already and needs no upload.
+    """
+    item = _locked_item(session, leave.item_key)
+    manifest_row = session.get_one(ManifestRow, item.manifest_id)
+    named = {"manifest_id": str(manifest_row.id), "item_id": item.item_id}
+    if any(creation.metadata.get(name, text) != text for name, text in named.items()):
+        raise ItemNotDeclared(reason="the token is for another item", expected=named)
+    declared = next((one for one in decode_manifest(manifest_row.payload).items if one.item_id == item.item_id), None)
+    with refusing():
+        judge_creation(creation, declared, _usage(session, leave.device, now), LIMITS)
+    if item.state is ItemState.STORED:
+        finished = select(UploadRow).where(UploadRow.item_key == item.id, UploadRow.state == UploadState.FINISHED)
+        known = session.scalars(finished.order_by(UploadRow.id).limit(1)).one_or_none()
+        if known is None:
+            raise UploadGone(reason="the item is stored already")
+        return _transfer(session, known, item, keyring)
+    row = UploadRow(
+        id=new_id(), item_key=item.id, device=leave.device, length=creation.length, state=UploadState.OPEN,
+        wrapped_key=sealer(session, keyring, item.seal_subject).wrap_item_key(new_key(), item.sha256),
+        created_at=now, expires_at=expiry(now, LIMITS),
+    )
+    session.add(row)
+    session.flush()
+    record(session, leave.actor, EventTag.UPLOAD_CREATED, f"manifest:{item.manifest_id}", now, item=item.id, upload=row.id, device=leave.device)
+    return _transfer(session, row, item, keyring)
+
+
+def transfer_of(session: Session, leave: Leave, upload_id: UUID, keyring: Keyring) -> Transfer:
+    """Return an upload of the token's item.
+
+    Raises:
+        NotFound: there is none, or it is of another item.
+        UploadGone: it was terminated or expired.
+    """
+    row = session.get(UploadRow, upload_id)
+    if row is None or row.item_key != leave.item_key:
+        raise NotFound
+    if row.state is UploadState.GONE:
+        raise UploadGone(reason="terminated or expired")
+    return _transfer(session, row, session.get_one(ItemRow, row.item_key), keyring)
+
+
+def complete(session: Session, actor: Actor, transfer: Transfer, now: datetime) -> Completed:
+    """Record that the bytes of an item rest in the store, whole and with the signed digest. Twice is fine."""
+    item = _locked_item(session, transfer.item_key)
+    row = session.get_one(UploadRow, transfer.id)
+    is_surplus = item.state is ItemState.STORED and item.blob_key != transfer.blob
+    if row.state is UploadState.OPEN:
+        row.state = advance_upload(row.state, UploadEvent.LEAVE if is_surplus else UploadEvent.FINISH)
+    if item.state is ItemState.NEEDED:
+        item.state = advance_item(item.state, ItemEvent.STORE)
+        item.blob_key, item.wrapped_key, item.stored_at = transfer.blob, row.wrapped_key, now
+        session.flush()
+        record(session, actor, EventTag.UPLOAD_FINISHED, f"manifest:{item.manifest_id}", now, item=item.id, upload=row.id, sha256=item.sha256)
+    session.flush()
+    manifest = session.get_one(ManifestRow, item.manifest_id)
+    is_whole = manifest.state is ManifestState.COMPLETE and not items_waiting(session, manifest.id)
+    return Completed(manifest_id=manifest.id, is_statement_whole=is_whole, is_blob_surplus=is_surplus)
+
+
+def terminate(session: Session, transfer: Transfer) -> None:
+    """Give an unfinished upload up. Raises `UploadGone` when it is finished: evidence is not taken back."""
+    row = session.execute(select(UploadRow).where(UploadRow.id == transfer.id).with_for_update()).scalar_one()
+    if row.state is not UploadState.OPEN:
+        raise UploadGone(reason="finished or terminated")
+    row.state = advance_upload(row.state, UploadEvent.LEAVE)
+    session.flush()
+
+
+def expired(session: Session, now: datetime, limit: int = 200) -> list[UUID]:
+    """Return open uploads whose time is over, for the sweep."""
+    query = select(UploadRow.id).where(UploadRow.state == UploadState.OPEN, UploadRow.expires_at <= now).order_by(UploadRow.expires_at).limit(limit)
+    return list(session.scalars(query))
+
+
+def leave_expired(session: Session, upload_id: UUID) -> bool:
+    """Mark an expired upload as gone; False when it is no longer open."""
+    row = session.execute(select(UploadRow).where(UploadRow.id == upload_id).with_for_update()).scalar_one()
+    if row.state is not UploadState.OPEN:
+        return False
+    row.state = advance_upload(row.state, UploadEvent.LEAVE)
+    session.flush()
+    return True
+
+
+def _transfer(session: Session, row: UploadRow, item: ItemRow, keyring: Keyring) -> Transfer:
+    key = sealer(session, keyring, item.seal_subject).unwrap_item_key(row.wrapped_key, item.sha256)
+    return Transfer(
+        id=row.id, item_key=item.id, manifest_id=item.manifest_id, length=row.length, sha256=item.sha256, expires_at=row.expires_at, state=row.state,
+        key=key,
+    )
+
+
+def _locked_item(session: Session, item_key: UUID) -> ItemRow:
+    query = select(ItemRow).where(ItemRow.id == item_key).with_for_update().execution_options(populate_existing=True)
+    return session.execute(query).scalar_one()
+
+
+def _usage(session: Session, device: str, now: datetime) -> Usage:
+    count, length = session.execute(
+        select(func.count(), func.coalesce(func.sum(UploadRow.length), 0))
+        .where(UploadRow.device == device, UploadRow.state == UploadState.OPEN, UploadRow.expires_at > now)
+    ).one()
+    return Usage(open_uploads=count, open_bytes=int(length))
