@@ -47,6 +47,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     deposit_deadline_s: Annotated[int, Meta(ge=600, le=7 * 86_400)] = 24 * 3600
     carry_limit_fen: Annotated[Fen, Meta(ge=0, le=10**9)] = Fen(5_000_000)
     authorisation_hours_max: Annotated[int, Meta(ge=1, le=720)] = 72
+    second_authoriser_from_fen: Annotated[Fen, Meta(ge=0, le=10**9)] = Fen(2_000_000)
     cash_request_answer_s: Annotated[int, Meta(ge=60, le=86_400)] = 1800
     revocation_age_s_max: Annotated[int, Meta(ge=300, le=7 * 86_400)] = 24 * 3600
     # Right party (F08), review (F05), time-boxed case data on phones.
