@@ -27,12 +27,12 @@ class PairPolicy(Protocol):
 
 
 class CredentialFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One work credential; revoked on a day means void from that day on."""
+    """One work credential; `is_revoked` at the instant that is judged."""
 
     bank_id: BankId
     valid_from_on: date
     valid_to_on: date
-    revoked_on: date | None = None
+    is_revoked: bool = False
 
 
 class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ def judge_credential(credentials: tuple[CredentialFacts, ...], bank_id: BankId, 
 
 
 def _credential_fault(credential: CredentialFacts, on: date) -> str:
-    if credential.revoked_on is not None and credential.revoked_on <= on:
+    if credential.is_revoked:
         return "credential-revoked"
     if on > credential.valid_to_on:
         return "credential-expired"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def refusal(check: Callable[[], object]) -> str:
     return refused.value.reason
 
 
-def claims(now: datetime, access_token: str | None = None, **changes: object) -> JsonObject:
+def claims(now: datetime, access_token: str | None = None, **changes: Any) -> JsonObject:
     changed = {**proof_claims("POST", "/mobile/v1/events", now, access_token), **changes}
     return {name: value for name, value in changed.items() if value is not ...}  # type: ignore[misc]
 
@@ -47,7 +48,7 @@ def claims(now: datetime, access_token: str | None = None, **changes: object) ->
         ({"ath": "x"}, "ath-unexpected"),
     ],
 )
-def test_a_proof_for_something_else_is_refused(now: datetime, changes: dict[str, object], reason: str) -> None:
+def test_a_proof_for_something_else_is_refused(now: datetime, changes: dict[str, Any], reason: str) -> None:
     assert refusal(lambda: dpop.check_proof(proof(KEY, claims(now, **changes)), CALL, now)) == reason
 
 
