@@ -180,7 +180,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     consented_by: str | None = None
     consented_at: datetime | None = None
-    evidence_item_id: UUID | None = None
+    evidence_item_id: str | None = None
 
 
 class OutcomeTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -157,7 +157,7 @@ def test_a_clean_start_breaks_nothing() -> None:
 
 
 def entry(**changed: Any) -> Entry:
-    clean = Entry(visit_id=VISIT, at=NOON, reason="invited to sit down", consented_by="cardholder", consented_at=NOON, evidence_item_id=UUID(int=5))
+    clean = Entry(visit_id=VISIT, at=NOON, reason="invited to sit down", consented_by="cardholder", consented_at=NOON, evidence_item_id="item-5")
     return msgspec.structs.replace(clean, **changed)
 
 

@@ -1,0 +1,118 @@
+"""Rows of plans. What was solved never changes: another version takes its place."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Uuid, enum_check
+from backend.plans.model import PlanStatus, StopKind
+
+_IS_PUBLISHED = text("status = 'published'")
+_IS_UNFINISHED = text("status IN ('queued', 'solving')")
+
+
+class PlanRow(Base):
+    """One version of one branch's day: the instance as it was built, the plan as it was solved and checked."""
+
+    __tablename__ = "plans"
+    __table_args__ = (
+        UniqueConstraint("branch_id", "on", "version"),
+        Index("uq_plans_branch_id_on_published", "branch_id", "on", unique=True, sqlite_where=_IS_PUBLISHED, postgresql_where=_IS_PUBLISHED),
+        Index("ix_plans_status_unfinished", "status", sqlite_where=_IS_UNFINISHED, postgresql_where=_IS_UNFINISHED),
+        enum_check("status", PlanStatus),
+        CheckConstraint("version > 0", name="version_positive"),
+        CheckConstraint("search_s BETWEEN 1 AND 300", name="search_bounded"),
+        CheckConstraint("status NOT IN ('ready', 'published', 'superseded') OR plan IS NOT NULL", name="solved_has_plan"),
+        CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failed_says_why"),
+        CheckConstraint("(status IN ('published', 'superseded')) = (published_at IS NOT NULL)", name="published_has_time"),
+        CheckConstraint("(published_at IS NULL) = (published_by IS NULL)", name="published_has_author"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    branch_id: Mapped[UUID] = mapped_column(ForeignKey("branches.id"))
+    on: Mapped[date] = mapped_column(Date)
+    version: Mapped[int] = mapped_column(Integer)
+    status: Mapped[PlanStatus] = mapped_column(Choice(PlanStatus))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    search_s: Mapped[int] = mapped_column(Integer)
+    policy_version: Mapped[str] = mapped_column(Key(64))
+    instance: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
+    instance_digest: Mapped[str] = mapped_column(Key(64))
+    plan: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    plan_digest: Mapped[str | None] = mapped_column(Key(64))
+    contributions: Mapped[list[Any] | None] = mapped_column(CanonicalJson)
+    cost: Mapped[int | None] = mapped_column(BigInteger)
+    failure: Mapped[str | None] = mapped_column(Key(200))
+    requested_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    requested_at: Mapped[datetime] = mapped_column(Instant)
+    solved_at: Mapped[datetime | None] = mapped_column(Instant)
+    published_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+    published_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class RouteRow(Base):
+    """The day of one pair (VIS-01). Append-only."""
+
+    __tablename__ = "routes"
+    __table_args__ = (
+        UniqueConstraint("plan_id", "number"),
+        CheckConstraint("collector_a <> collector_b", name="two_people"),
+        Index("ix_routes_collector_a", "collector_a"),
+        Index("ix_routes_collector_b", "collector_b"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    collector_a: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    collector_b: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    departure_at: Mapped[datetime] = mapped_column(Instant)
+    return_at: Mapped[datetime] = mapped_column(Instant)
+
+
+class StopRow(Base):
+    """One stop of a route. Append-only. `visit_id` is the id that the visit bears once the plan is published."""
+
+    __tablename__ = "stops"
+    __table_args__ = (
+        UniqueConstraint("route_id", "position"),
+        UniqueConstraint("visit_id"),
+        enum_check("kind", StopKind),
+        CheckConstraint(
+            "(kind = 'visit' AND visit_id IS NOT NULL AND request_id IS NOT NULL AND case_id IS NOT NULL AND bank_hours_id IS NULL)"
+            " OR (kind = 'deposit' AND visit_id IS NULL AND request_id IS NULL AND case_id IS NULL AND bank_hours_id IS NOT NULL)",
+            name="visit_or_deposit",
+        ),
+        CheckConstraint("arrives_at <= starts_at AND starts_at <= ends_at", name="times_in_order"),
+        Index("ix_stops_request_id", "request_id"),
+        Index("ix_stops_case_id", "case_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    route_id: Mapped[UUID] = mapped_column(ForeignKey("routes.id"))
+    position: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[StopKind] = mapped_column(Choice(StopKind))
+    visit_id: Mapped[UUID | None] = mapped_column(Uuid)
+    request_id: Mapped[UUID | None] = mapped_column(ForeignKey("visit_requests.id"))
+    case_id: Mapped[UUID | None] = mapped_column(ForeignKey("cases.id"))
+    bank_hours_id: Mapped[UUID | None] = mapped_column(ForeignKey("bank_hours.id"))
+    arrives_at: Mapped[datetime] = mapped_column(Instant)
+    starts_at: Mapped[datetime] = mapped_column(Instant)
+    ends_at: Mapped[datetime] = mapped_column(Instant)
+
+
+class UnservedRow(Base):
+    """A request that the plan leaves out, with the true reason in both languages. Append-only."""
+
+    __tablename__ = "unserved"
+
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
+    request_id: Mapped[UUID] = mapped_column(ForeignKey("visit_requests.id"), primary_key=True)
+    code: Mapped[str] = mapped_column(Key(64))
+    params: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
+    text_zh: Mapped[str] = mapped_column(Text)
+    text_en: Mapped[str] = mapped_column(Text)
+    change: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
