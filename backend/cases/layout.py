@@ -5,9 +5,10 @@ Amounts go from text to fen without a float.
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -15,9 +16,10 @@ from backend.banks.model import AmountStyle, DateStyle
 from backend.cases.identity import masked_name, masked_number, masked_text
 from backend.core.fen import Fen
 from backend.core.i18n import N_
+from backend.core.ids import BankId, BatchId, BranchId, StaffId
 from backend.core.problems import Problem
 
-ROWS_MAX: Final = 200_000
+ROWS_MAX: Final = 50_000
 COLUMNS_MAX: Final = 200
 CELL_CHARACTERS_MAX: Final = 2_000
 
@@ -41,6 +43,53 @@ class ControlTotalsMismatch(Problem):
 
     status, code, title = 422, "control-totals", N_("The file does not add up to the declared control totals.")
     explanation = N_("Rows may be missing or doubled. Nothing was taken in; ask the bank which is right.")
+
+
+class Acceptance(StrEnum):
+    """What becomes of a placement file in which some rows are bad."""
+
+    ALL_OR_NOTHING = "all_or_nothing"
+    ACCEPT_GOOD = "accept_good"
+
+
+class ImportPlacement(msgspec.Struct, frozen=True, kw_only=True):
+    """A bank's placement file with what the bank declared about it."""
+
+    bank_id: BankId
+    profile_id: UUID
+    branch_id: BranchId
+    number: str
+    content: bytes
+    as_of_on: date
+    row_count: int
+    amount_total_fen: Fen
+    acceptance: Acceptance
+
+
+class BatchOutcome(StrEnum):
+    """Whether the file's good rows became cases."""
+
+    IMPORTED = "imported"
+    REFUSED = "refused"
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a placement file; the same for every import of the same file."""
+
+    id: BatchId
+    outcome: BatchOutcome
+    number: str
+    file_sha256: str
+    encoding: str
+    row_count: int
+    accepted_count: int
+    rejected_count: int
+    amount_total_fen: Fen
+    accepted_fen: Fen
+    as_of_on: date
+    received_at: datetime
+    received_by: StaffId
+    is_first: bool
 
 
 class Encoding(StrEnum):

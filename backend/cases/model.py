@@ -10,12 +10,12 @@ from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
-from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from backend.core.fen import Fen
-from backend.core.ids import BankId, BatchId, BranchId, CaseId, StaffId
+from backend.core.ids import CaseId, StaffId
 from backend.core.problems import IllegalTransition
 
 
@@ -263,11 +263,16 @@ class Source(StrEnum):
     CLERK = "clerk"
 
 
-class Acceptance(StrEnum):
-    """What becomes of a placement file in which some rows are bad."""
+class ReadPurpose(StrEnum):
+    """Why somebody needs a personal value in the clear (SEC-05); stored with the read."""
 
-    ALL_OR_NOTHING = "all_or_nothing"
-    ACCEPT_GOOD = "accept_good"
+    CALL = "call"
+    VISIT = "visit"
+    IDENTITY_CHECK = "identity_check"
+    CORRECTION = "correction"
+    BANK_INQUIRY = "bank_inquiry"
+    COMPLAINT = "complaint"
+    AUTHORITY = "authority"
 
 
 class Segmentation(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,6 +292,12 @@ class Segmentation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_SEGMENTATION: Final = Segmentation()
+AGENCY_ZONE: Final = ZoneInfo("Asia/Shanghai")
+
+
+def today_of(now: datetime) -> date:
+    """Return the agency's calendar day of an instant; terms, recalls and statistics are counted in it."""
+    return now.astimezone(AGENCY_ZONE).date()
 
 
 def bucket_of(days_past_due: int) -> Bucket:
@@ -324,46 +335,6 @@ class Confirmation(msgspec.Struct, frozen=True):
 
     source: Source
     on: date
-
-
-class ImportPlacement(msgspec.Struct, frozen=True, kw_only=True):
-    """A bank's placement file with what the bank declared about it."""
-
-    bank_id: BankId
-    profile_id: UUID
-    branch_id: BranchId
-    number: str
-    content: bytes
-    as_of_on: date
-    row_count: int
-    amount_total_fen: Fen
-    acceptance: Acceptance
-
-
-class BatchOutcome(StrEnum):
-    """Whether the file's good rows became cases."""
-
-    IMPORTED = "imported"
-    REFUSED = "refused"
-
-
-class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a placement file; the same for every import of the same file."""
-
-    id: BatchId
-    outcome: BatchOutcome
-    number: str
-    file_sha256: str
-    encoding: str
-    row_count: int
-    accepted_count: int
-    rejected_count: int
-    amount_total_fen: Fen
-    accepted_fen: Fen
-    as_of_on: date
-    received_at: datetime
-    received_by: StaffId
-    is_first: bool
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,10 +6,9 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Date, ForeignKey, Index, Integer, LargeBinary, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from backend.cases.layout import Acceptance, BatchOutcome
 from backend.cases.model import (
-    Acceptance,
     AddressKind,
-    BatchOutcome,
     Bucket,
     CaseStatus,
     DebtorType,
@@ -89,6 +88,7 @@ class CaseRow(Base):
         Index("ix_cases_bank_id_id", "bank_id", "id"),
         Index("ix_cases_debtor_hmac", "debtor_hmac"),
         Index("ix_cases_batch_id", "batch_id"),
+        Index("ix_cases_assignee_id", "assignee_id"),
         enum_check("status", CaseStatus),
         enum_check("bucket", Bucket),
         enum_check("risk", Risk),
@@ -114,7 +114,7 @@ class CaseRow(Base):
     bank_reference: Mapped[str] = mapped_column(Key(64))
     status: Mapped[CaseStatus] = mapped_column(Choice(CaseStatus))
     resumes_to: Mapped[CaseStatus | None] = mapped_column(Choice(CaseStatus))
-    version: Mapped[int] = mapped_column(Integer, default=1)
+    assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
 
     amount_fen: Mapped[int] = mapped_column(Money)
     amount_as_of_on: Mapped[date] = mapped_column(Date)

@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("bank_reference", ddl.key(64), nullable=False),
         sa.Column("status", ddl.choice(), nullable=False),
         sa.Column("resumes_to", ddl.choice()),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("assignee_id", ddl.uuid(), sa.ForeignKey("staff.id")),
         sa.Column("amount_fen", ddl.money(), nullable=False),
         sa.Column("amount_as_of_on", sa.Date(), nullable=False),
         sa.Column("principal_fen", ddl.money()),
@@ -125,6 +125,7 @@ def upgrade() -> None:
         sa.CheckConstraint("(status IN ('investigation', 'suspended')) = (suspended_at IS NOT NULL AND resumes_to IS NOT NULL)", name="suspension_is_dated"),
         sa.CheckConstraint("suspension_reason IN ('denies_application', 'denies_spending', 'disputes_amount')", name="suspension_reason_known"),
     )
+    op.create_index("ix_cases_assignee_id", "cases", ["assignee_id"])
     op.create_index("ix_cases_bank_id_id", "cases", ["bank_id", "id"])
     op.create_index("ix_cases_batch_id", "cases", ["batch_id"])
     op.create_index("ix_cases_branch_id_id", "cases", ["branch_id", "id"])
