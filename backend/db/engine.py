@@ -35,6 +35,8 @@ def make_engine(
 ) -> Engine:
     """Make the engine for a database file (`sqlite:///PATH`) or a server (`postgresql://…`).
 
+    Error texts name the statement, never the values bound to it: those may be a debtor's.
+
     Args:
         pool_size: The most connections, at least 1; give the server as many threads as this, or fewer.
         role: On PostgreSQL, the role every connection assumes.
@@ -143,7 +145,7 @@ def _unique_columns(constraint_name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _make_sqlite_engine(url: URL, pool_size: int) -> Engine:
-    engine = create_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=SQLITE_BUSY_TIMEOUT_S)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=SQLITE_BUSY_TIMEOUT_S, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -160,7 +162,13 @@ def _make_postgresql_engine(url: URL, pool_size: int, statement_timeout_s: int, 
         settings["role"] = role
     options = " ".join(f"-c {name}={setting}" for name, setting in settings.items())
     return create_engine(
-        url, pool_size=pool_size, max_overflow=0, pool_timeout=STATEMENT_TIMEOUT_S, pool_pre_ping=True, connect_args={"options": options}
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=STATEMENT_TIMEOUT_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"options": options},
     )
 
 

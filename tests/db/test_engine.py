@@ -124,6 +124,13 @@ def test_breaches_of_constraints_are_told_apart_by_name(engine: Engine, labels: 
         is_unique_violation(caught.value, "uq_engine_test_labels_misspelt")
 
 
+def test_an_error_names_no_bound_value(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("SELECT * FROM nowhere WHERE name = :name"), {"name": "Rosalind"})
+    assert "nowhere" in str(caught.value)
+    assert "Rosalind" not in str(caught.value)
+
+
 def test_many_threads_lose_no_increment(factory: sessionmaker[Session]) -> None:
     """Each thread reads, adds one and writes back: only a lock held from the first statement makes that safe."""
     counter_id = new_id()
