@@ -297,7 +297,8 @@ def _staff_views(session: Session, rows: list[StaffRow]) -> tuple[StaffView, ...
     return tuple(
         StaffView(
             id=StaffId(row.id), employee_no=row.employee_no, name=row.name, gender=row.gender,
-            branch_id=BranchId(row.branch_id) if row.branch_id else None, bank_id=BankId(row.bank_id) if row.bank_id else None, is_active=row.is_active, roles=tuple(sorted(roles.get(row.id, ()))),
+            branch_id=BranchId(row.branch_id) if row.branch_id else None,
+            bank_id=BankId(row.bank_id) if row.bank_id else None, is_active=row.is_active, roles=tuple(sorted(roles.get(row.id, ()))),
         )
         for row in rows
     )
