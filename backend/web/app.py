@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.clock import Clock
 from backend.core.settings import Settings
+from backend.jobs.queue import Queue
 from backend.keys.keyring import Keyring
 from backend.web.body import check_body
 from backend.web.problems import EXCEPTION_HANDLERS
@@ -45,6 +46,11 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     keyring: Keyring
     store: BlobStore
+    queue: Queue | None
+
+    def with_queue(self, queue: Queue) -> "Resources":
+        """Return the same resources with the queue that was made from them."""
+        return msgspec.structs.replace(self, queue=queue)
 
     @property
     def origin(self) -> str:
@@ -88,6 +94,7 @@ def dependencies(resources: Resources) -> dict[str, Provide]:
         "reads": Provide(lambda: resources.reads, sync_to_thread=False),
         "keyring": Provide(lambda: resources.keyring, sync_to_thread=False),
         "store": Provide(lambda: resources.store, sync_to_thread=False),
+        "queue": Provide(lambda: resources.queue, sync_to_thread=False),
         "now": Provide(now, sync_to_thread=False),
     }
 

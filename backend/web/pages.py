@@ -1,6 +1,7 @@
 """Server-rendered pages in the reader's language: templates, and the page that documents each problem type."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +12,7 @@ from backend.core.i18n import LANGUAGES, Language, negotiate, translate
 from backend.core.problems import PROBLEM_TYPES, NotFound
 
 LANGUAGE_COOKIE = "language"
+ASSETS = Path(__file__).parent / "assets"
 
 
 @cache

@@ -1,0 +1,94 @@
+"""Composition: settings → resources → one application with both transports."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar
+from litestar.static_files import create_static_files_router
+
+import mobile_api.app as phones
+from backend.cli.tasks import all_tasks
+from backend.console import app as console
+from backend.core.clock import Clock, system_clock
+from backend.core.settings import Settings, read_settings
+from backend.db import upgrade
+from backend.db.engine import make_engine, session_factory
+from backend.jobs.threads import ThreadQueue
+from backend.keys.folder import open_folder
+from backend.keys.keyring import Keyring
+from backend.web import health, openapi, pages
+from backend.web.app import Resources, log_origin, make_app
+from backend.web.transaction import attach_log
+from evidence.stores.file import FileStore
+
+APP_ROLE = "fieldvisit_app"
+
+
+class WrongRevision(RuntimeError):
+    """The database is older or newer than this code."""
+
+
+def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources:
+    """Open database, keys and store, and hand the queue its tasks. Nothing runs yet.
+
+    Raises:
+        WrongRevision: the database is not at the revision of this code.
+        KeyFolderError: the key folder cannot be opened.
+    """
+    found, expected = upgrade.current(settings.owner_url), upgrade.head()
+    if found != expected:
+        raise WrongRevision(f"the database is at revision {found or 'none'}, this code needs {expected}; run `fieldvisit db upgrade`")
+    engine = make_engine(settings.url, pool_size=settings.threads + 4)
+    sessions, reads = session_factory(engine), session_factory(engine, read_only=True)
+    keyring = Keyring(open_folder(settings.key_folder, settings.key_passphrase_file))
+    attach_log(sessions, keyring, log_origin(settings))
+    resources = Resources(
+        settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=FileStore(settings.store_folder), queue=None,
+    )
+    return resources.with_queue(ThreadQueue(all_tasks(resources)))
+
+
+def create_app(resources: Resources) -> Litestar:
+    """Compose both transports around `resources`."""
+    return make_app(
+        resources,
+        [
+            *console.routers(), *phones.routers(), *health.ROUTES, *pages.ROUTES,
+            openapi.route("/schema/openapi.json", "consoleSchema", console.TITLE, lambda: [*console.routers(), *health.ROUTES, *pages.ROUTES]),
+            openapi.route("/mobile/schema/openapi.json", "phonesSchema", phones.TITLE, phones.routers),
+            create_static_files_router(path="/assets", directories=[pages.ASSETS], include_in_schema=False),
+        ],
+        lifespan=[_queue(resources)],
+    )
+
+
+def application() -> Litestar:
+    """Make the application of this process's environment: what the server's worker process calls."""
+    configure_logs()
+    return create_app(make_resources(read_settings()))
+
+
+def configure_logs() -> None:
+    """Write logs as one JSON object a line; they hold events, keys and request ids, never personal data."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(),
+    )
+
+
+def _queue(resources: Resources) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def run(_app: Litestar) -> AsyncIterator[None]:
+        queue: Any = resources.queue
+        queue.start()
+        try:
+            yield
+        finally:
+            queue.stop()
+
+    return run

@@ -1,0 +1,12 @@
+"""Every kind of work outside requests, gathered from the slices that own it."""
+
+from backend.jobs.queue import Task
+from backend.web.app import Resources
+
+
+def all_tasks(resources: Resources) -> list[Task]:
+    """Return the tasks of every slice."""
+    from backend.exhibits import tasks as exhibits
+    from backend.plans import tasks as plans
+
+    return [*plans.tasks(resources.sessions, resources.clock), *exhibits.tasks(resources)]  # type: ignore[attr-defined]
