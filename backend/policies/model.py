@@ -27,6 +27,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     hours_from_s: _DaySeconds = 8 * 3600
     hours_to_s: _DaySeconds = 21 * 3600
     contacts_per_day_max: Annotated[int, Meta(ge=0, le=3)] = 3
+    is_hour_exception_allowed: bool = True  # CF-01: a bank may switch the cardholder's agreement off (CONT-06).
     # People (VIS-01, VIS-04, TEAM-01).
     pair_min: Annotated[int, Meta(ge=2, le=4)] = 2
     is_lead_required: bool = False
@@ -54,6 +55,11 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     right_party_attempts_max: Annotated[int, Meta(ge=1, le=10)] = 3
     review_share_pct: _Percent = 20
     request_valid_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    # Deciding requests (REQ-03, F04): who analysed may decide unless barred; green is a first stage and bounds.
+    is_analyst_barred: bool = False
+    green_days_min: Annotated[int, Meta(ge=0, le=3650)] = 61
+    green_confidence_pct_min: _Percent = 60
+    green_amount_fen_max: Annotated[Fen, Meta(ge=0, le=10**13)] = Fen(20_000_000)
     bundle_grace_s: Annotated[int, Meta(ge=0, le=86_400)] = 3 * 3600
 
     def __post_init__(self) -> None:
