@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db.engine import session_factory
 from backend.keys.keyring import Keyring
-from tests.support.engines import ENGINES, AnyEngine, Database, PostgresqlUnderTest, SqliteUnderTest, joined_sessions, rolled_back
+from tests.support.engines import ENGINES, AnyEngine, Database, PostgresqlUnderTest, SqliteUnderTest, check_deferred, joined_sessions, rolled_back
 from tests.support.postgres import Cluster, PostgresMissing
 from tests.support.world import shared_keyring
 
@@ -65,11 +65,13 @@ def joined(connection: Connection) -> sessionmaker[Session]:
 
 
 @pytest.fixture
-def session(joined: sessionmaker[Session]) -> Iterator[Session]:
-    """One session, rolled back."""
+def session(joined: sessionmaker[Session], connection: Connection) -> Iterator[Session]:
+    """One session, rolled back after what it left to the commit has been checked."""
     with joined() as session:
         yield session
-        session.flush()
+        if session.is_active:
+            session.flush()
+            check_deferred(connection)
 
 
 @pytest.fixture

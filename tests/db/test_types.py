@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Dialect, MetaData, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, StatementError
 
@@ -150,8 +150,9 @@ def test_an_instant_survives_sqlite_to_the_microsecond(moment: datetime) -> None
 
 
 def test_columns_have_the_promised_types() -> None:
+    on_postgresql: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     names = {"at": "TIMESTAMP WITH TIME ZONE", "label": 'VARCHAR(40) COLLATE "C"', "id": "UUID", "secret": "BYTEA", "amount_fen": "BIGINT"}
-    assert {name: SAMPLES.c[name].type.compile(postgresql.dialect()) for name in names} == names
+    assert {name: SAMPLES.c[name].type.compile(on_postgresql) for name in names} == names
     names = {"at": "BIGINT", "label": "VARCHAR(40)", "id": "CHAR(32)", "secret": "BLOB", "amount_fen": "BIGINT"}
     assert {name: SAMPLES.c[name].type.compile(sqlite.dialect()) for name in names} == names
     assert Money is BigInteger

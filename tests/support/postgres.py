@@ -122,6 +122,11 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def server_pid(self) -> int:
+        """The server's process."""
+        return self._server.pid
+
+    @property
     def _cluster_folder(self) -> Path:
         return self.folder / "cluster"
 

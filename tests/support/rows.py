@@ -3,6 +3,7 @@
 import random
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -73,7 +74,8 @@ def _value(column: Column[Any], known: list[str] | None, chance: random.Random) 
         return None
     kind = column.type
     if isinstance(kind, Choice):
-        return chance.choice(list(kind.choices))
+        choices: type[StrEnum] = kind.choices
+        return chance.choice(list(choices))
     if known:
         return chance.choice(known)
     by_type: tuple[tuple[type[Any], Any], ...] = (
