@@ -70,4 +70,7 @@ class EventTag(StrEnum):
     STATEMENT_IMPORTED = "cash.statement-imported"
     CASH_RECONCILED = "cash.reconciled"
     CASH_REVERSED = "cash.reversed"
+    CASH_EXCEPTION_RESOLVED = "cash.exception-resolved"
+    CASH_VARIANCE_RESOLVED = "cash.variance-resolved"
+    CASH_CORRECTION_PROPOSED = "cash.correction-proposed"
     KEY_ROTATED = "keys.rotated"
