@@ -10,8 +10,9 @@ import msgspec
 
 from backend.auth.actors import Role
 from backend.core.geo import LonLat
+from backend.core.i18n import N_
 from backend.core.ids import BankId, BranchId, StaffId
-from backend.core.problems import IllegalTransition
+from backend.core.problems import IllegalTransition, Problem
 
 
 class Gender(StrEnum):
@@ -55,6 +56,13 @@ def advance_device(state: DeviceState, event: DeviceEvent) -> DeviceState:
     if following is None:
         raise IllegalTransition(current=state.value, event=event.value)
     return following
+
+
+class SecondPersonNeeded(Problem):
+    """The act takes two people, and this one has already had their part in it or is its subject."""
+
+    status, code, title = 409, "second-person-needed", N_("This needs another person.")
+    explanation = N_("Whoever asked for it, and whoever it is for, cannot grant it.")
 
 
 class DeviceLevel(StrEnum):
