@@ -56,10 +56,9 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     gender_rule: GenderRule
     excluded: frozenset[StaffId]
     cash_expected_fen: Fen
-    stop: Stop | None
+    stops: frozenset[Stop]
     unconfirmed: frozenset[Field]
     contacts_on_day: int
-    is_begun: bool                      # A visit for it has already been started.
 
 
 class OfficeFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from backend.cases.model import Stop
 from backend.core.ids import RequestId
 from backend.plans.facts import DayFacts, RequestFacts
 from backend.policies.model import Policy
@@ -20,7 +21,6 @@ class Reason(StrEnum):
     """Stable names of the reasons, in the order in which they are looked for."""
 
     NOT_APPROVED = "not_approved"
-    ALREADY_VISITED = "already_visited"
     CASE_STOPPED = "case_stopped"
     UNCONFIRMED = "unconfirmed"
     EFFECTIVE_LATER = "effective_later"
@@ -35,9 +35,6 @@ class Reason(StrEnum):
 
 _TEXTS: Mapping[Reason, tuple[str, str]] = MappingProxyType({
     Reason.NOT_APPROVED: ("申请未获批准，未批准的申请不得排入计划。", "The request is not approved; only approved requests may be planned."),
-    Reason.ALREADY_VISITED: (
-        "该申请已经上门，再次外访须另行申请。", "A visit for this request has already been made; another one takes another request.",
-    ),
     Reason.CASE_STOPPED: ("案件已停止催收（{stop}），不得外访。", "The case is not open for collection ({stop}); it must not be visited."),
     Reason.UNCONFIRMED: ("下列信息尚未确认：{fields}。", "These data are not confirmed: {fields}."),
     Reason.EFFECTIVE_LATER: ("批准在该日之后才生效。", "The approval takes effect only after this day."),
@@ -110,15 +107,10 @@ def _precedence(request: RequestFacts) -> tuple[bool, int, str]:
 
 
 def _own_reason(request: RequestFacts, policy: Policy, holders: int) -> tuple[Reason, dict[str, Any]] | None:
-    plain = (
-        (not request.is_approved, Reason.NOT_APPROVED),
-        (request.is_begun, Reason.ALREADY_VISITED),
-    )
-    for is_so, reason in plain:
-        if is_so:
-            return reason, {}
-    if request.stop is not None:
-        return Reason.CASE_STOPPED, {"stop": request.stop.value}
+    if not request.is_approved:
+        return Reason.NOT_APPROVED, {}
+    if request.stops:
+        return Reason.CASE_STOPPED, {"stop": ", ".join(stop.value for stop in Stop if stop in request.stops)}
     if request.unconfirmed:
         return Reason.UNCONFIRMED, {"fields": ", ".join(sorted(field.value for field in request.unconfirmed))}
     if request.effective_from_s >= policy.hours_to_s:

@@ -7,38 +7,31 @@ from datetime import datetime
 
 import msgspec
 
-from backend.core.ids import BankId, RequestId, StaffId
+from backend.contacts.model import Channel
+from backend.contacts.rules import judge_hours
+from backend.core.ids import RequestId, StaffId
 from backend.core.rulebook import Breach, Rule
 from backend.policies.model import Policy
-
-
-class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One of a pair, as of now for the planned day."""
-
-    id: StaffId
-    is_active: bool
-    is_qualified: bool
-    credentials: frozenset[BankId]
+from backend.staff.rules import PairFacts, judge_pair
 
 
 class StopFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One visit stop. Times are naive, at the visited address; `place` counts from 1 within the route."""
+    """One visit stop. Times are at the visited address; `position` counts from 1 within the route."""
 
-    place: int
+    position: int
     request_id: RequestId
-    bank_id: BankId
     is_approved: bool
-    is_begun: bool
     local_starts_at: datetime
     local_ends_at: datetime
     is_hour_agreed: bool = False
 
 
 class PublishedRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair's route about to be published."""
+    """One pair's route about to be published; `pairs` are the same two people once per bank on the route, as of now."""
 
     number: int
-    members: tuple[MemberFacts, ...]
+    members: tuple[StaffId, ...]
+    pairs: tuple[PairFacts, ...]
     stops: tuple[StopFacts, ...]
 
 
@@ -51,7 +44,7 @@ class PublicationFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge_publication(facts: PublicationFacts, policy: Policy) -> tuple[Breach, ...]:
-    """Judge leave to publish: VIS-01, TEAM-01, VIS-06, VIS-10, REQ-03, REQ-04, all breaches of all routes at once."""
+    """Judge leave to publish: VIS-01, VIS-04, VIS-06, TEAM-01, VIS-10, REQ-03, REQ-04, all breaches of all routes at once."""
     breaches = [Breach(Rule.REQ_04, "plan-not-clean", expected="no violation by routing.check", got=violation) for violation in facts.violations]
     if facts.is_day_over:
         breaches.append(Breach(Rule.REQ_04, "day-over", expected="today or a later day", got="an earlier day"))
@@ -59,29 +52,19 @@ def judge_publication(facts: PublicationFacts, policy: Policy) -> tuple[Breach, 
     for route in facts.routes:
         breaches.extend(_judge_route(route, policy))
         breaches.extend(
-            Breach(Rule.VIS_01, "in-two-pairs", expected="one route a day", got=str(member.id))
-            for member in route.members if seen.setdefault(member.id, route.number) != route.number
+            Breach(Rule.VIS_01, "in-two-pairs", expected="one route a day", got=str(member))
+            for member in route.members if seen.setdefault(member, route.number) != route.number
         )
     return tuple(breaches)
 
 
 def _judge_route(route: PublishedRoute, policy: Policy) -> list[Breach]:
-    breaches = []
-    able = {member.id for member in route.members if member.is_active}
-    if len(able) < policy.pair_min:
-        expected, got = f"{policy.pair_min} active employees", f"route {route.number}: {len(able)}"
-        breaches.append(Breach(Rule.VIS_01, "too-few-visitors", expected=expected, got=got))
-    breaches.extend(
-        Breach(Rule.TEAM_01, "not-qualified", expected="field-visit qualification in force", got=f"route {route.number}: {member.id}")
-        for member in route.members if not member.is_qualified
-    )
-    wanted = {stop.bank_id for stop in route.stops}
-    breaches.extend(
-        Breach(Rule.VIS_06, "credential-not-recognised", expected="a credential of every bank on the route", got=f"route {route.number}: {member.id}")
-        for member in route.members if wanted - member.credentials
-    )
+    where = f"route {route.number}"
+    # What is wrong with the pair itself is found once for each bank on the route; it is named once.
+    people = dict.fromkeys(breach for pair in route.pairs for breach in judge_pair(pair, policy))
+    breaches = [_placed(breach, where) for breach in people]
     for stop in route.stops:
-        breaches.extend(_judge_stop(f"route {route.number} stop {stop.place}", stop, policy))
+        breaches.extend(_judge_stop(f"{where} stop {stop.position}", stop, policy))
     return breaches
 
 
@@ -89,14 +72,11 @@ def _judge_stop(where: str, stop: StopFacts, policy: Policy) -> list[Breach]:
     breaches = []
     if not stop.is_approved:
         breaches.append(Breach(Rule.REQ_03, "request-not-approved", expected="approved", got=where))
-    if stop.is_begun:
-        breaches.append(Breach(Rule.REQ_04, "already-visited", expected="a request not yet visited", got=where))
-    is_one_day = stop.local_starts_at.date() == stop.local_ends_at.date()
-    inside = is_one_day and policy.hours_from_s <= _of_day_s(stop.local_starts_at) and _of_day_s(stop.local_ends_at) <= policy.hours_to_s
-    if not inside and not stop.is_hour_agreed:
-        breaches.append(Breach(Rule.VIS_10, "outside-hours", expected="service within the hours", got=where))
+    for local_at in (stop.local_starts_at, stop.local_ends_at):
+        found = judge_hours(Channel.VISIT, local_at.time(), policy, is_agreed=stop.is_hour_agreed)
+        breaches.extend(_placed(breach, where) for breach in found)
     return breaches
 
 
-def _of_day_s(local_at: datetime) -> float:
-    return local_at.hour * 3600 + local_at.minute * 60 + local_at.second + local_at.microsecond / 1e6
+def _placed(breach: Breach, where: str) -> Breach:
+    return msgspec.structs.replace(breach, got=f"{where}: {breach.got}")

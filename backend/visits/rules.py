@@ -4,148 +4,101 @@ The same judgement serves leave and fact: leave with a breach is refused, a fact
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
-from types import MappingProxyType
+from datetime import date, datetime, time
 from typing import Any
 
 import msgspec
 
-from backend.cases.model import Field as CaseField
 from backend.cases.model import Stop
-from backend.core.ids import StaffId
+from backend.cases.rules import judge_stops
+from backend.contacts.model import Channel, ContactFacts
+from backend.contacts.rules import judge_contact, judge_hours
+from backend.core.ids import BankId, StaffId
 from backend.core.rulebook import Breach, Rule
 from backend.policies.model import Policy
+from backend.staff.rules import CredentialFacts, PairFacts, judge_credential, judge_pair
 from backend.visits.catalogue import CATALOGUES, Outcome, OutcomeSpec, read_field
 from backend.visits.model import Entry, Identity, Verdict
 
-_RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
-    Stop.SUSPENDED: Rule.DECL_01,
-    Stop.DECEASED: Rule.CASE_05,
-    Stop.PAID: Rule.CASH_12,
-    Stop.RECALLED: Rule.BANK_03,
-    Stop.TERM_OVER: Rule.BANK_03,
-    Stop.VULNERABLE: Rule.VIS_11,
-    Stop.COMPLAINT: Rule.PERF_11,
-    Stop.HOLD: Rule.VIS_11,
-    Stop.CLOSED: Rule.BANK_03,
-})
-
-
-def judge_stop(stop: Stop | None) -> tuple[Breach, ...]:
-    """Refuse what a stopped case forbids; the rule is the one that stopped it."""
-    if stop is None:
-        return ()
-    return (Breach(_RULE_OF_STOP[stop], f"case-{stop.value.replace('_', '-')}", expected="open for collection", got=stop.value),)
-
 
 class VisitorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one visitor who checked in at this door."""
+    """What is known of one person who checked in at this door."""
 
     staff_id: StaffId
-    is_active: bool              # An employee of the agency today.
     is_planned: bool             # One of the two whom the plan names.
-    is_qualified: bool           # TEAM-01, on the visit's day.
-    is_recognised: bool          # Holds a credential of the case's bank, valid on the visit's day (VIS-06).
     is_credential_worn: bool
     identity_presented: Identity
 
 
 class StartFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the start of a visit is judged by."""
+    """Everything that the start of a visit is judged by.
 
+    `pair` holds those of the planned two who checked in, with papers and equipment as of that moment; `contact` is the visit as
+    the guard of every contact sees it.
+    """
+
+    pair: PairFacts
     visitors: tuple[VisitorFacts, ...]
-    local_at: datetime                    # Naive, at the visited address.
-    is_hour_agreed: bool                  # A recorded agreement with the cardholder covers this instant.
-    has_audio: bool                       # Inspected and in date, assigned to the pair's day.
-    has_camera: bool
-    stop: Stop | None
-    unconfirmed: frozenset[CaseField]
-    contacts_today: int                   # Before this visit, over all channels.
-    is_planned_stop: bool                 # A stop of the published plan, not cancelled.
+    contact: ContactFacts
+    is_planned_stop: bool        # A stop of the published plan, not cancelled.
     planned_on: date
     is_request_approved: bool
 
 
 def judge_start(facts: StartFacts, policy: Policy) -> tuple[Breach, ...]:
-    """Judge leave to start: VIS-01, VIS-04…VIS-07, VIS-10, TEAM-01, REQ-03, REQ-04, DECL-01 and its like, CONT-02, CONT-05."""
+    """Judge leave to start, all breaches at once.
+
+    VIS-01, VIS-04, EVD-04, VIS-06, TEAM-01 by the judge of pairs; VIS-10, CONT-02, CONT-05 and whatever stops the case (DECL-01,
+    VIS-11 …) by the guard of contacts; VIS-05, VIS-07, REQ-03, REQ-04 here.
+    """
     return (
-        *judge_pair(facts.visitors, policy),
-        *_judge_visitors(facts.visitors),
-        *_judge_equipment(facts),
-        *judge_hours(facts.local_at, is_agreed=facts.is_hour_agreed, policy=policy),
-        *judge_stop(facts.stop),
-        *_judge_file(facts, policy),
+        *judge_pair(facts.pair, policy),
+        *(breach for visitor in facts.visitors for breach in _judge_visitor(visitor)),
+        *judge_contact(facts.contact, policy),
         *_judge_plan(facts),
     )
 
 
-def judge_pair(visitors: tuple[VisitorFacts, ...], policy: Policy) -> tuple[Breach, ...]:
-    """VIS-01: two different active employees, the two whom the plan names; one person twice counts once."""
-    present = {visitor.staff_id for visitor in visitors if visitor.is_active and visitor.is_planned}
-    if len(present) >= policy.pair_min:
-        return ()
-    return (Breach(Rule.VIS_01, "too-few-visitors", expected=f"{policy.pair_min} active employees of the planned pair", got=str(len(present))),)
-
-
-def _judge_visitors(visitors: tuple[VisitorFacts, ...]) -> tuple[Breach, ...]:
-    breaches = []
-    for visitor in visitors:
-        who = str(visitor.staff_id)
-        if not visitor.is_credential_worn:
-            breaches.append(Breach(Rule.VIS_05, "credential-not-worn", expected="worn by both", got=who))
-        if not visitor.is_recognised:
-            breaches.append(Breach(Rule.VIS_06, "credential-not-recognised", expected="a credential of the case's bank in force", got=who))
-        if visitor.identity_presented is not Identity.AGENCY:
-            breaches.append(Breach(Rule.VIS_07, "wrong-identity", expected=Identity.AGENCY.value, got=visitor.identity_presented.value))
-        if not visitor.is_qualified:
-            breaches.append(Breach(Rule.TEAM_01, "not-qualified", expected="field-visit qualification in force", got=who))
-    return tuple(breaches)
-
-
-def _judge_equipment(facts: StartFacts) -> tuple[Breach, ...]:
-    missing = [name for name, is_there in (("audio", facts.has_audio), ("camera", facts.has_camera)) if not is_there]
-    return tuple(Breach(Rule.VIS_04, f"{name}-missing", expected="inspected, in date and assigned for the day", got="none") for name in missing)
-
-
-def judge_hours(local_at: datetime, *, is_agreed: bool, policy: Policy) -> tuple[Breach, ...]:
-    """VIS-10: inside the hours or agreed with the cardholder. The closing second itself is still inside (CF-01)."""
-    of_day = timedelta(hours=local_at.hour, minutes=local_at.minute, seconds=local_at.second, microseconds=local_at.microsecond)
-    if is_agreed or timedelta(seconds=policy.hours_from_s) <= of_day <= timedelta(seconds=policy.hours_to_s):
-        return ()
-    expected = f"{_clock(policy.hours_from_s)}-{_clock(policy.hours_to_s)}"
-    return (Breach(Rule.VIS_10, "outside-hours", expected=expected, got=local_at.time().isoformat(timespec="seconds")),)
-
-
-def _clock(of_day_s: int) -> str:
-    return time(of_day_s // 3600 % 24, of_day_s // 60 % 60).isoformat(timespec="minutes")
-
-
-def _judge_file(facts: StartFacts, policy: Policy) -> tuple[Breach, ...]:
-    breaches = []
-    if facts.unconfirmed:
-        fields = ",".join(sorted(field.value for field in facts.unconfirmed))
-        breaches.append(Breach(Rule.CONT_02, "unconfirmed-fields", expected="all five confirmed", got=fields))
-    if facts.contacts_today >= policy.contacts_per_day_max:
-        got = f"{facts.contacts_today} already"
-        breaches.append(Breach(Rule.CONT_05, "daily-cap", expected=f"at most {policy.contacts_per_day_max} a day", got=got))
+def _judge_visitor(visitor: VisitorFacts) -> tuple[Breach, ...]:
+    who, breaches = str(visitor.staff_id), []
+    if not visitor.is_credential_worn:
+        breaches.append(Breach(Rule.VIS_05, "credential-not-worn", expected="worn by both", got=who))
+    if visitor.identity_presented is not Identity.AGENCY:
+        breaches.append(Breach(Rule.VIS_07, "wrong-identity", expected=Identity.AGENCY.value, got=visitor.identity_presented.value))
+    if not visitor.is_planned:
+        breaches.append(Breach(Rule.REQ_04, "not-of-the-pair", expected="one of the planned pair", got=who))
     return tuple(breaches)
 
 
 def _judge_plan(facts: StartFacts) -> tuple[Breach, ...]:
-    breaches = []
+    breaches, on = [], facts.contact.local_at.date()
     if not facts.is_planned_stop:
         breaches.append(Breach(Rule.REQ_04, "not-planned", expected="a stop of the published plan", got="none"))
-    elif facts.local_at.date() != facts.planned_on:
-        breaches.append(Breach(Rule.REQ_04, "another-day", expected=facts.planned_on.isoformat(), got=facts.local_at.date().isoformat()))
+    elif on != facts.planned_on:
+        breaches.append(Breach(Rule.REQ_04, "another-day", expected=facts.planned_on.isoformat(), got=on.isoformat()))
     if not facts.is_request_approved:
         breaches.append(Breach(Rule.REQ_03, "request-not-approved", expected="approved", got="not approved"))
     return tuple(breaches)
 
 
-def judge_check_in(facts: VisitorFacts, hours: tuple[Breach, ...]) -> tuple[Breach, ...]:
-    """Judge one check-in: the hours at the door and what this visitor wears and says (VIS-05, VIS-06, VIS-07, VIS-10)."""
-    stranger = () if facts.is_planned else (Breach(Rule.REQ_04, "not-of-the-pair", expected="one of the planned pair", got=str(facts.staff_id)),)
-    return (*_judge_visitors((facts,)), *hours, *stranger)
+class CheckInFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check-in is judged by; `local_time` is that of the visited address."""
+
+    visitor: VisitorFacts
+    credentials: tuple[CredentialFacts, ...]
+    bank_id: BankId
+    planned_on: date
+    local_time: time
+    is_hour_agreed: bool
+
+
+def judge_check_in(facts: CheckInFacts, policy: Policy) -> tuple[Breach, ...]:
+    """Judge one check-in: the hours at the door, and what this visitor holds, wears and says (VIS-05, VIS-06, VIS-07, VIS-10)."""
+    return (
+        *_judge_visitor(facts.visitor),
+        *judge_credential(facts.credentials, facts.bank_id, facts.planned_on),
+        *judge_hours(Channel.VISIT, facts.local_time, policy, is_agreed=facts.is_hour_agreed),
+    )
 
 
 def judge_entry(entry: Entry, *, has_evidence: bool) -> tuple[Breach, ...]:
@@ -185,7 +138,7 @@ class OutcomeFacts(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     is_started: bool
     right_party_at: datetime | None   # The first match within the allowed tries.
-    stop: Stop | None                 # As of `at`, not counting what this outcome itself stops.
+    stops: frozenset[Stop]            # As of `at`, not counting what this outcome itself stops.
     stopped_at: datetime | None       # When an earlier fact of this visit stopped it (VIS-11, DECL-01).
 
 
@@ -221,7 +174,7 @@ def judge_outcome(facts: OutcomeFacts) -> tuple[Breach, ...]:
     if fields.get("is_consent_given") is False and fields.get("information"):
         breaches.append(Breach(Rule.CONT_09, "information-without-consent", expected="consent", got="none"))
     if spec.needs_right_party and not spec.stops_visit:
-        breaches.extend(judge_stop(facts.stop))
+        breaches.extend(judge_stops(facts.stops))
         if facts.stopped_at is not None and facts.stopped_at < facts.at:
             breaches.append(Breach(Rule.VIS_11, "visit-was-stopped", expected="nothing after the stop", got=outcome.value))
     return tuple(breaches)

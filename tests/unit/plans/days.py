@@ -33,7 +33,7 @@ def request(number: int, **changed: Any) -> RequestFacts:
         id=RequestId(UUID(int=1000 + number)), case_id=CaseId(UUID(int=2000 + number)), bank_id=BANK_A, is_approved=True, effective_from_s=0,
         place=LonLat(OFFICE.lon + 0.01 * number, OFFICE.lat), is_in_territory=True, windows=((9 * 3600, 19 * 3600),), service_s=1800,
         is_mandatory=False, priority=3, required_certificate=None, required_language=None, gender_rule=GenderRule.ANY, excluded=frozenset(),
-        cash_expected_fen=Fen(0), stop=None, unconfirmed=frozenset(), contacts_on_day=0, is_begun=False,
+        cash_expected_fen=Fen(0), stops=frozenset(), unconfirmed=frozenset(), contacts_on_day=0,
     )
     return msgspec.structs.replace(clean, **changed)
 

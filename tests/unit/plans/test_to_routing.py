@@ -51,8 +51,7 @@ def codes(instance: Instance, plan: Plan) -> set[Code]:
 
 @pytest.mark.parametrize("changed,reason", [
     ({"is_approved": False}, Reason.NOT_APPROVED),
-    ({"is_begun": True}, Reason.ALREADY_VISITED),
-    ({"stop": Stop.SUSPENDED}, Reason.CASE_STOPPED),
+    ({"stops": frozenset({Stop.SUSPENDED})}, Reason.CASE_STOPPED),
     ({"unconfirmed": frozenset({Field.AGE})}, Reason.UNCONFIRMED),
     ({"effective_from_s": 86_400}, Reason.EFFECTIVE_LATER),
     ({"place": None}, Reason.NO_PIN),
