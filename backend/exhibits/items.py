@@ -1,8 +1,7 @@
 """Declared files: rows, reuse, leave to upload."""
 
 import hashlib
-import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,15 +9,13 @@ from sqlalchemy.orm import Session
 
 from backend.core.ids import new_id
 from backend.exhibits.findings import add_findings
-from backend.exhibits.model import DeclaredItem, ItemEvent, ItemState, UploadTicket, advance_item
+from backend.exhibits.model import DeclaredItem, ItemEvent, ItemState, advance_item
 from backend.exhibits.rules import judge_reuse, retained_until
-from backend.exhibits.tables import ItemRow, ManifestRow, UploadTokenRow
+from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.policies.model import Policy
 from evidence.manifest import Manifest
 from evidence.model import Finding, Grade
 from evidence.times import parse_utc
-
-TOKEN_HOURS = 24
 
 
 def declare(session: Session, row: ManifestRow, manifest: Manifest, policy: Policy, now: datetime) -> None:
@@ -63,18 +60,6 @@ def declared(session: Session, manifest_id: UUID) -> tuple[DeclaredItem, ...]:
     """Return a statement's items in the order of their declaration."""
     rows = session.scalars(select(ItemRow).where(ItemRow.manifest_id == manifest_id).order_by(ItemRow.id))
     return tuple(DeclaredItem(id=row.id, item_id=row.item_id, sha256=row.sha256, size=row.size, state=row.state) for row in rows)
-
-
-def issue_tickets(session: Session, manifest_id: UUID, device: str, now: datetime) -> tuple[UploadTicket, ...]:
-    """Give one device leave to send what is still needed: one token for each item, good for a day."""
-    tickets = []
-    expires_at = now + timedelta(hours=TOKEN_HOURS)
-    for row in session.scalars(select(ItemRow).where(ItemRow.manifest_id == manifest_id, ItemRow.state == ItemState.NEEDED).order_by(ItemRow.id)):
-        token = secrets.token_urlsafe(32)
-        session.add(UploadTokenRow(token_hash=token_hash(token), item_key=row.id, device=device, issued_at=now, expires_at=expires_at))
-        tickets.append(UploadTicket(item_id=row.item_id, item_key=row.id, token=token, expires_at=expires_at))
-    session.flush()
-    return tuple(tickets)
 
 
 def token_hash(token: str) -> str:

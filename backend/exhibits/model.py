@@ -221,10 +221,10 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
-    """Leave to send the bytes of one item. Only here is the token known in clear."""
+    """Leave to send the bytes of one item by the upload made for it. Only here is the token known in clear."""
 
     item_id: str
-    item_key: UUID
+    upload_id: UUID
     token: str
     expires_at: datetime
 

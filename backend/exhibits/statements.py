@@ -26,7 +26,7 @@ from evidence.manifest import Manifest, decode_manifest, manifest_digest
 def open_statement(session: Session, raw: bytes, now: datetime) -> Statement:
     """Verify an envelope in the order of protocol §2.5, cheap and certain first, and return what it states.
 
-    Locks the devices it names, in the order of their ids, so that one chain is extended by one transaction at a time.
+    Locks the devices it names, so that one chain is extended by one transaction at a time.
 
     Raises:
         Problem: of the names in protocol §2.6: bad shape, bad signature, unknown or revoked device, one person twice.
@@ -37,8 +37,8 @@ def open_statement(session: Session, raw: bytes, now: datetime) -> Statement:
         _demand_known(envelope, enrolled)
         signers = verify_signatures(envelope, lambda kid: key_from_jwk(enrolled[kid].public_jwk))    # 3. Every signature.
         manifest = decode_manifest(envelope.payload)                                      # 4. Canonical form and schema.
-        named = {manifest.device, manifest.cosigner_device} - {None}
-        enrolled |= _enrolled(session, {kid for kid in named if kid is not None} - enrolled.keys())
+        named = {manifest.device} | ({manifest.cosigner_device} if manifest.cosigner_device is not None else set())
+        enrolled |= _locked(session, named | enrolled.keys())                             # In one order: two phones never wait for each other.
         _demand_people(manifest, envelope, enrolled)                                      # 5. Two people, two devices (VIS-01).
     bounds = bound_capture(manifest, issued_at(session, manifest.beacon, manifest.device), now)    # 6. Bounded time.
     devices = tuple(_signed_by(enrolled[signer.kid]) for signer in signers)
@@ -53,8 +53,10 @@ def open_statement(session: Session, raw: bytes, now: datetime) -> Statement:
 
 
 def _enrolled(session: Session, kids: set[str]) -> dict[str, DeviceRow]:
-    if not kids:
-        return {}
+    return {row.kid: row for row in session.scalars(select(DeviceRow).where(DeviceRow.kid.in_(kids)))}
+
+
+def _locked(session: Session, kids: set[str]) -> dict[str, DeviceRow]:
     query = select(DeviceRow).where(DeviceRow.kid.in_(kids)).order_by(DeviceRow.kid).with_for_update().execution_options(populate_existing=True)
     return {row.kid: row for row in session.scalars(query)}
 

@@ -4,12 +4,11 @@ Rows tell which upload is for which item; how far it has come is asked of the st
 where any other was killed. No transaction is open while bytes flow.
 """
 
-from datetime import datetime
-from typing import Annotated
+import secrets
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -20,7 +19,7 @@ from backend.core.ids import StaffId, new_id
 from backend.core.problems import NotFound, Unauthenticated
 from backend.exhibits.findings import items_waiting
 from backend.exhibits.items import token_hash
-from backend.exhibits.model import ItemEvent, ItemState, ManifestState, UploadEvent, UploadState, advance_item, advance_upload
+from backend.exhibits.model import ItemEvent, ItemState, ManifestState, UploadEvent, UploadState, UploadTicket, advance_item, advance_upload
 from backend.exhibits.refusals import ItemNotDeclared, UploadGone, refusing
 from backend.exhibits.tables import ItemRow, ManifestRow, UploadRow, UploadTokenRow
 from backend.keys.keyring import Keyring
@@ -32,7 +31,7 @@ from evidence.sealing import new_key
 from evidence.uploads import Creation, UploadLimits, Usage, expiry, judge_creation
 
 LIMITS = UploadLimits()
-Token = Annotated[str, Meta(min_length=1, max_length=100)]
+TOKEN_HOURS = 24
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +90,27 @@ def read_leave(session: Session, token: str, now: datetime) -> Leave:
     return Leave(actor=actor, device=row.device, item_key=row.item_key)
 
 
+def issue_tickets(session: Session, keyring: Keyring, manifest_id: UUID, device: str, now: datetime) -> tuple[UploadTicket, ...]:
+    """Give one device leave to send what is still needed: an upload for each item, begun ones first, and a token good for a day.
+
+    Quotas do not bind here, since a statement is never refused for what it declares; of kinds of file that are not taken
+    there is no upload.
+    """
+    tickets = []
+    expires_at = now + timedelta(hours=TOKEN_HOURS)
+    needed = select(ItemRow).where(ItemRow.manifest_id == manifest_id, ItemRow.state == ItemState.NEEDED).order_by(ItemRow.id)
+    for item in session.scalars(needed).all():
+        if item.media_type not in LIMITS.media_types or item.size > LIMITS.bytes_max(item.media_type):
+            continue
+        begun = select(UploadRow).where(UploadRow.item_key == item.id, UploadRow.state == UploadState.OPEN, UploadRow.expires_at > now)
+        row = session.scalars(begun.order_by(UploadRow.id).limit(1)).one_or_none() or _open(session, keyring, item, device, now)
+        token = secrets.token_urlsafe(32)
+        session.add(UploadTokenRow(token_hash=token_hash(token), item_key=item.id, device=device, issued_at=now, expires_at=expires_at))
+        tickets.append(UploadTicket(item_id=item.item_id, upload_id=row.id, token=token, expires_at=expires_at))
+    session.flush()
+    return tuple(tickets)
+
+
 def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime) -> Transfer:
     """Open an upload for the item of the token; for a stored item return the upload that brought it, all of it acknowledged.
 
@@ -112,13 +132,7 @@ def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring,
         if known is None:
             raise UploadGone(reason="the item is stored already")
         return _transfer(session, known, item, keyring)
-    row = UploadRow(
-        id=new_id(), item_key=item.id, device=leave.device, length=creation.length, state=UploadState.OPEN,
-        wrapped_key=sealer(session, keyring, item.seal_subject).wrap_item_key(new_key(), item.sha256),
-        created_at=now, expires_at=expiry(now, LIMITS),
-    )
-    session.add(row)
-    session.flush()
+    row = _open(session, keyring, item, leave.device, now)
     record(session, leave.actor, EventTag.UPLOAD_CREATED, f"manifest:{item.manifest_id}", now, item=item.id, upload=row.id, device=leave.device)
     return _transfer(session, row, item, keyring)
 
@@ -179,6 +193,17 @@ def leave_expired(session: Session, upload_id: UUID) -> bool:
     row.state = advance_upload(row.state, UploadEvent.LEAVE)
     session.flush()
     return True
+
+
+def _open(session: Session, keyring: Keyring, item: ItemRow, device: str, now: datetime) -> UploadRow:
+    row = UploadRow(
+        id=new_id(), item_key=item.id, device=device, length=item.size, state=UploadState.OPEN,
+        wrapped_key=sealer(session, keyring, item.seal_subject).wrap_item_key(new_key(), item.sha256),
+        created_at=now, expires_at=expiry(now, LIMITS),
+    )
+    session.add(row)
+    session.flush()
+    return row
 
 
 def _transfer(session: Session, row: UploadRow, item: ItemRow, keyring: Keyring) -> Transfer:

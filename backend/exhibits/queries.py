@@ -1,0 +1,205 @@
+"""Reads of evidence: what may be seen by whom, with its state of proof."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, false, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from backend.auth.actors import Actor, Role
+from backend.core.ids import BankId, CaseId, ManifestId, VisitId
+from backend.core.problems import NotFound
+from backend.exhibits.findings import findings_of
+from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, ReceiptKind, Standing
+from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
+from evidence.facts import Kind
+from evidence.manifest import Role as ItemRole
+
+CONSOLE_ROLES = frozenset(Role) - {Role.FIELD_COLLECTOR}
+
+
+class FindingView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One graded observation."""
+
+    name: str
+    grade: str
+    rules: tuple[str, ...]
+    pointer: str
+    expected: str
+    got: str
+
+
+class ItemView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One declared file. `isExamined` False with state `stored`: nobody looked into it yet; it never counts as verified."""
+
+    id: UUID
+    item_id: str
+    role: ItemRole
+    media_type: str
+    size: int
+    sha256: str
+    state: ItemState
+    stored_at: datetime | None
+    retained_until_at: datetime | None
+    is_examined: bool
+    is_destroyed: bool
+
+
+class StatementView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One signed statement with its state of proof."""
+
+    id: ManifestId
+    digest: str
+    kind: Kind
+    state: ManifestState
+    standing: Standing
+    captured_at: datetime
+    captured_lower_at: datetime | None
+    captured_upper_at: datetime
+    received_at: datetime
+    signers: tuple[str, ...]
+    is_receipted: bool
+    is_examined: bool
+    findings: tuple[FindingView, ...]
+    items: tuple[ItemView, ...]
+
+
+class StatementKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader needs to know of a statement before going on."""
+
+    id: ManifestId
+    visit_id: VisitId | None
+    case_id: CaseId | None
+    bank_id: BankId | None
+    state: ManifestState
+
+
+class StoredItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored file as it is opened: the name in the store, its wrapped key and whose key wraps it."""
+
+    id: UUID
+    item_id: str
+    manifest_id: ManifestId
+    visit_id: VisitId | None
+    case_id: CaseId | None
+    role: ItemRole
+    media_type: str
+    sha256: str
+    blob_key: str
+    wrapped_key: bytes
+    seal_subject: UUID
+
+
+def visible_to(actor: Actor) -> ColumnElement[bool]:
+    """Select the statements an actor may see: a bank's people their bank's, phones their own, the console its branches'."""
+    if actor.bank is not None:
+        return ManifestRow.bank_id == actor.bank
+    if actor.device is not None or not actor.roles & CONSOLE_ROLES:
+        return or_(ManifestRow.staff_id == actor.id, ManifestRow.cosigner_id == actor.id)
+    if actor.sees_every_branch:
+        return true()
+    return ManifestRow.branch_id.in_(sorted(actor.branches)) if actor.branches else false()
+
+
+def statement(session: Session, actor: Actor, manifest_id: ManifestId) -> StatementKey:
+    """Return a statement of the actor's. Raises `NotFound`."""
+    row = session.scalars(select(ManifestRow).where(ManifestRow.id == manifest_id, visible_to(actor))).one_or_none()
+    if row is None:
+        raise NotFound
+    return StatementKey(
+        id=ManifestId(row.id), visit_id=VisitId(row.visit_id) if row.visit_id else None, case_id=CaseId(row.case_id) if row.case_id else None,
+        bank_id=BankId(row.bank_id) if row.bank_id else None, state=row.state)
+
+
+def statements_of(session: Session, actor: Actor, visit_id: VisitId) -> tuple[StatementView, ...]:
+    """Return a visit's statements in the order of capture; empty for a visit that is not the actor's or has none."""
+    rows = session.scalars(
+        select(ManifestRow).where(ManifestRow.visit_id == visit_id, visible_to(actor)).order_by(ManifestRow.judged_at, ManifestRow.id)
+    ).all()
+    ids = [row.id for row in rows]
+    signed = _grouped(session, SignatureRow.manifest_id, SignatureRow.kid, ids)
+    receipts = _grouped(session, EvidenceReceiptRow.manifest_id, EvidenceReceiptRow.kind, ids)
+    items: dict[UUID, list[ItemView]] = {}
+    for item in session.scalars(select(ItemRow).where(ItemRow.manifest_id.in_(ids)).order_by(ItemRow.id)):
+        items.setdefault(item.manifest_id, []).append(_item_view(item))
+    return tuple(
+        StatementView(
+            id=ManifestId(row.id), digest=row.digest, kind=row.kind, state=row.state, standing=row.standing, captured_at=row.judged_at,
+            captured_lower_at=row.captured_lower_at, captured_upper_at=row.captured_upper_at, received_at=row.received_at,
+            signers=tuple(sorted(signed.get(row.id, ()))), is_receipted=ReceiptKind.RECEIVED in receipts.get(row.id, ()),
+            is_examined=ReceiptKind.EXAMINED in receipts.get(row.id, ()), items=tuple(items.get(row.id, ())),
+            findings=tuple(
+                FindingView(name=one.name, grade=one.grade.value, rules=one.rules, pointer=one.pointer, expected=one.expected, got=one.got)
+                for one in findings_of(session, row.id)
+            ),
+        )
+        for row in rows
+    )
+
+
+def stored_item(session: Session, actor: Actor, item_key: UUID) -> StoredItem:
+    """Return a stored file of the actor's. Raises `NotFound`, also for one whose bytes are not here or were destroyed."""
+    found = session.execute(
+        select(ItemRow, ManifestRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ItemRow.id == item_key, visible_to(actor))
+    ).tuples().one_or_none()
+    if found is None:
+        raise NotFound
+    item, row = found
+    if item.blob_key is None or item.wrapped_key is None:
+        raise NotFound
+    return StoredItem(
+        id=item.id, item_id=item.item_id, manifest_id=ManifestId(row.id), visit_id=VisitId(row.visit_id) if row.visit_id else None,
+        case_id=CaseId(row.case_id) if row.case_id else None, role=item.role, media_type=item.media_type, sha256=item.sha256,
+        blob_key=item.blob_key, wrapped_key=item.wrapped_key, seal_subject=item.seal_subject)
+
+
+def without_recording(session: Session, visit_ids: Collection[VisitId]) -> tuple[VisitId, ...]:
+    """Return which of these visits have no stored recording: exceptions that cannot be closed silently (EVD-01)."""
+    recorded = set(session.scalars(
+        select(ManifestRow.visit_id).join(ItemRow, ItemRow.manifest_id == ManifestRow.id)
+        .where(ManifestRow.visit_id.in_(visit_ids), ItemRow.role.in_(sorted(RECORDING_ROLES)), ItemRow.state == ItemState.STORED).distinct()
+    ))
+    return tuple(sorted(set(visit_ids) - recorded))
+
+
+class Exceptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What keeps a visit's evidence from being whole."""
+
+    is_recorded: bool
+    awaiting_cosignature: int
+    items_missing: int
+    doubtful: int
+    quarantined: int
+
+
+def exceptions_of(session: Session, visit_id: VisitId) -> Exceptions:
+    """Count what is missing or in doubt about one visit's evidence."""
+    of_visit = ManifestRow.visit_id == visit_id
+
+    def count(*where: Any) -> int:
+        return session.scalar(select(func.count()).select_from(ManifestRow).where(of_visit, *where)) or 0
+
+    declared = select(func.count()).select_from(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+    missing = session.scalar(declared.where(of_visit, ItemRow.state == ItemState.NEEDED))
+    return Exceptions(
+        is_recorded=not without_recording(session, [visit_id]), awaiting_cosignature=count(ManifestRow.state == ManifestState.AWAITING_COSIGNATURE),
+        items_missing=missing or 0, doubtful=count(ManifestRow.standing.in_([Standing.DOUBTFUL, Standing.BREACH])),
+        quarantined=count(ManifestRow.standing == Standing.QUARANTINED),
+    )
+
+
+def _grouped(session: Session, key: Any, value: Any, ids: list[UUID]) -> dict[UUID, set[Any]]:
+    grouped: dict[UUID, set[Any]] = {}
+    for manifest_id, one in session.execute(select(key, value).where(key.in_(ids))):
+        grouped.setdefault(manifest_id, set()).add(one)
+    return grouped
+
+
+def _item_view(row: ItemRow) -> ItemView:
+    return ItemView(
+        id=row.id, item_id=row.item_id, role=row.role, media_type=row.media_type, size=row.size, sha256=row.sha256, state=row.state,
+        stored_at=row.stored_at, retained_until_at=row.retained_until_at, is_examined=row.examined_at is not None,
+        is_destroyed=row.state is ItemState.STORED and row.wrapped_key is None)
