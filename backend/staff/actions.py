@@ -12,13 +12,12 @@ from backend.audit.record import record
 from backend.auth.actors import BANK_ROLES, Actor, Role
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.core.geo import LonLat, MultiPolygon
 from backend.core.ids import BranchId, StaffId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.keys.keyring import Keyring
 from backend.staff.logins import NewLogin, close_sessions_of, set_login
-from backend.staff.model import EquipmentKind, Inspection, LoginMade, NewCredential, NewQualification, NewStaff, SkillKind, Workday
+from backend.staff.model import EquipmentKind, Inspection, LoginMade, NewBranch, NewCredential, NewQualification, NewStaff, SkillKind, Workday
 from backend.staff.queries import visible_to
 from backend.staff.rules import EquipmentFacts, judge_equipment
 from backend.staff.tables import (
@@ -58,15 +57,15 @@ def create_first_operator(session: Session, keyring: Keyring, name: str, login: 
     return made
 
 
-def create_branch(  # One row of set-up data, given as its columns.
-    session: Session, actor: Actor, *, code: str, name_zh: str, name_en: str, timezone: str, office: LonLat, territory: MultiPolygon | None, now: datetime
-) -> BranchId:
+def create_branch(session: Session, actor: Actor, new: NewBranch, now: datetime) -> BranchId:
     """Open a branch. Raises `Conflict` when the code is taken."""
     authorise(actor, Permission.STAFF_MANAGE)
-    if session.scalar(select(BranchRow.id).where(BranchRow.code == code)):
+    if session.scalar(select(BranchRow.id).where(BranchRow.code == new.code)):
         raise Conflict(reason="code-taken")
     branch_id = BranchId(new_id())
-    session.add(BranchRow(id=branch_id, code=code, name_zh=name_zh, name_en=name_en, timezone=timezone, office=office, territory=territory))
+    session.add(BranchRow(
+        id=branch_id, code=new.code, name_zh=new.name_zh, name_en=new.name_en, timezone=new.timezone, office=new.office, territory=new.territory,
+    ))
     session.flush()
     record(session, actor, EventTag.STAFF_CHANGED, f"branch:{branch_id}", now, what="opened")
     return branch_id
@@ -194,11 +193,12 @@ def set_workdays(session: Session, actor: Actor, days: Sequence[Workday], now: d
         _agency_person(session, actor, staff_id)
     for day in days:
         session.merge(WorkdayRow(
-            staff_id=day.staff_id, on=day.on, is_available=day.is_available, shift_from_s=day.shift_from_s, shift_to_s=day.shift_to_s, start=day.start,
-            end=day.end,
+            staff_id=day.staff_id, on=day.on, is_available=day.is_available, shift_from_s=day.shift_from_s, shift_to_s=day.shift_to_s,
+            start=day.start, end=day.end,
         ))
     session.flush()
-    record(session, actor, EventTag.STAFF_CHANGED, f"staff:{actor.id}", now, what="workdays", days=len(days), people=sorted({day.staff_id for day in days}))
+    people = sorted({day.staff_id for day in days})
+    record(session, actor, EventTag.STAFF_CHANGED, f"staff:{actor.id}", now, what="workdays", days=len(days), people=people)
 
 
 def register_equipment(session: Session, actor: Actor, branch_id: BranchId, kind: EquipmentKind, serial: str, now: datetime) -> UUID:

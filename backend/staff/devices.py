@@ -216,16 +216,11 @@ def open_enrolments(session: Session, actor: Actor, now: datetime) -> tuple[Enro
     return tuple(_enrolment_view(row) for row in rows)
 
 
-def use_proof(session: Session, proven: Proven) -> None:
-    """Remember a proof so that it passes once; in a short transaction of its own, before anything else is looked at.
-
-    Raises:
-        Unauthenticated: it was used before.
-    """
+def use_proof(session: Session, proven: Proven) -> bool:
+    """Remember a proof and tell whether it was new; in a short transaction of its own, before anything else is looked at."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     remembered = insert(ProofRow).values(digest=proven.replay_digest, expires_at=proven.expires_at).on_conflict_do_nothing(index_elements=["digest"])
-    if session.execute(remembered.returning(ProofRow.digest)).scalar_one_or_none() is None:
-        raise Unauthenticated
+    return session.execute(remembered.returning(ProofRow.digest)).scalar_one_or_none() is not None
 
 
 def forget_proofs(session: Session, now: datetime) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from backend.auth.actors import Role
-from backend.core.geo import LonLat
+from backend.core.geo import LonLat, MultiPolygon
 from backend.core.i18n import N_
 from backend.core.ids import BankId, BranchId, StaffId
 from backend.core.problems import IllegalTransition, Problem
@@ -96,6 +96,17 @@ class EquipmentKind(StrEnum):
 
     AUDIO = "audio"
     CAMERA = "camera"
+
+
+class NewBranch(msgspec.Struct, frozen=True, kw_only=True):
+    """A branch to open; `timezone` is an IANA name, `territory` None serves no address yet."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    timezone: str
+    office: LonLat
+    territory: MultiPolygon | None = None
 
 
 class NewStaff(msgspec.Struct, frozen=True, kw_only=True):
