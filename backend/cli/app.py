@@ -11,7 +11,7 @@ from litestar.static_files import create_static_files_router
 import mobile_api.app as phones
 from backend.cli.tasks import all_tasks
 from backend.console import app as console
-from backend.core.clock import Clock, system_clock
+from backend.core.clock import Clock, shifted_clock, system_clock
 from backend.core.settings import Settings, read_settings
 from backend.db import upgrade
 from backend.db.engine import make_engine, session_factory
@@ -67,7 +67,13 @@ def create_app(resources: Resources) -> Litestar:
 def application() -> Litestar:
     """Make the application of this process's environment: what the server's worker process calls."""
     configure_logs()
-    return create_app(make_resources(read_settings()))
+    settings = read_settings()
+    return create_app(make_resources(settings, clock_of(settings)))
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the system's clock, or the demo's."""
+    return shifted_clock(settings.demo_clock_file) if settings.demo_clock_file is not None else system_clock
 
 
 def configure_logs() -> None:

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: int = 16
     trusted_proxies: tuple[str, ...] = ()
     is_demo: bool = False
+    demo_clock_file: Path | None = None
     free_bytes_min: int = 2_000_000_000
     free_share_min: float = 0.05
     upload_bytes_max: int = 500_000_000
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}THREADS: expected 1 to 256, got {self.threads}")
         if not self.public_url.startswith(("http://", "https://")) or self.public_url.endswith("/"):
             raise SettingsError(f"{PREFIX}PUBLIC_URL: expected http(s)://host without a final slash, got {self.public_url!r}")
+        if self.demo_clock_file is not None and not self.is_demo:
+            raise SettingsError(f"{PREFIX}DEMO_CLOCK_FILE: only a demo may run on a clock of its own; set {PREFIX}IS_DEMO")
         if not 0 <= self.free_share_min < 1:
             raise SettingsError(f"{PREFIX}FREE_SHARE_MIN: expected 0 to below 1, got {self.free_share_min}")
 

@@ -1,0 +1,34 @@
+"""`fieldvisit db …` and `fieldvisit keys …`: what a deployment is made of before anyone signs in."""
+
+from backend.core.clock import system_clock
+from backend.core.settings import Settings
+from backend.db import upgrade
+from backend.keys.folder import make_folder, open_folder
+from backend.keys.keyring import Keyring
+from backend.keys.model import KeyPurpose, KeyRecord
+
+
+def upgrade_database(settings: Settings) -> tuple[str | None, str]:
+    """Bring the database to this code's revision; returns the revisions before and after."""
+    if settings.is_embedded:
+        settings.data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = upgrade.current(settings.owner_url) if (settings.data_folder / "fieldvisit.sqlite").exists() else None
+    else:
+        before = upgrade.current(settings.owner_url)
+    upgrade.upgrade(settings.owner_url)
+    return before, upgrade.head()
+
+
+def init_keys(settings: Settings) -> tuple[KeyRecord, ...]:
+    """Make the key folder and whatever keys it lacks; returns all of them."""
+    return make_folder(settings.key_folder, settings.key_passphrase_file, system_clock()).records()
+
+
+def rotate_key(settings: Settings, purpose: KeyPurpose) -> KeyRecord:
+    """Retire the active key of `purpose` and make a new one."""
+    return Keyring(open_folder(settings.key_folder, settings.key_passphrase_file)).rotate(purpose, system_clock())
+
+
+def list_keys(settings: Settings) -> tuple[KeyRecord, ...]:
+    """Return every key's record, oldest first."""
+    return open_folder(settings.key_folder, settings.key_passphrase_file).records()
