@@ -110,7 +110,7 @@ class RaiseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for a visit on the strength of a phone contact. Times are seconds since local midnight of the address."""
 
     case_id: CaseId
-    contact_id: UUID
+    contact_id: UUID | None
     reason: str
     address_id: UUID | None = None
     window_from_s: int = 28_800
