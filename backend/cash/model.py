@@ -173,7 +173,7 @@ class DepositStatus(StrEnum):
     HELD = "held"                # Nobody: it waits for the collection or hand-over that it spends.
     POSTED = "posted"            # The bank's statement confirms it.
     CONFIRMED = "confirmed"
-    MISDIRECTED = "misdirected"  # Stored with its breach: another account; the depositor still answers for the money.
+    UNBOOKED = "unbooked"        # Stored with its breach; no money moved and the depositor still answers for it.
     REVERSED = "reversed"
 
 
@@ -279,7 +279,7 @@ class ReceiptStatement(msgspec.Struct, frozen=True, kw_only=True):
     manifest_id: ManifestId
     digest: str
     case_id: CaseId
-    visit_id: VisitId
+    visit_id: VisitId | None
     bank_id: BankId
     branch_id: BranchId
     device: str
@@ -373,15 +373,15 @@ class Deposit(msgspec.Struct, frozen=True, kw_only=True):
     slip_sha256: str | None                       # Digest of the slip's photo, an evidence item.
     amount_fen: Fen
     deposited_at: datetime
-    collection_ids: tuple[CollectionId, ...]
+    receipt_numbers: tuple[str, ...]
     shortfalls: tuple[Shortfall, ...] = ()
     bank_hours_id: UUID | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.amount_fen <= FEN_MAX:
             raise ValueError("an amount lies between nothing and the largest that is booked")
-        if not self.collection_ids or len(set(self.collection_ids)) != len(self.collection_ids):
-            raise ValueError("a deposit names each of its collections once")
+        if not self.receipt_numbers or len(set(self.receipt_numbers)) != len(self.receipt_numbers):
+            raise ValueError("a deposit names each of its receipts once")
 
 
 class Deposited(msgspec.Struct, frozen=True, kw_only=True):

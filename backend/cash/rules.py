@@ -10,7 +10,14 @@ from enum import StrEnum
 import msgspec
 
 from backend.cash.model import (
-    AUTHORISABLE, EXPLAINED, AuthorisationTerms, CashRequest, Instrument, NumberStatus, PayerRelation, Shortfall,
+    AUTHORISABLE,
+    EXPLAINED,
+    AuthorisationTerms,
+    CashRequest,
+    Instrument,
+    NumberStatus,
+    PayerRelation,
+    Shortfall,
 )
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId
@@ -89,7 +96,7 @@ class DepositFacts(msgspec.Struct, frozen=True, kw_only=True):
     taken_fen: Fen                           # Sum of the receipts that the deposit names.
     shortfalls: tuple[Shortfall, ...]
     is_slip_given: bool
-    foreign_count: int                       # Named collections of another bank, or in someone else's custody.
+    foreign_count: int                       # Named receipts that stand for another bank's money.
     deposited_count: int                     # Named collections that an earlier deposit already holds.
     due_at: datetime | None                  # The earliest deadline among them.
     deposited_at: datetime
@@ -220,7 +227,7 @@ def judge_deposit(facts: DepositFacts) -> tuple[Breach, ...]:
         got = f"{facts.amount_fen + short_fen} fen"
         found.append(Breach(Rule.CASH_09, "deposit-not-gross", expected=f"{facts.taken_fen} fen, all that was receipted", got=got))
     if facts.foreign_count:
-        found.append(Breach(Rule.CASH_08, "not-in-custody", expected="collections of this bank in the depositor's hands", got=str(facts.foreign_count)))
+        found.append(Breach(Rule.CASH_08, "foreign-money", expected="receipts of this bank alone", got=str(facts.foreign_count)))
     if facts.deposited_count:
         found.append(Breach(Rule.CASH_08, "already-deposited", expected="each collection deposited once", got=str(facts.deposited_count)))
     if not facts.is_slip_given:
@@ -232,6 +239,9 @@ def judge_deposit(facts: DepositFacts) -> tuple[Breach, ...]:
 
 LATE_ONLY = frozenset({"deposit-late"})
 """A late deposit is better than none: it is judged, never refused."""
+
+UNBOOKABLE = frozenset({ACCOUNT, "foreign-money", "already-deposited"})
+"""Codes with which a reported deposit moves no money: the depositor still answers for it."""
 
 
 def standing_after(breaches: tuple[Breach, ...], doubts: tuple[Doubt, ...], evidence: Standing) -> Standing:

@@ -12,7 +12,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.banks.model import KeyHardware
 from backend.cash.model import (
-    AccountKind, Channel, Circumstance, DepositStatus, HandoverStatus, Instrument, NumberStatus, PayerRelation, RequestStatus, TransferKind,
+    AccountKind,
+    Channel,
+    Circumstance,
+    DepositStatus,
+    HandoverStatus,
+    Instrument,
+    NumberStatus,
+    PayerRelation,
+    RequestStatus,
+    TransferKind,
     VarianceKind,
 )
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Money, SealedBytes, SealedValue, Uuid, enum_check
@@ -249,7 +258,7 @@ class CollectionRow(Base):
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     case_id: Mapped[UUID] = mapped_column(ForeignKey("cases.id"))
-    visit_id: Mapped[UUID] = mapped_column(ForeignKey("visits.id"))
+    visit_id: Mapped[UUID | None] = mapped_column(ForeignKey("visits.id"))
     bank_id: Mapped[UUID] = mapped_column(ForeignKey("banks.id"))
     branch_id: Mapped[UUID] = mapped_column(ForeignKey("branches.id"))
     authorisation_jti: Mapped[str | None] = mapped_column(Key(64))

@@ -5,11 +5,10 @@ The database moves the balances: a transfer's trigger writes its two postings an
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -123,7 +122,7 @@ def transfer(session: Session, actor: Actor, wanted: Transfer, now: datetime) ->
     return wanted.id
 
 
-def move(session: Session, actor: Actor, kind: TransferKind, debit: AccountKey, credit: AccountKey, amount_fen: Fen, now: datetime) -> TransferId:  # noqa: PLR0913
+def move(session: Session, actor: Actor, kind: TransferKind, debit: AccountKey, credit: AccountKey, amount_fen: Fen, now: datetime) -> TransferId:
     """Open and lock both accounts and transfer between them; for movements of no particular case.
 
     Raises:
@@ -139,7 +138,7 @@ def move(session: Session, actor: Actor, kind: TransferKind, debit: AccountKey, 
 
 def balance(session: Session, key: AccountKey) -> Fen:
     """Return what an account holds; nothing for one that was never used."""
-    return Fen(session.scalar(_matching(select(AccountRow.balance_fen), key)) or 0)
+    return Fen(session.scalar(select(AccountRow.balance_fen).where(_is(key))) or 0)
 
 
 class StatementEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,10 +155,10 @@ class StatementEntry(msgspec.Struct, frozen=True, kw_only=True):
 def account_statement(session: Session, key: AccountKey, *, after: int = 0, limit: int = 200) -> tuple[StatementEntry, ...]:
     """Return up to `limit` lines of an account from the one after `after` on, oldest first, without a gap."""
     rows = session.execute(
-        _matching(select(PostingRow, TransferRow.kind, TransferRow.at), key)
+        select(PostingRow, TransferRow.kind, TransferRow.at)
         .join(AccountRow, AccountRow.id == PostingRow.account_id)
         .join(TransferRow, TransferRow.id == PostingRow.transfer_id)
-        .where(PostingRow.ordinal > after)
+        .where(_is(key), PostingRow.ordinal > after)
         .order_by(PostingRow.ordinal)
         .limit(limit)
     )
@@ -173,9 +172,9 @@ def account_statement(session: Session, key: AccountKey, *, after: int = 0, limi
 
 
 def _find(session: Session, key: AccountKey) -> AccountId | None:
-    found = session.scalar(_matching(select(AccountRow.id), key))
+    found = session.scalar(select(AccountRow.id).where(_is(key)))
     return AccountId(found) if found else None
 
 
-def _matching(statement: Select[Any], key: AccountKey) -> Select[Any]:
-    return statement.where(AccountRow.kind == key.kind, AccountRow.owner == key.owner, AccountRow.bank_id == key.bank_id)
+def _is(key: AccountKey) -> ColumnElement[bool]:
+    return and_(AccountRow.kind == key.kind, AccountRow.owner == key.owner, AccountRow.bank_id == key.bank_id)

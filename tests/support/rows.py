@@ -40,15 +40,28 @@ _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0
 def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int]:
     """Put up to two rows into each table by trying random values against its constraints; return what each then holds.
 
-    References and PostgreSQL's triggers are switched off: a row has the form of a real one, not its sense.
+    References and triggers are switched off: a row has the form of a real one, not its sense.
     """
     chance = random.Random(seed)
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET session_replication_role = replica"))
+    guards = _without_insert_triggers(connection)
     for table in metadata.tables.values():
         for _ in range(2):
             _insert_one(connection, table, chance)
+    for statement in guards:
+        connection.exec_driver_sql(statement)
     return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in metadata.tables.values()}
+
+
+def _without_insert_triggers(connection: Connection) -> list[str]:
+    """Drop SQLite's triggers on INSERT and return the statements that make them again."""
+    if connection.dialect.name != "sqlite":
+        return []
+    found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '% INSERT ON %'").fetchall()
+    for name, _ in found:
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+    return [statement for _, statement in found]
 
 
 def _insert_one(connection: Connection, table: Table, chance: random.Random) -> None:

@@ -1,0 +1,397 @@
+"""Custody: who holds the money between the door and the bank. Hand-overs signed by both, deposits whole and gross (CASH-06 … CASH-09).
+
+What is reported before the money it spends has arrived here is held, and booked as soon as that money is there.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from backend.audit import breaches as kept
+from backend.audit.events import EventTag
+from backend.audit.record import record
+from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
+from backend.cash import transfers
+from backend.cash.authorisations import designated_digests
+from backend.cash.model import (
+    Deposit,
+    Deposited,
+    DepositEvent,
+    DepositStatus,
+    Handover,
+    HandoverStatus,
+    Shortfall,
+    TransferKind,
+    VarianceKind,
+    advance_deposit,
+)
+from backend.cash.rules import LATE_ONLY, UNBOOKABLE, DepositFacts, judge_deposit
+from backend.cash.tables import (
+    AuthorisationRow,
+    CollectionRow,
+    DepositLineRow,
+    DepositRow,
+    HandoverRow,
+    ReceiptRow,
+    TransferRow,
+    VarianceRow,
+)
+from backend.core.fen import Fen
+from backend.core.ids import BankId, DepositId, StaffId, new_id
+from backend.core.problems import IdempotencyConflict, IllegalTransition, NotFound
+from backend.core.rulebook import Breach, demand
+from backend.exhibits.model import Standing
+from backend.exhibits.refusals import SignatureInvalid, UnknownDevice, refusing
+from backend.policies.model import Policy
+from backend.staff.tables import DeviceRow, StaffRow
+from evidence.canonical import canonicalise
+from evidence.es256 import compact_verify
+from evidence.keys import PublicKey, key_from_jwk
+from evidence.times import format_utc
+
+HANDOVER_TYP: Final = "cash-handover+jws"
+
+
+def is_deposited() -> ColumnElement[bool]:
+    """Return the condition on `CollectionRow` that a deposit holds it."""
+    return select(DepositLineRow.deposit_id).where(DepositLineRow.collection_id == CollectionRow.id, DepositLineRow.reversed_at.is_(None)).exists()
+
+
+def is_reversed() -> ColumnElement[bool]:
+    """Return the condition on `CollectionRow` that two people have undone it."""
+    undone = select(TransferRow.reverses_id).where(TransferRow.reverses_id.is_not(None))
+    return CollectionRow.transfer_id.in_(undone)
+
+
+def handover_words(command: Handover) -> dict[str, Any]:
+    """Return the object that giver and taker both sign."""
+    return {
+        "handover": str(command.handover_id), "bank": str(command.bank_id), "giver": str(command.giver_id), "taker": str(command.taker_id),
+        "amount_fen": command.amount_fen, "at": format_utc(command.handed_at),
+    }
+
+
+def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) -> HandoverStatus:
+    """Record that money went from one employee to another; it moves once both have signed and the giver's custody holds it.
+
+    Either side's phone may report it, and report it again with the other's signature.
+
+    Raises:
+        NotFound: the actor is neither of the two, or one of them is no employee of the agency.
+        SignatureInvalid: a token does not hold these words under that person's phone key.
+        IdempotencyConflict: the id stands for another hand-over.
+    """
+    authorise(actor, Permission.CASH_COLLECT)
+    if actor.id not in (command.giver_id, command.taker_id) or len(_employees(session, command)) != 2:
+        raise NotFound
+    words = handover_words(command)
+    _demand_signed(session, command.giver_token, command.giver_id, words)
+    if command.taker_token is not None:
+        _demand_signed(session, command.taker_token, command.taker_id, words)
+    row = session.scalar(select(HandoverRow).where(HandoverRow.id == command.handover_id).with_for_update())
+    if row is None:
+        row = HandoverRow(
+            id=command.handover_id, bank_id=command.bank_id, giver_id=command.giver_id, taker_id=command.taker_id, amount_fen=command.amount_fen,
+            handed_at=command.handed_at, giver_token=command.giver_token, taker_token=None, taken_at=None, status=HandoverStatus.OFFERED,
+            recorded_at=now,
+        )
+        session.add(row)
+        session.flush()
+    elif (row.bank_id, row.giver_id, row.taker_id, row.amount_fen) != (command.bank_id, command.giver_id, command.taker_id, command.amount_fen):
+        raise IdempotencyConflict(id=str(command.handover_id))
+    if row.status is HandoverStatus.OFFERED and command.taker_token is not None:
+        _take(session, row, command.taker_token, now)
+    record(session, actor, EventTag.CASH_HANDED_OVER, f"handover:{row.id}", now, giver=row.giver_id, taker=row.taker_id, amount_fen=row.amount_fen,
+           status=row.status.value)
+    if row.status is HandoverStatus.HELD:
+        release_held(session, actor, frozenset({StaffId(row.giver_id)}), BankId(row.bank_id), now)
+    return row.status
+
+
+def accept_handover(session: Session, actor: Actor, handover_id: UUID, now: datetime, *, is_declined: bool = False) -> HandoverStatus:
+    """Confirm or decline at the desk, signed in as the taker; for cashiers, who carry no phone.
+
+    Raises:
+        NotFound: not offered to the actor.
+        IllegalTransition: it is answered already.
+    """
+    row = session.scalar(select(HandoverRow).where(HandoverRow.id == handover_id, HandoverRow.taker_id == actor.id).with_for_update())
+    if row is None:
+        raise NotFound
+    if row.status is not HandoverStatus.OFFERED:
+        raise IllegalTransition(current=row.status.value, event="decline" if is_declined else "take")
+    if is_declined:
+        row.status = HandoverStatus.DECLINED
+        session.flush()
+    else:
+        _take(session, row, None, now)
+    record(session, actor, EventTag.CASH_HANDED_OVER, f"handover:{row.id}", now, status=row.status.value)
+    if row.status is HandoverStatus.HELD:
+        release_held(session, actor, frozenset({StaffId(row.giver_id)}), BankId(row.bank_id), now)
+    return row.status
+
+
+def ask_deposit(session: Session, actor: Actor, command: Deposit) -> None:
+    """Answer *may we pay in like this*; nothing is stored.
+
+    Raises:
+        RulesBreached: CASH-06, CASH-08, CASH-09; lateness alone is no reason.
+        NotFound: a receipt that is not in the books yet.
+    """
+    authorise(actor, Permission.CASH_DEPOSIT)
+    collections = _collections(session, command)
+    if len(collections) != len(command.receipt_numbers):
+        raise NotFound
+    breaches = judge_deposit(_facts(session, command, collections))
+    demand(tuple(breach for breach in breaches if breach.code not in LATE_ONLY))
+
+
+def deposit(session: Session, actor: Actor, command: Deposit, policy: Policy, now: datetime) -> Deposited:
+    """Book a deposit at the desk: judged first, refused if it may not be. The same id with the same content is the same deposit.
+
+    Raises:
+        RulesBreached: CASH-06, CASH-08, CASH-09.
+        FundsMissing: the depositor does not hold that much.
+        IdempotencyConflict: the id stands for other content.
+    """
+    stored = _stored(session, actor, command)
+    if stored is not None:
+        return stored
+    ask_deposit(session, actor, command)
+    done = report_deposit(session, actor, command, policy, now)
+    if done.status is DepositStatus.HELD:
+        raise transfers.FundsMissing(needed_fen=command.amount_fen)
+    # Somebody else may have paid the same receipts in between judging and locking.
+    demand(tuple(breach for breach in kept.breaches_of(session, f"deposit:{done.deposit_id}") if breach.code not in LATE_ONLY))
+    return done
+
+
+def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Policy, now: datetime) -> Deposited:
+    """Book what was paid in, never refusing it: to another account or twice, it moves nothing and stands as a breach.
+
+    Raises:
+        IdempotencyConflict: the id stands for other content.
+    """
+    authorise(actor, Permission.CASH_DEPOSIT)
+    _lock_money(session, actor, command)
+    stored = _stored(session, actor, command)
+    if stored is not None:
+        return stored
+    collections = _collections(session, command)
+    is_complete = len(collections) == len(command.receipt_numbers)
+    breaches = judge_deposit(_facts(session, command, collections)) if is_complete else ()
+    branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == actor.id))
+    row = DepositRow(
+        id=command.deposit_id, digest=_digest(command), bank_id=command.bank_id, branch_id=branch_id, account_digest=command.account_digest,
+        bank_hours_id=command.bank_hours_id, channel=command.channel, slip_reference=command.slip_reference, slip_sha256=command.slip_sha256,
+        amount_fen=command.amount_fen, content=msgspec.to_builtins(command), depositor_id=actor.id, deposited_at=command.deposited_at,
+        recorded_at=now, status=DepositStatus.HELD, standing=Standing.BREACH if breaches else Standing.ACCEPTED, policy_version=policy.version,
+    )
+    session.add(row)
+    session.flush()
+    kept.store(session, f"deposit:{row.id}", breaches, now, policy.version)
+    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_excess(breaches, command, collections):
+        row.status = DepositStatus.UNBOOKED
+        session.flush()
+    elif is_complete:
+        _post(session, actor, row, command, collections, now)
+    record(session, actor, EventTag.CASH_DEPOSITED, f"deposit:{row.id}", now, policy_version=policy.version, amount_fen=row.amount_fen,
+           status=row.status.value, standing=row.standing.value)
+    return _view(row)
+
+
+def release_held(session: Session, actor: Actor, staff_ids: frozenset[StaffId], bank_id: BankId, now: datetime) -> int:
+    """Book what waited for money that has now arrived with one of these people, in the order in which it happened; returns how many."""
+    released, reached = 0, set(staff_ids)
+    while True:
+        before = released
+        for handover in session.scalars(
+            select(HandoverRow)
+            .where(HandoverRow.status == HandoverStatus.HELD, HandoverRow.giver_id.in_(reached), HandoverRow.bank_id == bank_id)
+            .order_by(HandoverRow.handed_at, HandoverRow.id)
+            .with_for_update()
+        ).all():
+            if _pass_on(session, actor, handover, now):
+                reached.add(StaffId(handover.taker_id))
+                released += 1
+        for row in session.scalars(
+            select(DepositRow)
+            .where(DepositRow.status == DepositStatus.HELD, DepositRow.depositor_id.in_(reached), DepositRow.bank_id == bank_id)
+            .order_by(DepositRow.deposited_at, DepositRow.id)
+            .with_for_update()
+        ).all():
+            released += _retry(session, actor, row, now)
+        if released == before:
+            return released
+
+
+def _take(session: Session, row: HandoverRow, token: str | None, now: datetime) -> None:
+    row.status, row.taker_token, row.taken_at = HandoverStatus.HELD, token, now
+    session.flush()
+
+
+def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) -> bool:
+    bank_id = BankId(row.bank_id)
+    giver, taker = transfers.custody_of(row.giver_id, bank_id), transfers.custody_of(row.taker_id, bank_id)
+    transfers.open_accounts(session, (giver, taker))
+    if transfers.balance(session, giver) < row.amount_fen:
+        return False
+    row.transfer_id = transfers.move(session, actor, TransferKind.HANDOVER, taker, giver, Fen(row.amount_fen), now)
+    row.status = HandoverStatus.POSTED
+    session.flush()
+    return True
+
+
+def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> int:
+    command = msgspec.convert(row.content, Deposit, strict=False)
+    collections = _collections(session, command)
+    if len(collections) != len(command.receipt_numbers):
+        return 0
+    transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
+    breaches = judge_deposit(_facts(session, command, collections))
+    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_excess(breaches, command, collections):
+        row.status, row.standing = DepositStatus.UNBOOKED, Standing.BREACH
+        kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
+        return 1
+    _post(session, actor, row, command, collections, now)
+    if row.status is DepositStatus.HELD:
+        return 0
+    if breaches and row.standing is Standing.ACCEPTED:
+        row.standing = Standing.BREACH
+        kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
+        session.flush()
+    return 1
+
+
+def _post(session: Session, actor: Actor, row: DepositRow, command: Deposit, collections: list[CollectionRow], now: datetime) -> None:
+    bank_id, taken_fen = BankId(row.bank_id), sum(one.amount_fen for one in collections)
+    short_fen = sum(one.amount_fen for one in command.shortfalls)
+    custody = transfers.custody_of(row.depositor_id, bank_id)
+    if transfers.balance(session, custody) < row.amount_fen + short_fen:
+        return
+    if row.amount_fen:
+        paid_in = transfers.in_transit_to(row.account_digest, bank_id)
+        row.transfer_id = transfers.move(session, actor, TransferKind.DEPOSIT, paid_in, custody, Fen(row.amount_fen), now)
+    session.add_all(DepositLineRow(deposit_id=row.id, collection_id=one.id, amount_fen=one.amount_fen) for one in collections)
+    row.status = advance_deposit(row.status, DepositEvent.POST)
+    session.flush()
+    for shortfall in command.shortfalls:
+        _open_shortfall(session, actor, row, shortfall, now)
+    rest_fen = taken_fen - row.amount_fen - short_fen
+    if rest_fen > 0:
+        session.add(VarianceRow(
+            id=new_id(), bank_id=bank_id, kind=VarianceKind.NET_DEPOSIT, amount_fen=rest_fen, owner_id=row.depositor_id, deposit_id=row.id,
+            opened_at=now,
+        ))
+    session.flush()
+
+
+def _open_shortfall(session: Session, actor: Actor, row: DepositRow, shortfall: Shortfall, now: datetime) -> None:
+    bank_id = BankId(row.bank_id)
+    custody, suspense = transfers.custody_of(row.depositor_id, bank_id), transfers.suspense_of(row.depositor_id, bank_id)
+    transfer_id = transfers.move(session, actor, TransferKind.SHORTFALL, suspense, custody, shortfall.amount_fen, now)
+    session.add(VarianceRow(
+        id=new_id(), bank_id=bank_id, kind=shortfall.kind, amount_fen=shortfall.amount_fen, owner_id=row.depositor_id, deposit_id=row.id,
+        transfer_id=transfer_id, certificate=shortfall.certificate, opened_at=now,
+    ))
+
+
+def _lock_money(session: Session, actor: Actor, command: Deposit) -> None:
+    """Lock every account that the deposit touches, and the debtors' of its receipts: two deposits of one receipt wait for each other here."""
+    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in _collections(session, command))
+    transfers.open_accounts(session, (
+        *debtors, transfers.custody_of(actor.id, command.bank_id), transfers.suspense_of(actor.id, command.bank_id),
+        transfers.in_transit_to(command.account_digest, command.bank_id),
+    ))
+
+
+def _collections(session: Session, command: Deposit) -> list[CollectionRow]:
+    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper."""
+    query = (
+        select(CollectionRow, ReceiptRow.number, ReceiptRow.stated_number)
+        .join(ReceiptRow, ReceiptRow.collection_id == CollectionRow.id)
+        .where(or_(ReceiptRow.number.in_(command.receipt_numbers), ReceiptRow.stated_number.in_(command.receipt_numbers)), ~is_reversed())
+        .order_by(ReceiptRow.number)
+    )
+    found: dict[str, CollectionRow] = {}
+    by_statement: dict[str, CollectionRow] = {}
+    for row, number, stated in session.execute(query):
+        found[number] = row
+        by_statement.setdefault(stated, row)
+    wanted = [found.get(number) or by_statement.get(number) for number in command.receipt_numbers]
+    return [row for row in wanted if row is not None]
+
+
+def _facts(session: Session, command: Deposit, collections: list[CollectionRow]) -> DepositFacts:
+    ids = [one.id for one in collections]
+    demanded = session.scalars(
+        select(AuthorisationRow.account_digest)
+        .join(CollectionRow, CollectionRow.authorisation_jti == AuthorisationRow.jti)
+        .where(CollectionRow.id.in_(ids))
+    )
+    deposited = session.scalars(
+        select(DepositLineRow.collection_id).where(DepositLineRow.collection_id.in_(ids), DepositLineRow.reversed_at.is_(None))
+    ).all()
+    return DepositFacts(
+        bank_id=command.bank_id, account_digest=command.account_digest, designated=designated_digests(session, command.bank_id),
+        demanded=frozenset(demanded), amount_fen=command.amount_fen, taken_fen=Fen(sum(one.amount_fen for one in collections)),
+        shortfalls=command.shortfalls, is_slip_given=bool(command.slip_reference.strip()),
+        foreign_count=sum(one.bank_id != command.bank_id for one in collections), deposited_count=len(deposited),
+        due_at=min((one.deposit_due_at for one in collections), default=None), deposited_at=command.deposited_at,
+    )
+
+
+def _is_excess(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:
+    """Tell whether more is said to be paid in than was receipted: nothing in the books could have been it."""
+    short_fen = sum(one.amount_fen for one in command.shortfalls)
+    return bool(breaches) and command.amount_fen + short_fen > sum(one.amount_fen for one in collections)
+
+
+def _stored(session: Session, actor: Actor, command: Deposit) -> Deposited | None:
+    row = session.get(DepositRow, command.deposit_id)
+    if row is None:
+        return None
+    if row.depositor_id != actor.id:
+        raise NotFound
+    if row.digest != _digest(command):
+        raise IdempotencyConflict(id=str(command.deposit_id))
+    return _view(row)
+
+
+def _digest(command: Deposit) -> str:
+    return hashlib.sha256(canonicalise(_without_nulls(msgspec.to_builtins(command)))).hexdigest()
+
+
+def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _view(row: DepositRow) -> Deposited:
+    return Deposited(deposit_id=DepositId(row.id), status=row.status, standing=row.standing, amount_fen=Fen(row.amount_fen))
+
+
+def _employees(session: Session, command: Handover) -> set[UUID]:
+    wanted = (command.giver_id, command.taker_id)
+    return set(session.scalars(select(StaffRow.id).where(StaffRow.id.in_(wanted), StaffRow.bank_id.is_(None))))
+
+
+def _demand_signed(session: Session, token: str, staff_id: StaffId, words: dict[str, Any]) -> None:
+    keys = {row.kid: key_from_jwk(row.public_jwk) for row in session.scalars(select(DeviceRow).where(DeviceRow.staff_id == staff_id))}
+    if not keys:
+        raise UnknownDevice(reason="this person has no phone")
+
+    def resolve(kid: str) -> PublicKey | None:
+        return keys.get(kid)
+
+    with refusing():
+        _, payload = compact_verify(token, resolve, typ=HANDOVER_TYP)
+    if payload != words:
+        raise SignatureInvalid(reason="the token holds other words", pointer="/payload")
+
