@@ -5,10 +5,9 @@ from datetime import date
 
 import msgspec
 
-from backend.cases.model import Field, GenderRule, Stop
-from backend.core.fen import Fen
 from backend.core.geo import LonLat
-from backend.core.ids import BankId, BranchId, CaseId, RequestId, StaffId
+from backend.core.ids import BankId, BranchId, StaffId
+from backend.requests.queries import PlannableRequest, WithheldRequest
 from backend.staff.model import Gender
 
 
@@ -19,7 +18,6 @@ class CollectorFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_active: bool
     is_qualified: bool                  # TEAM-01
     is_lead: bool
-    is_available: bool
     gender: Gender | None
     credentials: frozenset[BankId]      # Banks whose credential is in force on that day (VIS-06).
     certificates: frozenset[str]
@@ -34,31 +32,7 @@ class CollectorFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def may_visit(self) -> bool:
         """Whether this person can be half of a pair at all."""
-        return self.is_active and self.is_qualified and self.is_available
-
-
-class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One visit request as of now. `windows` are spans of permitted starts; `effective_from_s` counts from the day's midnight."""
-
-    id: RequestId
-    case_id: CaseId
-    bank_id: BankId
-    is_approved: bool
-    effective_from_s: int
-    place: LonLat | None
-    is_in_territory: bool
-    windows: tuple[tuple[int, int], ...]
-    service_s: int
-    is_mandatory: bool
-    priority: int                       # 1 to 5
-    required_certificate: str | None
-    required_language: str | None
-    gender_rule: GenderRule
-    excluded: frozenset[StaffId]
-    cash_expected_fen: Fen
-    stops: frozenset[Stop]
-    unconfirmed: frozenset[Field]
-    contacts_on_day: int
+        return self.is_active and self.is_qualified
 
 
 class OfficeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +47,7 @@ class OfficeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DayFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one branch's day is planned from."""
+    """Everything that one branch's day is planned from. `collectors` are those who work that day."""
 
     branch_id: BranchId
     branch_code: str
@@ -81,7 +55,8 @@ class DayFacts(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     office: LonLat
     collectors: tuple[CollectorFacts, ...]
-    requests: tuple[RequestFacts, ...]
+    ready: tuple[PlannableRequest, ...]
+    withheld: tuple[WithheldRequest, ...]
     offices: tuple[OfficeFacts, ...]
-    conflicts: tuple[tuple[StaffId, StaffId], ...]
+    conflicts: frozenset[tuple[StaffId, StaffId]]
     history: Mapping[int, tuple[tuple[StaffId, StaffId], ...]]   # Working days ago (1 = the last) → pairs of that day.

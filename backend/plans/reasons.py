@@ -11,57 +11,74 @@ from typing import Any
 
 import msgspec
 
-from backend.cases.model import Stop
-from backend.core.ids import RequestId
-from backend.plans.facts import DayFacts, RequestFacts
+from backend.core.ids import BankId, RequestId
+from backend.plans.facts import DayFacts
 from backend.policies.model import Policy
+from backend.requests.model import Withheld
+from backend.requests.queries import PlannableRequest
 
 
-class Reason(StrEnum):
-    """Stable names of the reasons, in the order in which they are looked for."""
+class Beside(StrEnum):
+    """Reasons that lie in the day and not in the request itself."""
 
-    NOT_APPROVED = "not_approved"
-    CASE_STOPPED = "case_stopped"
-    UNCONFIRMED = "unconfirmed"
-    EFFECTIVE_LATER = "effective_later"
-    NO_PIN = "no_pin"
-    OUTSIDE_TERRITORY = "outside_territory"
-    NO_CREDENTIAL = "no_credential"
-    WINDOW_OUTSIDE_HOURS = "window_outside_hours"
-    DAILY_CAP = "daily_cap"
-    SAME_CASE = "same_case"
-    OTHER_BANKS_CASH = "other_banks_cash"
+    NO_CREDENTIAL = "no-credential"
+    TIME_TOO_SHORT = "time-too-short"
+    OTHER_BANKS_CASH = "other-banks-cash"
+
+
+Reason = Withheld | Beside
+_STOPPED_ZH, _STOPPED_EN = "案件已停止催收：{why}。", "The case is not open for collection: {why}."
+
+
+def _stopped(why_zh: str, why_en: str) -> tuple[str, str]:
+    return _STOPPED_ZH.format(why=why_zh), _STOPPED_EN.format(why=why_en)
 
 
 _TEXTS: Mapping[Reason, tuple[str, str]] = MappingProxyType({
-    Reason.NOT_APPROVED: ("申请未获批准，未批准的申请不得排入计划。", "The request is not approved; only approved requests may be planned."),
-    Reason.CASE_STOPPED: ("案件已停止催收（{stop}），不得外访。", "The case is not open for collection ({stop}); it must not be visited."),
-    Reason.UNCONFIRMED: ("下列信息尚未确认：{fields}。", "These data are not confirmed: {fields}."),
-    Reason.EFFECTIVE_LATER: ("批准在该日之后才生效。", "The approval takes effect only after this day."),
-    Reason.NO_PIN: ("地址尚未定位，请先在地图上标点。", "The address has no position yet; pin it on the map first."),
-    Reason.OUTSIDE_TERRITORY: ("地址不在本分部的服务区域内。", "The address lies outside the branch's territory."),
-    Reason.NO_CREDENTIAL: (
-        "当日可出勤且持有该银行有效证件的外访员只有 {holders} 人，至少需要 2 人。",
-        "Only {holders} available collector(s) hold a valid credential of this bank; two are needed.",
+    Withheld.NOT_APPROVED: ("申请未获批准，未批准的申请不得排入计划。", "The request is not approved; only approved requests may be planned."),
+    Withheld.NOT_YET_EFFECTIVE: ("批准在 {on} 之后才生效。", "The approval takes effect only after {on}."),
+    Withheld.APPROVAL_EXPIRED: ("批准已过有效期，请重新申请。", "The approval has run out; raise a new request."),
+    Withheld.NEEDS_PIN: ("地址尚未定位，请先在地图上标点。", "The address has no position yet; pin it on the map first."),
+    Withheld.OUTSIDE_TERRITORY: ("地址不在本分部的服务区域内。", "The address lies outside the branch's territory."),
+    Withheld.ADDRESS_REPLACED: ("申请所用地址已被新地址取代。", "The request's address has been replaced by a newer one."),
+    Withheld.UNCONFIRMED: (
+        "卡号、金额、年龄、身份、职业五项信息尚未全部确认。", "Card number, amount, age, identity and occupation are not all confirmed.",
     ),
-    Reason.WINDOW_OUTSIDE_HOURS: (
-        "允许的时间段与催收时间没有交集，或不足以完成外访。", "The permitted time does not meet the legal hours, or is too short for the visit.",
+    Withheld.AMOUNT_TOO_OLD: (
+        "欠款金额截至 {amount_as_of_on}，已超过银行允许的期限，不得据此外访。",
+        "The amount is as of {amount_as_of_on}, older than the bank permits to be spoken.",
     ),
-    Reason.DAILY_CAP: (
-        "该日对债务人的联系已达 {contacts} 次上限。", "The debtor has already been contacted {contacts} times that day, the most permitted.",
+    Withheld.DAILY_CAP: ("该日对债务人的联系次数已达上限。", "The debtor has already been contacted as often as is permitted that day."),
+    Withheld.NO_HOURS: ("申请的时间段与允许的催收时间没有交集。", "The requested time does not meet the permitted hours."),
+    Withheld.SUSPENDED: _stopped("持卡人否认或有异议，已暂停", "suspended, because the cardholder denies or disputes it"),
+    Withheld.DECEASED: _stopped("债务人已故", "the debtor has died"),
+    Withheld.PAID: _stopped("已还清", "it is paid"),
+    Withheld.RECALLED: _stopped("银行已收回", "the bank has recalled it"),
+    Withheld.TERM_OVER: ("委托期限已于 {term_ends_on} 届满。", "The placement's term ended on {term_ends_on}."),
+    Withheld.VULNERABLE: _stopped("存在重病、怀孕等特殊情况，须主管安排", "somebody there is ill, pregnant or alike; a supervisor arranges it"),
+    Withheld.COMPLAINT: _stopped("投诉处理中", "a complaint is being handled"),
+    Withheld.HOLD: _stopped("已按决定暂缓", "held by decision"),
+    Withheld.CLOSED: _stopped("案件已结束", "it has ended"),
+    Beside.NO_CREDENTIAL: (
+        "当日出勤且持有该银行有效证件的外访员只有 {holders} 人，至少需要 {needed} 人。",
+        "Collectors who work that day and hold a valid credential of this bank: {holders}; needed: {needed}.",
     ),
-    Reason.SAME_CASE: ("同一案件当日已有另一份申请排入计划。", "Another request for the same case is planned on this day."),
-    Reason.OTHER_BANKS_CASH: (
+    Beside.TIME_TOO_SHORT: ("允许的时间不足以完成 {minutes} 分钟的外访。", "The permitted time is too short for a visit of {minutes} minutes."),
+    Beside.OTHER_BANKS_CASH: (
         "当日现金已按另一家银行的网点安排存款，本案请改日或取消预计现金。",
         "Cash of another bank is deposited on this day; choose another day or plan without cash.",
     ),
 })
 _CHANGES: Mapping[Reason, dict[str, Any]] = MappingProxyType({
-    Reason.NO_PIN: {"do": "pin_address"},
-    Reason.UNCONFIRMED: {"do": "confirm_fields"},
-    Reason.OTHER_BANKS_CASH: {"do": "choose_another_day"},
-    Reason.NO_CREDENTIAL: {"do": "add_credential"},
+    Withheld.NEEDS_PIN: {"do": "pin_address"},
+    Withheld.UNCONFIRMED: {"do": "confirm_fields"},
+    Withheld.AMOUNT_TOO_OLD: {"do": "update_amount"},
+    Withheld.APPROVAL_EXPIRED: {"do": "raise_request"},
+    Withheld.ADDRESS_REPLACED: {"do": "raise_request"},
+    Beside.NO_CREDENTIAL: {"do": "add_credential"},
+    Beside.OTHER_BANKS_CASH: {"do": "choose_another_day"},
 })
+assert set(_TEXTS) == {*Withheld, *Beside}
 
 
 class Unplannable(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,63 +104,43 @@ class Unplannable(msgspec.Struct, frozen=True, kw_only=True):
         return _CHANGES.get(self.reason)
 
 
-def screen(facts: DayFacts, policy: Policy) -> tuple[tuple[RequestFacts, ...], tuple[Unplannable, ...]]:
-    """Split a day's requests into those that may enter the instance and those that may not, each with its first true reason."""
+def screen(facts: DayFacts, policy: Policy) -> tuple[tuple[PlannableRequest, ...], tuple[Unplannable, ...]]:
+    """Split a day's requests into those that may enter the instance and those that may not, each with its weightiest true reason."""
     holders = Counter(bank for collector in facts.collectors if collector.may_visit for bank in collector.credentials)
-    entering: list[RequestFacts] = []
-    refused: list[Unplannable] = []
-    for request in sorted(facts.requests, key=_precedence):
-        found = _own_reason(request, policy, holders[request.bank_id]) or _reason_beside(request, entering)
+    entering: list[PlannableRequest] = []
+    refused = [Unplannable(request_id=one.request_id, reason=one.reasons[0], params=one.params) for one in facts.withheld]
+    for request in sorted(facts.ready, key=lambda one: (not one.is_mandatory, -one.priority, str(one.request_id))):
+        found = _reason_beside(request, entering, holders, policy)
         if found is None:
             entering.append(request)
         else:
             reason, params = found
-            refused.append(Unplannable(request_id=request.id, reason=reason, params=params))
+            refused.append(Unplannable(request_id=request.request_id, reason=reason, params=params))
     return tuple(entering), tuple(refused)
 
 
-def _precedence(request: RequestFacts) -> tuple[bool, int, str]:
-    return not request.is_mandatory, -request.priority, str(request.id)
-
-
-def _own_reason(request: RequestFacts, policy: Policy, holders: int) -> tuple[Reason, dict[str, Any]] | None:
-    if not request.is_approved:
-        return Reason.NOT_APPROVED, {}
-    if request.stops:
-        return Reason.CASE_STOPPED, {"stop": ", ".join(stop.value for stop in Stop if stop in request.stops)}
-    if request.unconfirmed:
-        return Reason.UNCONFIRMED, {"fields": ", ".join(sorted(field.value for field in request.unconfirmed))}
-    if request.effective_from_s >= policy.hours_to_s:
-        return Reason.EFFECTIVE_LATER, {}
-    if request.place is None:
-        return Reason.NO_PIN, {}
-    if not request.is_in_territory:
-        return Reason.OUTSIDE_TERRITORY, {}
-    if holders < policy.pair_min:
-        return Reason.NO_CREDENTIAL, {"holders": holders}
-    if not permitted_windows(request, policy):
-        return Reason.WINDOW_OUTSIDE_HOURS, {}
-    if request.contacts_on_day >= policy.contacts_per_day_max:
-        return Reason.DAILY_CAP, {"contacts": request.contacts_on_day}
-    return None
-
-
-def _reason_beside(request: RequestFacts, entering: list[RequestFacts]) -> tuple[Reason, dict[str, Any]] | None:
-    """Look for what stands in the way among the requests that already entered.
+def _reason_beside(
+    request: PlannableRequest, entering: list[PlannableRequest], holders: Counter[BankId], policy: Policy
+) -> tuple[Beside, dict[str, Any]] | None:
+    """Look for what stands in the way that day.
 
     `fieldday/1` lets any office take any cash, but a bank's money goes to an account of that bank (CASH-06): so one day's
     expected cash is of one bank, that of the first request with cash in order of precedence.
     """
-    if any(other.case_id == request.case_id for other in entering):
-        return Reason.SAME_CASE, {}
+    if holders[request.bank_id] < policy.pair_min:
+        return Beside.NO_CREDENTIAL, {"holders": holders[request.bank_id], "needed": policy.pair_min}
+    if permitted_window(request, policy) is None:
+        return Beside.TIME_TOO_SHORT, {"minutes": -(-request.service_s // 60)}
     if request.cash_expected_fen and any(other.cash_expected_fen and other.bank_id != request.bank_id for other in entering):
-        return Reason.OTHER_BANKS_CASH, {}
+        return Beside.OTHER_BANKS_CASH, {}
     return None
 
 
-def permitted_windows(request: RequestFacts, policy: Policy) -> tuple[tuple[int, int], ...]:
-    """Return the spans in which the visit may start: the request's own, inside the hours, leaving time for the service (VIS-10)."""
-    last_start_s = policy.hours_to_s - request.service_s
-    earliest_s = max(policy.hours_from_s, request.effective_from_s)
-    spans = ((max(opens, earliest_s), min(closes, last_start_s)) for opens, closes in request.windows)
-    return tuple((opens, closes) for opens, closes in spans if opens <= closes)
+def permitted_window(request: PlannableRequest, policy: Policy) -> tuple[int, int] | None:
+    """Return when the visit may start, so that it also ends in time; None when nothing is left.
+
+    It ends within the hours (VIS-10); a window that reaches beyond them does so by agreement and is itself the limit.
+    """
+    last_start_s = min(request.window_to_s, max(policy.hours_to_s, request.window_to_s) - request.service_s)
+    first_start_s = max(request.window_from_s, request.effective_from_s)
+    return (first_start_s, last_start_s) if first_start_s <= last_start_s else None

@@ -8,9 +8,10 @@ from itertools import combinations
 
 from backend.core.geo import EARTH_RADIUS_M, LonLat
 from backend.core.ids import BankId, StaffId
-from backend.plans.facts import CollectorFacts, DayFacts, RequestFacts
-from backend.plans.reasons import permitted_windows
+from backend.plans.facts import CollectorFacts, DayFacts
+from backend.plans.reasons import permitted_window
 from backend.policies.model import Policy
+from backend.requests.queries import PlannableRequest
 from backend.staff.model import Gender
 from routing.model import (
     Approval,
@@ -38,7 +39,7 @@ OBJECTIVE = Objective(mandatory_unserved=1_000_000, lost_value=3_600, travel_s=1
 OFFICE = LocationId("office")
 
 
-def to_instance(facts: DayFacts, entering: tuple[RequestFacts, ...], policy: Policy, name: str) -> Instance:
+def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy: Policy, name: str) -> Instance:
     """Translate a screened day. Ids in the instance are ours: employees, requests and deposit offices by their UUIDs.
 
     A bank's credential must be held by *both* visitors (VIS-06), while a certificate of `fieldday/1` is met by one of two; so
@@ -52,9 +53,10 @@ def to_instance(facts: DayFacts, entering: tuple[RequestFacts, ...], policy: Pol
     locations += [_location(f"start:{one.id}", LocationKind.HOME, one.start) for one in people if one.start is not None]
     locations += [_location(f"end:{one.id}", LocationKind.HOME, one.end) for one in people if one.end is not None]
     locations += [_location(f"bank:{office.id}", LocationKind.BANK, office.place) for office in offices]
-    locations += [_location(f"visit:{request.id}", LocationKind.VISIT, request.place) for request in entering if request.place is not None]
+    locations += [_location(f"visit:{request.request_id}", LocationKind.VISIT, request.point) for request in entering]
+    visits = tuple(_visit(request, people, policy) for request in entering)
     return Instance(
-        name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=(policy.hours_from_s, policy.hours_to_s),
+        name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=_horizon(visits, policy),
         travel=TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_FACTOR, speed_kmh=SPEED_KMH), objective=OBJECTIVE,
         pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
         collectors=tuple(_collector(one) for one in people),
@@ -62,19 +64,25 @@ def to_instance(facts: DayFacts, entering: tuple[RequestFacts, ...], policy: Pol
             Bank(id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s)
             for office in offices
         ),
-        visits=tuple(_visit(request, people, policy) for request in entering),
+        visits=visits,
     )
 
 
-def _location(name: str, kind: LocationKind, place: LonLat | None) -> Location:
-    assert place is not None, name
+def _horizon(visits: tuple[Visit, ...], policy: Policy) -> tuple[int, int]:
+    """Return the hours, widened only by visits whose own window reaches beyond them by agreement (VIS-10)."""
+    opens = [opens for visit in visits for opens, _ in visit.windows]
+    ends = [closes + visit.service_s for visit in visits for _, closes in visit.windows]
+    return min([policy.hours_from_s, *opens]), max([policy.hours_to_s, *ends])
+
+
+def _location(name: str, kind: LocationKind, place: LonLat) -> Location:
     return Location(id=name, kind=kind, lat=place.lat, lon=place.lon)
 
 
 def _collector(one: CollectorFacts) -> Collector:
     return Collector(
         id=str(one.id), gender=RoutingGender.F if one.gender is Gender.F else RoutingGender.M, lead=one.is_lead,
-        certs=tuple(sorted(one.certificates)), languages=tuple(sorted(one.languages)), available=one.is_available,
+        certs=tuple(sorted(one.certificates)), languages=tuple(sorted(one.languages)), available=True,
         shift=(one.shift_from_s, one.shift_to_s), start=OFFICE if one.start is None else LocationId(f"start:{one.id}"),
         end=OFFICE if one.end is None else LocationId(f"end:{one.id}"),
     )
@@ -101,16 +109,15 @@ def _ordered(a: StaffId, b: StaffId) -> tuple[CollectorId, CollectorId]:
     return CollectorId(first), CollectorId(second)
 
 
-def _visit(request: RequestFacts, people: tuple[CollectorFacts, ...], policy: Policy) -> Visit:
-    rule = RoutingGenderRule(request.gender_rule.value)
-    excluded = {one.id for one in people if not _may_serve(one, request.bank_id, rule)} | request.excluded
+def _visit(request: PlannableRequest, people: tuple[CollectorFacts, ...], policy: Policy) -> Visit:
+    rule, window = RoutingGenderRule(request.gender_rule.value), permitted_window(request, policy)
+    assert window is not None, "screened out"
+    barred = [one.id for one in people if one.id in request.excluded_staff or not _may_serve(one, request.bank_id, rule)]
     return Visit(
-        id=str(request.id), location=LocationId(f"visit:{request.id}"), service_s=request.service_s, windows=permitted_windows(request, policy),
-        mandatory=request.is_mandatory, priority=request.priority, value=1 << (request.priority - 1),
-        required_cert=request.required_certificate, required_language=request.required_language, gender_rule=rule,
-        excluded_collectors=tuple(CollectorId(one) for one in sorted(str(one) for one in excluded if one in {p.id for p in people})),
-        approval=Approval(status="approved" if request.is_approved else "not_approved", effective_from=max(0, request.effective_from_s)),
-        cash_fen=request.cash_expected_fen,
+        id=str(request.request_id), location=LocationId(f"visit:{request.request_id}"), service_s=request.service_s, windows=(window,),
+        mandatory=request.is_mandatory, priority=request.priority, value=request.value, required_cert=request.required_certificate,
+        required_language=request.required_language, gender_rule=rule, excluded_collectors=tuple(CollectorId(str(one)) for one in sorted(barred)),
+        approval=Approval(status="approved", effective_from=request.effective_from_s), cash_fen=request.cash_expected_fen,
     )
 
 

@@ -9,18 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.cases.model import Field, GenderRule, Stop
+from backend.cases.model import GenderRule
 from backend.core.fen import Fen
 from backend.core.ids import StaffId
 from backend.plans.facts import CollectorFacts, DayFacts
-from backend.plans.reasons import Reason, screen
+from backend.plans.reasons import Beside, Reason, screen
 from backend.plans.to_routing import to_instance
 from backend.policies.model import DEFAULT_POLICY, Policy
+from backend.requests.model import Withheld
 from routing.check import Code, check
 from routing.model import PLAN_SCHEMA, CollectorId, Instance, Plan, Route, StopType, VisitId
 from routing.model import Stop as RoutingStop
 from routing.reader import load_instance
-from tests.unit.plans.days import BANK_A, BANK_B, collector, day, request
+from tests.unit.plans.days import BANK_A, BANK_B, collector, day, request, withheld
 
 SHARED_BENCH = Path(__file__).parents[4] / "shared" / "bench"
 
@@ -49,45 +50,44 @@ def codes(instance: Instance, plan: Plan) -> set[Code]:
     return {violation.code for violation in check(instance, plan)}
 
 
-@pytest.mark.parametrize("changed,reason", [
-    ({"is_approved": False}, Reason.NOT_APPROVED),
-    ({"stops": frozenset({Stop.SUSPENDED})}, Reason.CASE_STOPPED),
-    ({"unconfirmed": frozenset({Field.AGE})}, Reason.UNCONFIRMED),
-    ({"effective_from_s": 86_400}, Reason.EFFECTIVE_LATER),
-    ({"place": None}, Reason.NO_PIN),
-    ({"is_in_territory": False}, Reason.OUTSIDE_TERRITORY),
-    ({"windows": ((21 * 3600, 22 * 3600),)}, Reason.WINDOW_OUTSIDE_HOURS),
-    ({"service_s": 14 * 3600}, Reason.WINDOW_OUTSIDE_HOURS),
-    ({"contacts_on_day": 3}, Reason.DAILY_CAP),
-])
-def test_REQ_03_what_may_not_be_planned_stays_outside_with_its_true_reason(changed: dict[str, Any], reason: Reason) -> None:
-    bad = request(9, **changed)
-    facts = day(requests=(request(1), bad))
-    entering, (refused,) = screen(facts, DEFAULT_POLICY)
-    assert [one.id for one in entering] == [request(1).id]
-    assert (refused.request_id, refused.reason) == (bad.id, reason)
+@pytest.mark.parametrize("reason", list(Withheld))
+def test_REQ_03_DECL_01_what_may_not_be_planned_stays_outside_with_its_true_reason(reason: Withheld) -> None:
+    entering, (refused,) = screen(day(ready=(request(1),), withheld=(withheld(9, reason),)), DEFAULT_POLICY)
+    assert [one.request_id for one in entering] == [request(1).request_id]
+    assert (refused.request_id, refused.reason) == (withheld(9, reason).request_id, reason)
     assert refused.text_zh
     assert refused.text_en
     assert "{" not in refused.text_zh + refused.text_en
 
 
+@pytest.mark.parametrize("changed", [{"service_s": 14 * 3600}, {"window_from_s": 75_000, "window_to_s": 75_600}, {"effective_from_s": 75_000}])
+def test_VIS_10_a_visit_that_cannot_end_in_time_is_not_planned(changed: dict[str, Any]) -> None:
+    _, (refused,) = screen(day(ready=(request(1, **changed),)), DEFAULT_POLICY)
+    assert refused.reason is Beside.TIME_TOO_SHORT
+
+
+def test_VIS_10_only_a_window_agreed_beyond_the_hours_widens_the_day() -> None:
+    late = request(1, window_from_s=75_600, window_to_s=79_200)
+    instance = instance_of(day(ready=(late, request(2, window_to_s=75_600))))
+    assert instance.horizon == (8 * 3600, 22 * 3600)
+    starts = {visit.id: visit.windows for visit in instance.visits}
+    assert starts[str(late.request_id)] == ((75_600, 79_200 - 1800),)
+    assert starts[str(request(2).request_id)] == ((9 * 3600, 75_600 - 1800),)
+
+
 def test_VIS_06_a_bank_for_which_only_one_collector_holds_a_credential_is_not_planned() -> None:
-    people = (collector(0), collector(1, credentials=frozenset({BANK_A})), collector(2, credentials=frozenset({BANK_A})))
-    facts = day(collectors=people, requests=(request(1, bank_id=BANK_B), request(2)))
+    only_a = frozenset({BANK_A})
+    people = (collector(0), collector(1, credentials=only_a), collector(2, credentials=only_a), collector(3, is_active=False))
+    facts = day(collectors=people, ready=(request(1, bank_id=BANK_B), request(2)))
     _, (refused,) = screen(facts, DEFAULT_POLICY)
-    assert (refused.reason, refused.params) == (Reason.NO_CREDENTIAL, {"holders": 1})
+    assert (refused.reason, refused.params) == (Beside.NO_CREDENTIAL, {"holders": 1, "needed": 2})
     assert "1" in refused.text_en
-
-
-def test_CONT_05_two_requests_for_one_case_are_one_visit() -> None:
-    first, second = request(1, is_mandatory=True), request(2, case_id=request(1).case_id)
-    assert reasons_of(day(requests=(second, first))) == {str(second.id): Reason.SAME_CASE}
 
 
 def test_CASH_06_one_days_expected_cash_is_of_one_bank() -> None:
     cash = Fen(100_000)
-    facts = day(requests=(request(1, cash_expected_fen=cash, priority=5), request(2, cash_expected_fen=cash, bank_id=BANK_B), request(3)))
-    assert reasons_of(facts) == {str(request(2).id): Reason.OTHER_BANKS_CASH}
+    facts = day(ready=(request(1, cash_expected_fen=cash, priority=5), request(2, cash_expected_fen=cash, bank_id=BANK_B), request(3)))
+    assert reasons_of(facts) == {str(request(2).request_id): Beside.OTHER_BANKS_CASH}
     instance = instance_of(facts)
     assert [bank.id for bank in instance.banks] == [facts.offices[0].id]
 
@@ -96,11 +96,11 @@ def test_VIS_06_both_visitors_must_hold_the_credential_not_one_of_them() -> None
     people = (collector(0), collector(1), collector(2, credentials=frozenset({BANK_B})), collector(3))
     facts = day(collectors=people)
     instance = instance_of(facts)
-    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id)))
-    assert codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id))) == set()
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).request_id)))
+    assert codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).request_id))) == set()
 
 
-@pytest.mark.parametrize("changed", [{"is_active": False}, {"is_qualified": False}, {"is_available": False}])
+@pytest.mark.parametrize("changed", [{"is_active": False}, {"is_qualified": False}])
 def test_TEAM_01_who_may_not_visit_is_unknown_to_the_instance(changed: dict[str, Any]) -> None:
     people = (collector(0), collector(1, **changed), collector(2))
     instance = instance_of(day(collectors=people))
@@ -111,37 +111,31 @@ def test_TEAM_01_who_may_not_visit_is_unknown_to_the_instance(changed: dict[str,
 def test_VIS_04_two_without_recorder_and_camera_between_them_are_no_pair() -> None:
     people = (collector(0, has_audio=False), collector(1, has_audio=False), collector(2, has_camera=False))
     instance = instance_of(day(collectors=people))
-    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
-    assert codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id))) == set()
-
-
-def test_VIS_10_a_visit_cannot_be_planned_outside_the_hours() -> None:
-    instance = instance_of(day(), Policy(hours_from_s=9 * 3600, hours_to_s=18 * 3600))
-    assert instance.horizon == (9 * 3600, 18 * 3600)
-    assert all(opens >= 9 * 3600 and closes + visit.service_s <= 18 * 3600 for visit in instance.visits for opens, closes in visit.windows)
+    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).request_id)))
+    assert codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).request_id))) == set()
 
 
 def test_an_unstated_gender_satisfies_no_rule_about_women() -> None:
     people = (collector(0, gender=None), collector(2), collector(1), collector(4, gender=None))
-    facts = day(collectors=people, requests=(request(1, gender_rule=GenderRule.FEMALE_PRESENT), request(2, gender_rule=GenderRule.MIXED)))
+    facts = day(collectors=people, ready=(request(1, gender_rule=GenderRule.FEMALE_PRESENT), request(2, gender_rule=GenderRule.MIXED)))
     instance = instance_of(facts)
-    assert Code.FEMALE_MISSING in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
-    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(2).id)))
-    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(2).id))) == set()
+    assert Code.FEMALE_MISSING in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).request_id)))
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(2).request_id)))
+    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(2).request_id))) == set()
 
 
 def test_conflicts_history_and_a_persons_own_exclusion_reach_the_instance() -> None:
     people = tuple(collector(n) for n in range(4))
     ids: list[StaffId] = [one.id for one in people]
     facts = day(
-        collectors=people, conflicts=((ids[0], ids[1]),), history=dict.fromkeys(range(1, 6), ((ids[2], ids[3]),)),
-        requests=(request(1, excluded=frozenset({ids[0]})),),
+        collectors=people, conflicts=frozenset({(ids[0], ids[1])}), history=dict.fromkeys(range(1, 6), ((ids[2], ids[3]),)),
+        ready=(request(1, excluded_staff=frozenset({ids[0]})),),
     )
     instance = instance_of(facts)
-    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).id)))
-    assert Code.PAIR_ROTATION in codes(instance, hand_made(instance, (people[2], people[3]), str(request(1).id)))
-    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).id)))
-    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(1).id))) == set()
+    assert Code.PAIR_CONFLICT in codes(instance, hand_made(instance, (people[0], people[1]), str(request(1).request_id)))
+    assert Code.PAIR_ROTATION in codes(instance, hand_made(instance, (people[2], people[3]), str(request(1).request_id)))
+    assert Code.COLLECTOR_EXCLUDED in codes(instance, hand_made(instance, (people[0], people[2]), str(request(1).request_id)))
+    assert codes(instance, hand_made(instance, (people[1], people[2]), str(request(1).request_id))) == set()
 
 
 def test_the_instance_survives_its_own_format_and_the_shared_validator_agrees() -> None:
@@ -157,7 +151,7 @@ def test_the_instance_survives_its_own_format_and_the_shared_validator_agrees() 
     validator = module_from_spec(spec)
     sys.modules["check_plan"] = validator
     spec.loader.exec_module(validator)
-    plan = hand_made(instance, (people[0], people[1]), *(str(request(n).id) for n in (1, 2, 3)))
+    plan = hand_made(instance, (people[0], people[1]), *(str(request(n).request_id) for n in (1, 2, 3)))
     violations, result = validator.check(stored, msgspec.to_builtins(plan))
     assert violations == [] == list(check(instance, plan))
     assert result["served"] == 3
