@@ -49,7 +49,7 @@ def _judge_successors(session: Session, device: str, seq: int, digest: str, now:
         select(ManifestRow, ChainLinkRow).join(ChainLinkRow, ChainLinkRow.manifest_id == ManifestRow.id)
         .where(ChainLinkRow.device == device, ChainLinkRow.seq == seq + 1)
     )
-    for successor, link in following.tuples().all():
+    for successor, link in following.all():
         has_gap = any(finding.name == GAP and finding.pointer == pointer for finding in findings_of(session, successor.id))
         if not has_gap:
             continue

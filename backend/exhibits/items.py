@@ -39,7 +39,7 @@ def declare(session: Session, row: ManifestRow, manifest: Manifest, policy: Poli
 def _twins(session: Session, row: ManifestRow, sha256: str) -> list[tuple[ItemRow, UUID | None]]:
     query = select(ItemRow, ManifestRow.visit_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(
         ItemRow.sha256 == sha256, ItemRow.manifest_id != row.id)
-    return [(twin, visit_id) for twin, visit_id in session.execute(query.order_by(ItemRow.id)).tuples()]
+    return [(twin, visit_id) for twin, visit_id in session.execute(query.order_by(ItemRow.id))]
 
 
 def _is_shared(row: ManifestRow, twin: ItemRow, visit_id: UUID | None) -> bool:

@@ -144,7 +144,7 @@ def stored_item(session: Session, actor: Actor, item_key: UUID) -> StoredItem:
     """Return a stored file of the actor's. Raises `NotFound`, also for one whose bytes are not here or were destroyed."""
     found = session.execute(
         select(ItemRow, ManifestRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ItemRow.id == item_key, visible_to(actor))
-    ).tuples().one_or_none()
+    ).one_or_none()
     if found is None:
         raise NotFound
     item, row = found

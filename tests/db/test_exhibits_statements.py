@@ -1,0 +1,438 @@
+"""Taking signed statements in: refused only when provably not ours, kept and graded whatever they say."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from backend.audit.tables import LogEntryRow
+from backend.auth.actors import Actor
+from backend.core.geo import LonLat
+from backend.core.problems import Forbidden, NotFound
+from backend.exhibits import beacons
+from backend.exhibits.actions import accept
+from backend.exhibits.model import Accepted, Intake, ManifestState, Standing, VisitFacts
+from backend.exhibits.refusals import (
+    CosignatureMissing,
+    CosignerNotDistinct,
+    DeviceNotActive,
+    DeviceRevoked,
+    MalformedEnvelope,
+    ManifestConflict,
+    PayloadNotCanonical,
+    SchemaViolation,
+    SignatureInvalid,
+    UnknownDevice,
+    WrongAlgorithm,
+)
+from backend.exhibits.statements import open_statement
+from backend.exhibits.tables import ChainLinkRow, FindingRow, ItemRow, ManifestRow, SignatureRow
+from backend.policies.model import DEFAULT_POLICY
+from backend.staff.model import DeviceState
+from backend.staff.tables import DeviceRow
+from evidence.canonical import b64u_encode, canonicalise, parse_strict, sha256_hex
+from evidence.envelope import SignerRole, assemble, check_shape
+from evidence.facts import Kind
+from evidence.keys import generate_key, thumbprint
+from evidence.manifest import decode_manifest
+from tests.support.exhibits import ARRIVAL, CAPTURE, DOOR, Handset, close_facts, item, open_case, position, signed_once, signed_twice, visit_facts
+from tests.support.world import World, shared_keyring, world
+
+KEYRING = shared_keyring()
+
+
+@dataclass
+class Scene:
+    """Bilal and dong at a door, with their phones in hand."""
+
+    session: Session
+    made: World
+    visit: VisitFacts
+    bilal: Handset
+    dong: Handset
+
+    @property
+    def at(self) -> datetime:
+        return self.made.now - timedelta(minutes=5)
+
+    def send(self, raw: bytes, *, actor: Actor | None = None, visit: VisitFacts | None | str = "", now: datetime | None = None) -> Accepted:
+        received_at = now or self.made.now
+        statement = open_statement(self.session, raw, received_at)
+        known = self.visit if visit == "" else visit
+        assert not isinstance(known, str)
+        intake = Intake(visit=known, policy=DEFAULT_POLICY, keyring=KEYRING)
+        return accept(self.session, actor or self.made.bilal.on_phone, statement, intake, received_at)
+
+    def arrival(self, **changes: object) -> bytes:
+        return self.bilal.payload(self.made, self.visit, Kind.ARRIVAL, ARRIVAL, partner=self.dong, **changes)
+
+    def capture(self, phone: Handset | None = None, **changes: object) -> bytes:
+        holder = phone or self.bilal
+        return signed_once(holder, holder.payload(self.made, self.visit, Kind.CAPTURE, CAPTURE, **changes))
+
+
+@pytest.fixture
+def scene(session: Session, now: datetime) -> Scene:
+    made = world(session, KEYRING, now)
+    return Scene(session, made, visit_facts(made, open_case(session, KEYRING, made)), Handset(made.bilal), Handset(made.dong))
+
+
+def names(accepted: Accepted) -> set[str]:
+    return {finding.name for finding in accepted.findings}
+
+
+# -- Refused: provably no statement of ours --------------------------------------------------------------------------------
+
+
+def test_EVD_09_tampered_payload_is_refused(scene: Scene) -> None:
+    raw = parse_strict(scene.capture())
+    payload = parse_strict(_payload(raw))
+    payload["visit_version"] = 2
+    raw["payload"] = b64u_encode(canonicalise(payload))
+    with pytest.raises(SignatureInvalid):
+        scene.send(canonicalise(raw))
+    assert scene.session.scalars(select(ManifestRow)).all() == []
+
+
+def test_EVD_09_duplicate_keys_are_refused(scene: Scene) -> None:
+    raw = scene.capture()
+    with pytest.raises(MalformedEnvelope):
+        scene.send(raw.replace(b'{"payload":', b'{"payload":"","payload":', 1))
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{}", b"\xff", b'{"payload":1e3}', b'{"payload":"","signatures":[]}', b"[" * 5000])
+def test_EVD_09_what_is_no_envelope_is_refused(scene: Scene, raw: bytes) -> None:
+    with pytest.raises(MalformedEnvelope):
+        scene.send(raw)
+
+
+def test_EVD_09_another_algorithm_is_refused(scene: Scene) -> None:
+    raw = parse_strict(scene.capture())
+    signature = raw["signatures"][0]  # type: ignore[index,call-overload]
+    header = parse_strict(_unb64(signature["protected"]))  # type: ignore[index,call-overload]
+    header["alg"] = "none"
+    signature["protected"] = b64u_encode(canonicalise(header))  # type: ignore[index,call-overload]
+    with pytest.raises(WrongAlgorithm):
+        scene.send(canonicalise(raw))
+
+
+def test_EVD_09_non_canonical_payload_is_refused_though_its_signature_is_good(scene: Scene) -> None:
+    payload = scene.bilal.payload(scene.made, scene.visit, Kind.CAPTURE, CAPTURE)
+    spaced = payload.replace(b'","', b'", "', 1)
+    with pytest.raises(PayloadNotCanonical):
+        scene.send(assemble(spaced, [scene.bilal.sign(spaced, decode_manifest(payload))]))
+
+
+def test_EVD_09_unknown_member_is_refused_with_its_place(scene: Scene) -> None:
+    payload = scene.bilal.payload(scene.made, scene.visit, Kind.CAPTURE, CAPTURE)
+    members = parse_strict(payload)
+    members["extra"] = 1
+    odd = canonicalise(members)
+    with pytest.raises(SchemaViolation):
+        scene.send(assemble(odd, [scene.bilal.sign(odd, decode_manifest(payload))]))
+
+
+def test_EVD_09_unknown_device_is_refused(scene: Scene) -> None:
+    stranger = Handset(msgspec_replace_phone(scene.made))
+    with pytest.raises(UnknownDevice):
+        scene.send(scene.capture(stranger))
+
+
+def test_EVD_09_signature_of_a_device_the_payload_does_not_name_is_refused(scene: Scene) -> None:
+    payload = scene.bilal.payload(scene.made, scene.visit, Kind.CAPTURE, CAPTURE)
+    manifest = msgspec.structs.replace(decode_manifest(payload), device=scene.dong.kid)
+    with pytest.raises(SignatureInvalid):
+        scene.send(assemble(payload, [scene.dong.sign(payload, manifest)]))
+
+
+def test_EVD_09_device_never_approved_is_refused(scene: Scene) -> None:
+    scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.bilal.kid).values(state=DeviceState.PENDING))
+    with pytest.raises(DeviceNotActive):
+        scene.send(scene.capture())
+
+
+def test_EVD_09_signed_after_revocation_is_refused_and_before_it_is_kept(scene: Scene) -> None:
+    raw = scene.capture()
+    scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.bilal.kid).values(
+        state=DeviceState.REVOKED, revoked_at=scene.at + timedelta(minutes=1)))
+    assert "device-revoked-since" in names(scene.send(raw))
+    with pytest.raises(DeviceRevoked):
+        scene.send(scene.capture(at=scene.at + timedelta(minutes=2)))
+
+
+def test_VIS_01_one_person_signing_twice_is_refused(scene: Scene) -> None:
+    payload = scene.arrival()
+    manifest = decode_manifest(payload)
+    twice = [scene.bilal.sign(payload, manifest), scene.bilal.sign(payload, manifest, role=SignerRole.WITNESS)]
+    raw = canonicalise({"payload": b64u_encode(payload), "signatures": [{"protected": one.protected, "signature": one.signature} for one in twice]})
+    with pytest.raises(CosignerNotDistinct):
+        scene.send(raw)
+
+
+def test_VIS_01_two_devices_of_one_person_are_refused(scene: Scene) -> None:
+    scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.dong.kid).values(staff_id=scene.made.bilal.id, state=DeviceState.SUSPENDED))
+    with pytest.raises(CosignerNotDistinct):
+        scene.send(signed_twice(scene.bilal, scene.dong, scene.arrival(), scene.at))
+
+
+def test_VIS_01_close_that_names_one_signer_is_refused(scene: Scene) -> None:
+    payload = scene.bilal.payload(scene.made, scene.visit, Kind.VISIT_CLOSE, close_facts(scene.made, ()))
+    with pytest.raises(CosignatureMissing):
+        scene.send(signed_once(scene.bilal, payload))
+
+
+def test_EVD_09_id_that_stands_for_other_content_is_refused(scene: Scene) -> None:
+    first = scene.capture()
+    manifest_id = scene.send(first).manifest.manifest_id
+    with pytest.raises(ManifestConflict):
+        scene.send(scene.capture(manifest_id=manifest_id))
+
+
+def test_SEC_01_another_pairs_phone_gets_404_and_the_office_403(scene: Scene) -> None:
+    raw = scene.capture()
+    with pytest.raises(NotFound):
+        scene.send(raw, actor=scene.made.zhen.on_phone)
+    with pytest.raises(Forbidden):
+        scene.send(raw, actor=scene.made.amina.actor)
+
+
+# -- Kept: two signatures ----------------------------------------------------------------------------------------------------
+
+
+def test_VIS_01_first_signature_waits_and_the_second_completes_the_same_payload(scene: Scene) -> None:
+    payload = scene.arrival()
+    first = scene.send(signed_once(scene.bilal, payload))
+    assert (first.state, first.is_new, first.is_completed_now, first.standing) == (ManifestState.AWAITING_COSIGNATURE, True, False, Standing.ACCEPTED)
+    second = scene.send(signed_twice(scene.bilal, scene.dong, payload, scene.at), actor=scene.made.dong.on_phone)
+    assert (second.state, second.is_new, second.is_completed_now) == (ManifestState.COMPLETE, False, True)
+    assert second.manifest_id == first.manifest_id
+    assert names(second) == {"clock-unbounded"}
+    again = scene.send(signed_twice(scene.bilal, scene.dong, payload, scene.at))
+    assert again.is_replay
+    assert scene.session.scalars(select(SignatureRow.kid)).all().__len__() == 2
+
+
+def test_VIS_01_the_witness_may_arrive_first(scene: Scene) -> None:
+    payload = scene.arrival()
+    witness = scene.dong.witness(payload, scene.at)
+    first = scene.send(assemble(payload, [witness]), actor=scene.made.dong.on_phone)
+    assert first.state is ManifestState.AWAITING_COSIGNATURE
+    assert scene.send(signed_once(scene.bilal, payload)).is_completed_now
+
+
+def test_VIS_01_signatures_far_apart_are_a_doubt_however_late_they_arrive(scene: Scene) -> None:
+    payload = scene.arrival(at=scene.made.now - timedelta(hours=3))
+    near = scene.send(signed_twice(scene.bilal, scene.dong, payload, scene.made.now - timedelta(hours=3) + timedelta(minutes=20)))
+    assert "cosignature-late" not in names(near)
+    late = scene.arrival(at=scene.made.now - timedelta(hours=3))
+    assert "cosignature-late" in names(scene.send(signed_twice(scene.bilal, scene.dong, late, scene.made.now - timedelta(hours=2))))
+
+
+def test_VIS_01_arrival_of_one_person_is_kept_as_a_breach_and_never_complete(scene: Scene) -> None:
+    alone = scene.bilal.payload(scene.made, scene.visit, Kind.ARRIVAL, ARRIVAL)
+    accepted = scene.send(signed_once(scene.bilal, alone))
+    assert (accepted.state, accepted.standing) == (ManifestState.AWAITING_COSIGNATURE, Standing.BREACH)
+    assert "cosignature-missing" in names(accepted)
+
+
+# -- Kept and graded: whatever an authentic statement says --------------------------------------------------------------------
+
+
+def test_VIS_01_signer_who_is_not_assigned_is_a_breach_not_a_refusal(scene: Scene) -> None:
+    visit = visit_facts(scene.made, scene.visit.case_id, visit_id=scene.visit.visit_id, pair=frozenset({scene.made.dong.id, scene.made.zhen.id}))
+    accepted = scene.send(scene.capture(), visit=visit)
+    assert accepted.standing is Standing.BREACH
+    assert "signer-not-assigned" in names(accepted)
+
+
+def test_EVD_09_statement_about_an_unknown_visit_is_kept_in_doubt(scene: Scene) -> None:
+    accepted = scene.send(scene.capture(), visit=None)
+    assert (accepted.standing, accepted.visit_id) == (Standing.DOUBTFUL, None)
+    assert "visit-unknown" in names(accepted)
+
+
+def test_DECL_01_evidence_after_a_hold_is_kept_and_an_arrival_then_is_a_breach(scene: Scene) -> None:
+    held = visit_facts(scene.made, scene.visit.case_id, visit_id=scene.visit.visit_id, held_at=scene.at - timedelta(minutes=1))
+    capture = scene.send(scene.capture(), visit=held)
+    assert "after-hold" in names(capture)
+    assert capture.standing is Standing.ACCEPTED
+    arrival = scene.send(signed_twice(scene.bilal, scene.dong, scene.arrival(), scene.at), visit=held)
+    assert arrival.standing is Standing.BREACH
+
+
+def test_EVD_09_gap_in_a_chain_is_a_doubt_until_the_missing_link_arrives(scene: Scene) -> None:
+    first, second = scene.capture(), scene.capture()
+    held = scene.send(second)
+    assert held.standing is Standing.DOUBTFUL
+    scene.send(first)
+    healed = scene.send(second)
+    assert healed.standing is Standing.ACCEPTED
+    assert {"chain-gap", "chain-gap-filled"} <= names(healed)
+
+
+def test_EVD_09_witnessing_is_a_link_of_the_witness_own_chain(scene: Scene) -> None:
+    scene.send(signed_twice(scene.bilal, scene.dong, scene.arrival(), scene.at))
+    accepted = scene.send(scene.capture(scene.dong), actor=scene.made.dong.on_phone)
+    assert "chain-gap" not in names(accepted)
+    links = scene.session.scalars(select(ChainLinkRow.seq).where(ChainLinkRow.device == scene.dong.kid).order_by(ChainLinkRow.seq)).all()
+    assert links == [1, 2]
+
+
+def test_EVD_09_fork_keeps_both_sides_and_suspends_the_device(scene: Scene) -> None:
+    seq, prev = scene.bilal.seq, scene.bilal.prev
+    one = scene.send(scene.capture())
+    scene.bilal.seq, scene.bilal.prev = seq, prev
+    other = scene.send(scene.capture(at=scene.at + timedelta(seconds=1)))
+    assert other.standing is Standing.QUARANTINED
+    stored = {row.id: row.standing for row in scene.session.scalars(select(ManifestRow))}
+    assert stored == {one.manifest_id: Standing.QUARANTINED, other.manifest_id: Standing.QUARANTINED}
+    assert scene.session.get_one(DeviceRow, scene.bilal.kid).state is DeviceState.SUSPENDED
+    assert "device-suspended" in names(scene.send(scene.capture()))
+
+
+def test_EVD_09_broken_link_is_a_fraud_sign(scene: Scene) -> None:
+    scene.send(scene.capture())
+    scene.bilal.prev = "f" * 64
+    accepted = scene.send(scene.capture())
+    assert accepted.standing is Standing.QUARANTINED
+    assert "chain-broken" in names(accepted)
+
+
+def test_EVD_09_same_bytes_under_another_visit_are_a_fraud_sign_on_both_sides(scene: Scene) -> None:
+    photo = item(b"the same photograph", at=scene.at)
+    first = scene.send(scene.capture(items=(photo,)))
+    other = visit_facts(scene.made, open_case(scene.session, KEYRING, scene.made))
+    raw = signed_once(scene.bilal, scene.bilal.payload(scene.made, other, Kind.CAPTURE, CAPTURE, items=(photo,)))
+    second = scene.send(raw, visit=other)
+    assert second.standing is Standing.QUARANTINED
+    assert "reused-exact" in names(second)
+    assert scene.session.get_one(ManifestRow, first.manifest_id).standing is Standing.QUARANTINED
+
+
+def test_EVD_09_same_bytes_again_in_one_visit_are_told_only(scene: Scene) -> None:
+    photo = item(b"one photograph, declared twice", at=scene.at)
+    scene.send(scene.capture(items=(photo,)))
+    accepted = scene.send(scene.capture(items=(photo,)))
+    assert "repeated-item" in names(accepted)
+    assert accepted.standing is Standing.ACCEPTED
+
+
+@pytest.mark.parametrize(("place", "mock", "name", "standing"), [
+    (LonLat(121.60, 31.23), False, "far-from-address", Standing.DOUBTFUL),
+    (DOOR, True, "mock-location", Standing.QUARANTINED),
+])
+def test_VIS_10_place_is_judged_never_refused(scene: Scene, place: LonLat, mock: bool, name: str, standing: Standing) -> None:
+    accepted = scene.send(scene.capture(position=position(place, scene.at, mock=mock)))
+    assert name in names(accepted)
+    assert accepted.standing is standing
+
+
+def test_EVD_10_wrong_clock_bounded_by_a_beacon_is_told_and_unbounded_is_a_doubt(scene: Scene) -> None:
+    token = beacons.issue(scene.session, KEYRING, scene.bilal.kid, "n", scene.made.now - timedelta(hours=1))
+    age_ms = 50 * 60 * 1000
+    wrong = scene.made.now - timedelta(days=2)
+    bounded = scene.send(scene.capture(at=wrong, beacon=sha256_hex(token.encode()), beacon_age_ms=age_ms))
+    true_at = scene.made.now - timedelta(minutes=10)
+    assert abs(bounded.captured_at - true_at) < timedelta(seconds=2)
+    assert "clock-off" in names(bounded)
+    assert bounded.standing is Standing.ACCEPTED
+    ahead = scene.send(scene.capture(at=scene.made.now + timedelta(days=2)))
+    assert ahead.captured_at == scene.made.now
+    assert (ahead.standing, "clock-off" in names(ahead)) == (Standing.DOUBTFUL, True)
+
+
+def test_EVD_10_beacon_of_another_device_bounds_nothing(scene: Scene) -> None:
+    token = beacons.issue(scene.session, KEYRING, scene.dong.kid, "n", scene.made.now - timedelta(hours=1))
+    accepted = scene.send(scene.capture(beacon=sha256_hex(token.encode()), beacon_age_ms=1_000))
+    assert accepted.captured_lower_at is None
+    assert "beacon-unusable" in names(accepted)
+
+
+def test_EVD_09_impossible_travel_is_a_fraud_sign(scene: Scene) -> None:
+    token = beacons.issue(scene.session, KEYRING, scene.bilal.kid, "n", scene.made.now - timedelta(hours=1))
+    beacon = sha256_hex(token.encode())
+    start = scene.made.now - timedelta(hours=1)
+    scene.send(scene.capture(at=start + timedelta(minutes=10), beacon=beacon, beacon_age_ms=600_000))
+    far_at = start + timedelta(minutes=20)
+    accepted = scene.send(scene.capture(at=far_at, beacon=beacon, beacon_age_ms=1_200_000, position=position(LonLat(116.4, 39.9), far_at)))
+    assert "impossible-travel" in names(accepted)
+
+
+def test_EVD_09_key_lost_before_the_server_saw_the_statement_is_a_fraud_sign(scene: Scene) -> None:
+    scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.bilal.kid).values(
+        state=DeviceState.SUSPENDED, compromised_since=scene.made.now - timedelta(days=1)))
+    assert scene.send(scene.capture()).standing is Standing.QUARANTINED
+
+
+# -- The database keeps it ----------------------------------------------------------------------------------------------------
+
+
+def test_EVD_09_statement_is_logged_with_its_payload(scene: Scene) -> None:
+    accepted = scene.send(signed_twice(scene.bilal, scene.dong, scene.arrival(), scene.at))
+    entries = {row.entry_type: row.payload_sha256 for row in scene.session.scalars(select(LogEntryRow))}
+    assert entries["manifest"] == accepted.digest
+    assert "cosignature" in entries
+
+
+@pytest.mark.parametrize("statement", [
+    delete(ManifestRow), delete(SignatureRow), delete(FindingRow), delete(ChainLinkRow), delete(ItemRow),
+    update(ManifestRow).values(payload=b"{}"), update(ManifestRow).values(digest="0" * 64), update(SignatureRow).values(signature="x"),
+    update(FindingRow).values(code="x"), update(ItemRow).values(sha256="0" * 64), update(ItemRow).values(size=1),
+])
+def test_EVD_09_evidence_cannot_be_deleted_or_rewritten(scene: Scene, statement: object) -> None:
+    scene.send(scene.capture(items=(item(b"photo", at=scene.at),)))
+    with pytest.raises(Exception) as refused, scene.session.begin_nested():
+        scene.session.execute(statement)  # type: ignore[call-overload]
+    # The append-only tables refuse the application's role before their triggers are asked.
+    assert isinstance(refused.value, IntegrityError) or "permission denied" in str(refused.value)
+
+
+def test_EVD_02_recording_cannot_lose_its_two_years(scene: Scene) -> None:
+    from evidence.manifest import Role
+
+    accepted = scene.send(scene.capture(items=(item(b"sound", Role.AUDIO, "audio/mp4", at=scene.at),)))
+    row = scene.session.scalars(select(ItemRow).where(ItemRow.manifest_id == accepted.manifest_id)).one()
+    assert row.retained_until_at is not None
+    assert row.retained_until_at - row.ended_at >= timedelta(days=731)
+    for shorter in (row.retained_until_at - timedelta(days=1), None):
+        with pytest.raises(IntegrityError), scene.session.begin_nested():
+            scene.session.execute(update(ItemRow).where(ItemRow.id == row.id).values(retained_until_at=shorter))
+    with scene.session.begin_nested():
+        scene.session.execute(update(ItemRow).where(ItemRow.id == row.id).values(retained_until_at=row.retained_until_at + timedelta(days=365)))
+
+
+def test_EVD_02_key_of_kept_evidence_cannot_be_shredded(scene: Scene) -> None:
+    accepted = scene.send(scene.capture(items=(item(b"photo", at=scene.at),)))
+    row = scene.session.scalars(select(ItemRow).where(ItemRow.manifest_id == accepted.manifest_id)).one()
+    scene.session.execute(update(ItemRow).where(ItemRow.id == row.id).values(
+        state="stored", blob_key="items/x", wrapped_key=b"w", stored_at=scene.made.now))
+    with pytest.raises(IntegrityError), scene.session.begin_nested():
+        scene.session.execute(update(ItemRow).where(ItemRow.id == row.id).values(wrapped_key=None))
+    with pytest.raises(IntegrityError), scene.session.begin_nested():
+        scene.session.execute(
+            text("UPDATE case_keys SET wrapped = NULL, destroyed_at = created_at WHERE subject_id = :id"),
+            {"id": row.seal_subject if scene.session.get_bind().dialect.name == "postgresql" else row.seal_subject.hex})
+
+
+def msgspec_replace_phone(made: World) -> object:
+    """Return bilal with a phone nobody enrolled."""
+    from dataclasses import replace
+
+    from tests.support.world import Phone
+
+    key = generate_key()
+    return replace(made.bilal, phone=Phone(key, thumbprint(key)))
+
+
+def _payload(raw: dict[str, object]) -> bytes:
+    return check_shape(canonicalise(raw)).payload  # type: ignore[arg-type]
+
+
+def _unb64(text_: str) -> bytes:
+    from evidence.canonical import b64u_decode
+
+    return b64u_decode(text_)
