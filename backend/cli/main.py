@@ -1,0 +1,182 @@
+"""`fieldvisit …`: the operators' commands. Each prints what it did and exits 0, or one clear line and 1."""
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from backend.cli import database, doctor, people, work
+from backend.cli.refusals import told
+from backend.core.settings import read_settings
+from backend.keys.model import KeyPurpose, KeyRecord
+
+CONSOLE = Console()
+app = App(name="fieldvisit", help="Paired field visits: plans, evidence, cash. Settings come from FIELDVISIT_* variables.", version_flags=["--version"])
+db = app.command(App(name="db", help="The database."))
+keys = app.command(App(name="keys", help="The server's own keys; see docs/keys.md."))
+user = app.command(App(name="user", help="People and their logins."))
+audit = app.command(App(name="audit", help="The audit chains and the transparency log."))
+
+
+@app.command
+def serve(*, host: str = "127.0.0.1", port: int = 8000, demo: bool = False) -> None:
+    """Serve console, phones and API until stopped. With --demo: the data of the last `make demo`, and its logins printed."""
+    from backend.cli import serve as server
+
+    if demo:
+        from backend.cli import demo as demonstration
+
+        demonstration.prepare_serving(f"http://{host}:{port}")
+    server.check(read_settings())
+    CONSOLE.print(f"http://{host}:{port}", highlight=False)
+    server.run(host, port, read_settings().threads)
+
+
+@db.command(name="upgrade")
+def db_upgrade() -> None:
+    """Bring the database to the revision of this code."""
+    before, after = database.upgrade_database(read_settings())
+    CONSOLE.print(f"{before or 'empty'} → {after}")
+
+
+@keys.command(name="init")
+def keys_init() -> None:
+    """Make the key folder and every key that it lacks; can be repeated."""
+    _show_keys(database.init_keys(read_settings()))
+
+
+@keys.command(name="rotate")
+def keys_rotate(purpose: KeyPurpose) -> None:
+    """Make a new active key of PURPOSE; the former one keeps verifying."""
+    CONSOLE.print(f"{purpose.value}: {database.rotate_key(read_settings(), purpose).kid}")
+
+
+@keys.command(name="list")
+def keys_list() -> None:
+    """List the keys with their states."""
+    _show_keys(database.list_keys(read_settings()))
+
+
+@user.command(name="create")
+def user_create(*, role: str = "operator", username: str, name: str, password_file: Path | None = None) -> None:
+    """Make the first operator on an empty database; everybody else is invited from the console.
+
+    The password is asked for, or read from the first line of --password-file.
+    """
+    if role != "operator":
+        raise SystemExit("the first user is an operator; invite everybody else with `fieldvisit user invite`")
+    made = people.create_first_operator(read_settings(), name=name, username=username, password=_password(password_file))
+    CONSOLE.print(f"username     {made.username}\nTOTP secret  {made.totp_secret}\n{made.provisioning_uri}", highlight=False)
+
+
+@user.command(name="invite")
+def user_invite(employee_no: str, *, acting: Annotated[str, Parameter(name="--as")]) -> None:
+    """Make a one-time link with which the person of EMPLOYEE_NO chooses a password. --as names the operator's user name."""
+    invited = people.invite(read_settings(), employee_no, acting)
+    CONSOLE.print(f"{invited.token}\nvalid until {invited.expires_at:%Y-%m-%d %H:%M} UTC", highlight=False)
+
+
+@user.command(name="accept")
+def user_accept(token: str, *, username: str, password_file: Path | None = None) -> None:
+    """Accept an invitation: choose a user name and a password, and receive the TOTP secret."""
+    made = people.accept(read_settings(), token, username=username, password=_password(password_file))
+    CONSOLE.print(f"username     {made.username}\nTOTP secret  {made.totp_secret}", highlight=False)
+
+
+@user.command(name="totp")
+def user_totp(username: str) -> None:
+    """Print a code that USERNAME can log in with now; in a demo only."""
+    CONSOLE.print(people.totp(read_settings(), username), highlight=False)
+
+
+@audit.command(name="verify")
+def audit_verify() -> None:
+    """Check the audit chains, the log, its checkpoints and the stored evidence against each other; exit 1 on any fault."""
+    report, faults = work.verify(read_settings())
+    table = Table("what", "number", box=None)
+    for label, number in report:
+        table.add_row(label, f"{number:,}")
+    CONSOLE.print(table)
+    for fault in faults:
+        CONSOLE.print(f"FAULT {fault}", style="red", highlight=False)
+    raise SystemExit(1 if faults else 0)
+
+
+@audit.command(name="anchor")
+def audit_anchor() -> None:
+    """Log the heads of the audit chains; run it daily, and before an export."""
+    CONSOLE.print("anchored" if work.anchor(read_settings()) else "nothing moved since the last anchor")
+
+
+@app.command(name="import")
+def import_placement(  # noqa: PLR0913
+    file: Path, *, bank: str, number: str, rows: int, amount_fen: int, as_of: str, branch: str, acting: Annotated[str, Parameter(name="--as")],
+    accept_good: bool = False,
+) -> None:
+    """Import a bank's placement file under its newest profile; --rows and --amount-fen are the control totals that the bank declared."""
+    asked = work.PlacementAsked(bank=bank, number=number, rows=rows, amount_fen=amount_fen, as_of=as_of, branch=branch, is_good_enough=accept_good)
+    result = work.import_placement(read_settings(), file, asked, acting)
+    CONSOLE.print(f"{result.outcome.value}: {result.accepted_count} of {result.row_count} rows, batch {result.id}", highlight=False)
+
+
+@app.command
+def plan(branch: str, on: str, *, acting: Annotated[str, Parameter(name="--as")], seconds: int = 10, seed: int = 1) -> None:
+    """Plan the day ON (YYYY-MM-DD) of BRANCH and print routes and unserved visits."""
+    CONSOLE.print(work.plan_day(read_settings(), branch, on, work.Search(seconds=seconds, seed=seed), acting), highlight=False)
+
+
+@app.command
+def export(visit: str, *, out: Path, purpose: str, acting: Annotated[str, Parameter(name="--as")], trust: Path | None = None) -> None:
+    """Write the evidence pack of VISIT to --out; with --trust also the public keys that a verifier needs from elsewhere."""
+    size = work.export_visit(read_settings(), visit, work.PackAsked(out=out, purpose=purpose, trust=trust), acting)
+    CONSOLE.print(f"{out}: {size:,} bytes", highlight=False)
+
+
+@app.command(name="doctor")
+def run_doctor() -> None:
+    """Check the set-up and say what is wrong; exit 1 when something is."""
+    findings = doctor.examine(read_settings())
+    for finding in findings:
+        CONSOLE.print(f"{'ok  ' if finding.is_good else 'BAD ' if finding.is_fatal else 'note'}  {finding.part}: {finding.text}", highlight=False)
+    raise SystemExit(1 if any(not finding.is_good and finding.is_fatal for finding in findings) else 0)
+
+
+@app.command
+def demo(*, database: str = "sqlite", out: Path = Path("var/demo"), quick: bool = False) -> None:
+    """Play one whole working day through HTTP and prove it offline; results in --out, which is replaced."""
+    from backend.cli import demo as demonstration
+
+    raise SystemExit(demonstration.run(database, out, is_quick=quick))
+
+
+def main() -> None:
+    """Run one command; what is refused is one line on standard error and exit 1."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    with told():
+        app()
+
+
+def _password(file: Path | None) -> str:
+    if file is not None:
+        return file.read_text(encoding="utf-8").splitlines()[0]
+    if not sys.stdin.isatty():
+        raise SystemExit("no terminal to ask for the password on; use --password-file")
+    return getpass.getpass("password: ")
+
+
+def _show_keys(records: tuple[KeyRecord, ...]) -> None:
+    table = Table("purpose", "kid", "state", "made", box=None)
+    for record in records:
+        table.add_row(record.purpose.value, record.kid, record.state.value, f"{record.created_at:%Y-%m-%d %H:%M}")
+    CONSOLE.print(table)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = os.path.basename(sys.argv[0])
+    main()
