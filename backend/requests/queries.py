@@ -211,8 +211,8 @@ def _read_day(session: Session, rows: Sequence[_Open], on: date) -> _Day:
             .group_by(CaseRow.debtor_hmac)
         ):
             contacts[bytes(hmac)] = count
-        failed |= {case_id: count for case_id, count in session.execute(
-            select(ContactRecordRow.case_id, func.count())
+        failed |= {row.case_id: row.number for row in session.execute(
+            select(ContactRecordRow.case_id, func.count().label("number"))
             .where(ContactRecordRow.case_id.in_(ids), ContactRecordRow.channel == Channel.PHONE, ContactRecordRow.result.in_(sorted(FAILED)))
             .group_by(ContactRecordRow.case_id)
         )}
