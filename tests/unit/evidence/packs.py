@@ -44,7 +44,8 @@ class House:
 
     def keys(self) -> ServiceKeys:
         return ServiceKeys(
-            origin=ORIGIN, log_key=self.log.public_key().public_bytes_raw(), receipt=[self.receipt.public_key()], derivation=[self.derivation.public_key()],
+            origin=ORIGIN, log_key=self.log.public_key().public_bytes_raw(), receipt=[self.receipt.public_key()],
+            derivation=[self.derivation.public_key()],
             banks={"bank-1": [self.bank.public_key()]}, witnesses={"witness.example/bank": self.witness.public_key().public_bytes_raw()})
 
     def trust(self, witnesses_min: int = 1) -> bytes:
@@ -104,13 +105,14 @@ class Door:
         report = canonicalise({"schema": "examination/1", "manifest_sha256": digest, "findings": []})
         receipt = sign_receipt(said, self.house.receipt, thumbprint(self.house.receipt))
         self.digests.append(digest)
-        self.entries.append(PackEntry(envelope=envelope, receipt=receipt, proof=proof, report=report, report_proof=self.house.logged("examined", report)[1]))
+        self.entries.append(PackEntry(envelope=envelope, receipt=receipt, proof=proof, report=report, report_proof=self.house.logged("examined",
+        report)[1]))
 
 
 def cash_facts(**changes: Any) -> CashReceiptFacts:
     members: dict[str, Any] = {
-        "receipt_number": "R-0001", "amount_fen": 200_000, "amount_capitals": "贰仟元整", "instrument": Instrument.CASH, "payer": PayerRelation.DEBTOR,
-        "payer_name_sha256": "d" * 64, "authorisation_jti": "grant-1", "previous_receipt": "0" * 64,
+        "receipt_number": "R-0001", "amount_fen": 200_000, "amount_capitals": "贰仟元整", "instrument": Instrument.CASH,
+        "payer": PayerRelation.DEBTOR, "payer_name_sha256": "d" * 64, "authorisation_jti": "grant-1", "previous_receipt": "0" * 64,
         "denominations": (Denomination(face_fen=10_000, count=20),)}
     return CashReceiptFacts(**{**members, **changes})
 

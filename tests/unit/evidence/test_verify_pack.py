@@ -1,0 +1,271 @@
+"""The offline verifier against every change we can think of. The pack is made by the service's code, the verdict by a file that shares none."""
+
+import itertools
+import json
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evidence import verify_pack
+from evidence.canonical import sha256_hex
+from evidence.facts import CaptureFacts, Kind
+from evidence.merkle import leaf_hash
+from evidence.pack import Withheld, trust_document
+from evidence.statements import DeviceState
+from tests.unit.evidence import builders, packs
+from tests.unit.evidence.packs import House, cash_facts, devices, door, grant, pack_of, packed
+
+SEED = 20261127
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House()
+
+
+@pytest.fixture(scope="module")
+def good(house: House) -> bytes:
+    return packed(house, pack_of(house, door(house)))
+
+
+@pytest.fixture
+def judge(house: House, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def verdict(raw: bytes, trust: bytes | None = house.trust(), since: str | None = None) -> dict[str, Any]:
+        path = tmp_path / "pack.zip"
+        path.write_bytes(raw)
+        try:
+            return verify_pack.verify(path, None if trust is None else json.loads(trust), since)
+        except verify_pack.Bad as fault:
+            return {"verdict": "unreadable", "findings": [{"name": fault.args[0], "file": "", "detail": fault.args[1]}]}
+
+    return verdict
+
+
+def names(outcome: dict[str, Any]) -> set[str]:
+    return {finding["name"] for finding in outcome["findings"]}
+
+
+def files_of(raw: bytes, tmp_path: Path) -> dict[str, bytes]:
+    (tmp_path / "read.zip").write_bytes(raw)
+    with zipfile.ZipFile(tmp_path / "read.zip") as opened:
+        assert opened.testzip() is None
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def rezip(files: dict[str, bytes], *, is_sorted: bool = True) -> bytes:
+    """Write the canonical container again, as a careful forger would."""
+    out, central = b"", b""
+    for name in sorted(files) if is_sorted else files:
+        raw = files[name]
+        fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, zlib.crc32(raw), len(raw), len(raw), len(name), 0)
+        central += b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, len(out)) + name.encode()
+        out += b"PK\x03\x04" + fields + name.encode() + raw
+    return out + central + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(files), len(files), len(central), len(out), 0)
+
+
+def rebag(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Make both BagIt lists fit again."""
+    data = {name: raw for name, raw in files.items() if name.startswith("data/")}
+    listed = "".join(f"{sha256_hex(raw)}  {name}\n" for name, raw in sorted(data.items())).encode()
+    tags = {**{name: raw for name, raw in files.items() if not name.startswith(("data/", "tagmanifest"))}, "manifest-sha256.txt": listed}
+    tagged = "".join(f"{sha256_hex(raw)}  {name}\n" for name, raw in sorted(tags.items())).encode()
+    return {**data, **tags, "tagmanifest-sha256.txt": tagged}
+
+
+def flipped(raw: bytes, position: int, mask: int = 1) -> bytes:
+    return raw[:position] + bytes([raw[position] ^ mask]) + raw[position + 1:]
+
+
+def test_random_flips_are_found(good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
+    chooser = random.Random(SEED)
+    for position in chooser.sample(range(len(good)), 250):
+        assert judge(flipped(good, position, 1 << chooser.randrange(8)))["findings"], position
+
+
+def test_a_flip_in_each_file_names_that_file(good: bytes, judge: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    for name, raw in files_of(good, tmp_path).items():
+        start = good.index(name.encode() + raw) + len(name)
+        for position in (start, start + len(raw) // 2, start + len(raw) - 1):
+            outcome = judge(flipped(good, position))
+            assert name in {finding["file"] for finding in outcome["findings"]}, name
+
+
+def test_container_bytes_are_all_watched(good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
+    first = good.index(b"bag-info.txt")
+    directory = good.index(b"PK\x01\x02")
+    for position in [*range(first + 12), *range(directory, directory + 60), *range(len(good) - 22, len(good))]:
+        assert judge(flipped(good, position))["findings"], position
+    assert judge(good + b"\x00")["findings"]
+    assert judge(b"x" + good)["findings"]
+
+
+@pytest.mark.slow
+def test_every_single_flip_of_a_small_pack_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = packs.Door(house)
+    at.add(Kind.CAPTURE, CaptureFacts(occasion="door_plate"), builders.AT, witness=False, cosigner=None, cosigner_device=None)
+    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=(), known_sizes=()))
+    assert 10_000 < len(raw) < 20_000
+    assert judge(raw)["verdict"] == "verified"
+    for position in range(len(raw)):
+        assert judge(flipped(raw, position, 1 << position % 8))["findings"], position
+
+
+@pytest.mark.parametrize("is_rebagged", [False, True])
+def test_every_dropped_changed_renamed_or_added_file_is_found(
+        good: bytes, judge: Callable[..., dict[str, Any]], tmp_path: Path, is_rebagged: bool) -> None:
+    files = files_of(good, tmp_path)
+    mend = rebag if is_rebagged else dict
+    for name in files:
+        if is_rebagged and not name.startswith("data/") and name != "bag-info.txt":
+            continue
+        for changed in ({n: raw for n, raw in files.items() if n != name}, {**files, name: files[name] + b"\n"},
+                        {(f"{n}x" if n == name else n): raw for n, raw in files.items()}, {**files, f"{name}.bak": files[name]}):
+            assert judge(rezip(mend(changed)))["findings"], name
+    data = [name for name in files if name.startswith("data/")]
+    for left, right in itertools.pairwise(data):
+        swapped = {**files, left: files[right], right: files[left]}
+        assert judge(rezip(mend(swapped)))["findings"], (left, right)
+
+
+def test_another_order_of_the_same_files_is_found(good: bytes, judge: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    files = files_of(good, tmp_path)
+    assert rezip(files) == good
+    assert judge(rezip(dict(reversed(files.items())), is_sorted=False))["findings"]
+
+
+def test_a_pack_forged_anew_with_own_keys_is_found(judge: Callable[..., dict[str, Any]]) -> None:
+    forger = House()
+    raw = packed(forger, pack_of(forger, door(forger)))
+    assert judge(raw, None)["verdict"] == "self-consistent"
+    assert {"key-not-trusted", "checkpoint-not-signed"} <= names(judge(raw))
+
+
+def test_without_trust_the_best_is_self_consistent(good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
+    assert judge(good, None)["verdict"] == "self-consistent"
+
+
+def test_a_stale_a_forked_and_an_unwitnessed_log_are_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    raw = packed(house, pack_of(house, door(house)))
+    now = len(house.leaves)
+    house.leaves.append(leaf_hash(b"later"))
+    assert "checkpoint-stale" in names(judge(raw, since=house.checkpoint()))
+    kept = list(house.leaves)
+    house.leaves[1] = leaf_hash(b"rewritten history")
+    forked = {size: house.checkpoint(size) for size in (2, now)}
+    house.leaves[:] = kept
+    assert "log-inconsistent" in names(judge(raw, since=forked[2]))
+    assert "log-forked" in names(judge(raw, since=forked[now]))
+    assert names(judge(raw, since=house.checkpoint(2))) == set()
+    assert "consistency-proof-missing" in names(judge(raw, since=house.checkpoint(3)))
+    lonely = trust_document(packs.House().keys(), 1)
+    trust = {**json.loads(house.trust(2))}
+    assert "checkpoint-not-witnessed" in names(judge(raw, json.dumps(trust).encode()))
+    assert judge(raw, lonely)["findings"]
+
+
+def cash_pack(house: House, facts: dict[str, Any], claims: dict[str, Any]) -> bytes:
+    return packed(house, pack_of(house, door(house, cash_facts(**facts)), authorisations=[grant(house, **claims)]))
+
+
+@pytest.mark.parametrize("facts, claims, name", [
+    ({"authorisation_jti": None}, {}, "cash-not-authorised"), ({"authorisation_jti": "grant-2"}, {}, "cash-not-authorised"),
+    ({}, {"case": "case-2"}, "cash-not-authorised"), ({}, {"iss": "bank-2"}, "cash-not-authorised"),
+    ({}, {"instruments": ["cash_cheque"]}, "cash-not-authorised"),
+    ({}, {"devices": ["x", "y"]}, "cash-not-authorised"), ({}, {"exp": packs.DAY_S + 7_800}, "authorisation-expired"),
+    ({}, {"iat": packs.DAY_S + 7_800}, "authorisation-expired"), ({}, {"cap_fen": 199_999}, "cap-exceeded"),
+    ({}, {"max_collections": 0}, "authorisation-exhausted"), ({"amount_capitals": "贰仟壹元整"}, {}, "amount-differs"),
+    ({"amount_fen": 200_001, "amount_capitals": "贰仟元零壹分"}, {}, "amount-differs"),
+])
+def test_CASH_01_to_05_what_the_bank_did_not_allow_is_found(
+        house: House, judge: Callable[..., dict[str, Any]], facts: dict[str, Any], claims: dict[str, Any], name: str) -> None:
+    assert names(judge(cash_pack(house, facts, claims))) == {name}
+
+
+def test_CASH_04_a_token_of_another_key_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    raw = packed(house, pack_of(house, door(house), authorisations=[grant(House())]))
+    assert names(judge(raw)) == {"key-not-trusted", "cash-not-authorised"}
+
+
+def test_VIS_01_one_signature_where_two_are_due_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = packs.Door(house)
+    at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, witness=False)
+    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=()))
+    assert names(judge(raw)) == {"cosignature-missing"}
+
+
+def test_VIS_01_a_device_enrolled_for_another_person_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = packs.Door(house)
+    at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, cosigner="chen")
+    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=()))
+    assert names(judge(raw)) == {"signer-not-named"}
+
+
+def test_a_revoked_device_and_a_device_not_pinned_are_found(house: House, good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
+    lost = (DeviceState(state="revoked", at="2026-11-28T00:00:00.000Z", compromised_since="2026-11-27T03:00:00.000Z"),)
+    raw = packed(house, pack_of(house, door(house), devices=devices(house, dong=lost)))
+    assert names(judge(raw)) == {"device-revoked"}
+    later = (DeviceState(state="revoked", at="2026-11-28T00:00:00.000Z"),)
+    assert names(judge(packed(house, pack_of(house, door(house), devices=devices(house, dong=later))))) == set()
+    trust = {**json.loads(house.trust()), "devices": {builders.BILAL_KID: "bilal"}}
+    assert "device-not-trusted" in names(judge(good, json.dumps(trust).encode()))
+
+
+def test_missing_manifests_items_and_receipts_are_found_and_withheld_items_are_not(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = door(house)
+    dropped = packed(house, pack_of(house, at, entries=[at.entries[0], at.entries[2]], originals=()))
+    assert names(judge(dropped)) == {"manifest-missing"}
+    assert names(judge(packed(house, pack_of(house, at, originals=())))) == {"item-missing"}
+    withheld = [Withheld(sha256=sha256_hex(packs.ORIGINAL), reason="masked")]
+    assert names(judge(packed(house, pack_of(house, at, originals=(), withheld=withheld)))) == set()
+
+
+def test_a_chain_that_does_not_join_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = packs.Door(house)
+    at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, items=())
+    at.prev[builders.BILAL_KID] = "a" * 64
+    at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT)
+    assert names(judge(packed(house, pack_of(house, at, copies=(), originals=(), authorisations=())))) == {"chain-broken"}
+
+
+def test_the_good_pack_is_verified_by_the_file_alone_in_a_clean_process(house: House, good: bytes, tmp_path: Path) -> None:
+    shutil.copy(verify_pack.__file__, tmp_path / "verify_pack.py")
+    (tmp_path / "pack.zip").write_bytes(good)
+    (tmp_path / "trust.json").write_bytes(house.trust())
+    (tmp_path / "since").write_text(house.checkpoint(2))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run([sys.executable, "-I", "verify_pack.py", "pack.zip", *arguments], cwd=tmp_path, capture_output=True, text=True,
+        check=False)
+        return done.returncode, done.stdout
+
+    assert run("--trust", "trust.json", "--since", "since")[0] == 0
+    code, said = run("--trust", "trust.json", "--json")
+    assert (code, json.loads(said)["verdict"]) == (0, "verified")
+    assert run()[0] == 1
+    assert run("--trust", "pack.zip")[0] == 2
+    (tmp_path / "pack.zip").write_bytes(good[:-1])
+    assert run("--trust", "trust.json")[0] == 1
+    (tmp_path / "pack.zip").write_bytes(b"")
+    assert run("--trust", "trust.json")[0] == 2
+    (tmp_path / "pack.zip").unlink()
+    assert run("--trust", "trust.json")[0] == 2
+
+
+def test_the_verifier_loads_nothing_of_ours_and_no_decoder() -> None:
+    script = ("import sys, evidence.verify_pack; own = sorted(m for m in sys.modules if m.startswith('evidence.')); "
+              "foreign = sorted(m for m in ('PIL', 'joserfc', 'msgspec', 'rfc8785', 'av', 'pi_heif') if m in sys.modules); print(own, foreign)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['evidence.verify_pack'] []"
+
+
+def test_the_verifier_is_one_file_of_at_most_500_lines() -> None:
+    assert len(Path(verify_pack.__file__).read_text().splitlines()) <= 500
