@@ -21,7 +21,7 @@ REFUSED = (
 BY_CONSTRUCTION = frozenset({Rule.CASH_05, Rule.CASH_07, Rule.CASH_09})
 
 
-def tested_rules() -> dict[str, int]:
+def rules_tested() -> dict[str, int]:
     """Return for each rule how many tests carry its id."""
     counts: dict[str, int] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -31,13 +31,13 @@ def tested_rules() -> dict[str, int]:
     return counts
 
 
-def cited_rules() -> set[str]:
+def rules_cited() -> set[str]:
     """Return the rules that the code names as `Rule.X`."""
     return {found.replace("_", "-") for source in sources("backend", "routing", "evidence") for found in re.findall(r"Rule\.([A-Z]+_\d\d)", source.text)}
 
 
 def test_the_coverage_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    tested, cited = tested_rules(), cited_rules()
+    tested, cited = rules_tested(), rules_cited()
     with capsys.disabled():
         print()
         for kind in RuleClass:
@@ -48,7 +48,7 @@ def test_the_coverage_table_is_printed(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("rule", REFUSED, ids=str)
 def test_every_rule_refused_from_day_one_has_a_test_under_its_id(rule: Rule) -> None:
-    assert tested_rules().get(rule, 0) > 0
+    assert rules_tested().get(rule, 0) > 0
 
 
 @pytest.mark.slow
