@@ -22,7 +22,7 @@ from backend.web.transaction import record_refusal, transaction
 from evidence.keys import key_from_jwk
 
 TOKEN_PATH = "/mobile/v1/token"
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+AssertionType = Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
 
 Code = Annotated[str, Meta(min_length=16, max_length=32, pattern=r"^[A-Z2-7]+\Z", examples=["K5XW6YTBOJUWG2DFORSXG5BA"])]
 Coordinate = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+\Z")]
@@ -77,7 +77,7 @@ class TokenBody(Body):
 
     client_assertion: Token
     grant_type: Literal["client_credentials"] = "client_credentials"
-    client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    client_assertion_type: AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class TokenView(View, frozen=True):

@@ -96,8 +96,9 @@ def identify_page(request: Request[Any, Any, Any], resources: Resources, now: da
 
 
 def is_same_origin(request: ASGIConnection[Any, Any, Any, Any], public_url: str) -> bool:
-    """Tell whether a form was sent by a page of ours; browsers name the origin of every form that they post."""
-    return request.headers.get("origin") == public_url and request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    """Tell whether a form was sent by a page of ours: by what the browser says of its site, else by the origin it names with every post."""
+    site = request.headers.get("sec-fetch-site")
+    return site == "same-origin" if site is not None else request.headers.get("origin") == public_url
 
 
 def phone_actor(request: Request[Any, Any, Any], resources: NamedDependency[Resources], now: NamedDependency[datetime]) -> Actor:

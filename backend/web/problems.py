@@ -1,6 +1,7 @@
 """Refusals as RFC 9457 problem documents, in the reader's language; the only place where a `Problem` meets HTTP."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
@@ -80,7 +81,10 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    """Answer a `Problem`."""
+    """Answer a `Problem`; a person who opens a page without a session is led to the login page."""
+    if isinstance(problem, Unauthenticated) and request.method == "GET" and request.url.path.startswith("/console/"):
+        location = f"/console/login?next={quote(request.url.path, safe='/')}"
+        return Response(content=b"", status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
     return respond(problem, request)
 
 
