@@ -447,7 +447,7 @@ def capitals(amount_fen: int) -> str:
         group = yuan // 10_000**place % 10_000
         part = "".join(digits[group // 10**unit % 10] + ["", "拾", "佰", "仟"][unit] for unit in (3, 2, 1, 0))
         text += re.sub("零[仟佰拾]", "零", part) + (["", "万", "亿"][place] if group else "")
-    text = re.sub("零+(?=[万亿]|$)", "", re.sub("零+", "零", text)).lstrip("零") + ("元" if yuan else "")
+    text = re.sub("零+", "零", re.sub("零+([万亿])", r"\1零", text)).strip("零") + ("元" if yuan else "")
     jiao, fen = divmod(rest, 10)
     return text + (digits[jiao] + "角" if jiao else "零" if text and fen else "") + (digits[fen] + "分" if fen else "整")
 
