@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Response, Router
-from litestar.concurrency import set_asyncio_executor
+from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.orm import Session, sessionmaker
@@ -64,7 +63,7 @@ def log_origin(settings: Settings) -> str:
 
 
 def make_app(
-    resources: Resources, routers: Sequence[Router | ControllerRouterHandler], *,
+    resources: Resources, routers: Sequence[ControllerRouterHandler], *,
     lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
 ) -> Litestar:
     """Make the ASGI application around `routers`. Documents of its operations are made by `backend.web.openapi`."""
@@ -111,7 +110,6 @@ def _threads(number: int) -> Callable[[Litestar], AbstractAsyncContextManager[No
     async def run(_app: Litestar) -> AsyncIterator[None]:
         # As many threads as the pool has connections: a handler never waits for a connection while it holds a thread.
         executor = ThreadPoolExecutor(max_workers=number, thread_name_prefix="handler")
-        set_asyncio_executor(executor)
         asyncio.get_running_loop().set_default_executor(executor)
         try:
             yield

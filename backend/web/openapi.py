@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from litestar import Litestar, Response, Router, get
+from litestar import Litestar, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Server
@@ -15,7 +15,7 @@ from backend.core.problems import PROBLEM_TYPES
 from backend.web.app import Resources, dependencies
 from backend.web.problems import MEDIA_TYPE
 
-RouterMaker = Callable[[], Sequence[Router | ControllerRouterHandler]]
+RouterMaker = Callable[[], Sequence[ControllerRouterHandler]]
 _REFUSALS = "4XX"
 _FAULTS = "5XX"
 
