@@ -209,7 +209,7 @@ def test_VIS_11_vulnerable_case_is_withheld_until_released_and_then_only_in_its_
     assert withheld_reasons(session, [approved.request_id], made.today) == {approved.request_id: (Withheld.VULNERABLE,)}
     afternoon = made.now.astimezone(SHANGHAI).replace(hour=14)
     cases.release_vulnerable(session, made.amina.actor, keyring, Release(
-        case_id=CaseId(approved.case.id), from_at=afternoon, to_at=afternoon + timedelta(hours=2), manner="with the family present", precautions="short"
+        case_id=CaseId(approved.case.id), from_at=afternoon, to_at=afternoon + timedelta(hours=2), manner="with the family", precautions="short"
     ), made.now)
     (ready,) = plannable(session, made.sh1, made.today).ready
     assert (ready.window_from_s, ready.window_to_s) == (14 * 3600, 16 * 3600)
