@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.core.geo import LonLat
-from backend.core.ids import BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
+from backend.core.ids import AddressId, BankId, BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
 from backend.core.problems import IllegalTransition
 
 SEARCH_S_MAX = 300
@@ -88,14 +88,14 @@ class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnservedView(msgspec.Struct, frozen=True, kw_only=True):
-    """A request without a stop, with the true reason in both languages and, where one is known, the change that would serve it."""
+    """A request without a stop, with the true reason in both languages and, where they are known, changes that would serve it."""
 
     request_id: RequestId
     code: str
     params: Mapping[str, Any]
     text_zh: str
     text_en: str
-    change: Mapping[str, Any] | None
+    changes: tuple[Mapping[str, Any], ...]
 
 
 class StopView(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +125,32 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
     departure_at: datetime
     return_at: datetime
     stops: tuple[StopView, ...]
+
+
+class PlannedStop(msgspec.Struct, frozen=True, kw_only=True):
+    """A visit stop just published, as a visit is made of it."""
+
+    visit_id: VisitId
+    stop_id: StopId
+    request_id: RequestId
+    case_id: CaseId
+    address_id: AddressId
+    bank_id: BankId
+    timezone: str
+    collector_a: StaffId
+    collector_b: StaffId
+
+
+class PlanPublished(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan just published; `superseded_id` is the version that it replaces."""
+
+    id: PlanId
+    branch_id: BranchId
+    on: date
+    version: int
+    superseded_id: PlanId | None
+    policy_version: str
+    stops: tuple[PlannedStop, ...]
 
 
 class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,9 +99,9 @@ class Unplannable(msgspec.Struct, frozen=True, kw_only=True):
         return _TEXTS[self.reason][1].format(**self.params)
 
     @property
-    def change(self) -> dict[str, Any] | None:
+    def changes(self) -> tuple[dict[str, Any], ...]:
         """What would help, where something general does."""
-        return _CHANGES.get(self.reason)
+        return (_CHANGES[self.reason],) if self.reason in _CHANGES else ()
 
 
 def screen(facts: DayFacts, policy: Policy) -> tuple[tuple[PlannableRequest, ...], tuple[Unplannable, ...]]:

@@ -27,10 +27,14 @@ class StopFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair's route about to be published; `pairs` are the same two people once per bank on the route, as of now."""
+    """One pair's route about to be published; `pairs` are the same two people once per bank on the route, as of now.
+
+    `absent` are those of them who do not work that day.
+    """
 
     number: int
     members: tuple[StaffId, ...]
+    absent: frozenset[StaffId]
     pairs: tuple[PairFacts, ...]
     stops: tuple[StopFacts, ...]
 
@@ -63,6 +67,9 @@ def _judge_route(route: PublishedRoute, policy: Policy) -> list[Breach]:
     # What is wrong with the pair itself is found once for each bank on the route; it is named once.
     people = dict.fromkeys(breach for pair in route.pairs for breach in judge_pair(pair, policy))
     breaches = [_placed(breach, where) for breach in people]
+    breaches.extend(
+        Breach(Rule.REQ_09, "not-at-work", expected="both at work that day", got=f"{where}: {member}") for member in sorted(route.absent)
+    )
     for stop in route.stops:
         breaches.extend(_judge_stop(f"{where} stop {stop.position}", stop, policy))
     return breaches

@@ -115,4 +115,4 @@ class UnservedRow(Base):
     params: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
     text_zh: Mapped[str] = mapped_column(Text)
     text_en: Mapped[str] = mapped_column(Text)
-    change: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    changes: Mapped[list[Any]] = mapped_column(CanonicalJson)

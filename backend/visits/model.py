@@ -1,7 +1,7 @@
 """A visit from dispatch to review: nouns, statuses and what may follow what."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.core.geo import LonLat
-from backend.core.ids import BankId, BranchId, CaseId, ManifestId, RequestId, StaffId, StopId, VisitId
+from backend.core.ids import ManifestId, StaffId, VisitId
 from backend.core.problems import IllegalTransition
 from backend.core.rulebook import Breach
 
@@ -250,17 +250,3 @@ class FactStored(msgspec.Struct, frozen=True, kw_only=True):
     status: VisitStatus
     standing: Standing
     breaches: tuple[Breach, ...] = ()
-
-
-class PlannedStop(msgspec.Struct, frozen=True, kw_only=True):
-    """A visit stop of a plan about to be published, as a visit is made of it."""
-
-    visit_id: VisitId
-    stop_id: StopId
-    request_id: RequestId
-    case_id: CaseId
-    bank_id: BankId
-    branch_id: BranchId
-    on: date
-    collector_a: StaffId
-    collector_b: StaffId

@@ -30,6 +30,7 @@ class VisitRow(Base):
         enum_check("outcome", Outcome),
         CheckConstraint("collector_a <> collector_b", name="two_people"),
         CheckConstraint("version > 0", name="version_positive"),
+        CheckConstraint("(outcome IS NULL) = (outcome_at IS NULL)", name="outcome_has_time"),
         CheckConstraint("(closed_at IS NULL) = (closing_manifest_id IS NULL)", name="closed_by_manifest"),
     )
 
@@ -52,6 +53,8 @@ class VisitRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     stopped_at: Mapped[datetime | None] = mapped_column(Instant)
     outcome: Mapped[Outcome | None] = mapped_column(Choice(Outcome))
+    outcome_at: Mapped[datetime | None] = mapped_column(Instant)
+    reported_at: Mapped[datetime | None] = mapped_column(Instant)
     closed_at: Mapped[datetime | None] = mapped_column(Instant)
     closing_manifest_id: Mapped[UUID | None] = mapped_column(ForeignKey("manifests.id"))
     policy_version: Mapped[str] = mapped_column(Key(64))

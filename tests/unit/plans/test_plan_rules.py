@@ -40,7 +40,7 @@ def route(
 ) -> PublishedRoute:
     carried = tuple(EquipmentFacts(kind=kind, is_passed=True, next_due_on=date(2026, 12, 31)) for kind in kinds)
     pairs = tuple(PairFacts(on=FRIDAY, bank_id=bank, members=members, equipment=carried) for bank in banks)
-    return PublishedRoute(number=number, members=tuple(one.staff_id for one in members), pairs=pairs, stops=(stop(),))
+    return PublishedRoute(number=number, members=tuple(one.staff_id for one in members), absent=frozenset(), pairs=pairs, stops=(stop(),))
 
 
 def publication(*routes: PublishedRoute, **changed: Any) -> PublicationFacts:
@@ -67,6 +67,11 @@ def test_VIS_01_nobody_is_in_two_pairs() -> None:
 
 def test_VIS_04_a_pair_without_a_camera_is_not_published() -> None:
     assert broken(publication(route(member(1), member(2), kinds=(EquipmentKind.AUDIO,)))) == [Rule.VIS_04]
+
+
+def test_REQ_09_a_member_who_does_not_work_that_day_is_not_published() -> None:
+    absent = msgspec.structs.replace(route(member(1), member(2)), absent=frozenset({StaffId(UUID(int=2))}))
+    assert broken(publication(absent)) == [Rule.REQ_09]
 
 
 def test_TEAM_01_an_unqualified_member_is_not_published() -> None:

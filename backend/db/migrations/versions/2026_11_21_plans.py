@@ -121,7 +121,7 @@ def _create_unserved() -> None:
         sa.Column("params", ddl.canonical_json(), nullable=False),
         sa.Column("text_zh", sa.Text, nullable=False),
         sa.Column("text_en", sa.Text, nullable=False),
-        sa.Column("change", ddl.canonical_json()),
+        sa.Column("changes", ddl.canonical_json(), nullable=False),
     )
     ddl.append_only("unserved")
     ddl.grant_app("unserved", append_only=True)

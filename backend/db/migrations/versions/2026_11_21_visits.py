@@ -55,6 +55,8 @@ def _create_visits() -> None:
         sa.Column("ended_at", ddl.instant()),
         sa.Column("stopped_at", ddl.instant()),
         sa.Column("outcome", ddl.choice()),
+        sa.Column("outcome_at", ddl.instant()),
+        sa.Column("reported_at", ddl.instant()),
         sa.Column("closed_at", ddl.instant()),
         sa.Column("closing_manifest_id", ddl.uuid(), sa.ForeignKey("manifests.id")),
         sa.Column("policy_version", ddl.key(64), nullable=False),
@@ -63,6 +65,7 @@ def _create_visits() -> None:
         ddl.known("outcome", ("address_absent", "cash_taken", "conflict_left", "deceased", "declaration_taken", "denies_application", "denies_spending", "disputes_amount", "filmed_by_debtor", "gate_refused", "hardship", "hazard", "letter_handed_over", "letter_in_mailbox", "moved_away", "no_answer_intercom", "nobody_met", "only_frail_person", "only_minor", "out_of_time", "paid_directly", "police_attended", "promise", "promise_vague", "recording_objected", "refused_to_pay", "self_harm_threat", "tenant_met", "third_party_met", "vulnerable_found")),
         sa.CheckConstraint("collector_a <> collector_b", name="two_people"),
         sa.CheckConstraint("version > 0", name="version_positive"),
+        sa.CheckConstraint("(outcome IS NULL) = (outcome_at IS NULL)", name="outcome_has_time"),
         sa.CheckConstraint("(closed_at IS NULL) = (closing_manifest_id IS NULL)", name="closed_by_manifest"),
     )
     op.create_index("ix_visits_bank_id_on_id", "visits", ["bank_id", "on", "id"])
