@@ -58,7 +58,7 @@ from backend.exhibits.tables import ManifestRow
 from backend.policies.model import Policy
 from backend.staff.tables import DeviceRow
 from backend.visits.tables import VisitRow
-from evidence.capitals import capitals
+from evidence.capitals import to_capitals
 from evidence.facts import CashReceiptFacts, VoidFacts
 
 EXCEPTION_PREFIX = "EX-"
@@ -303,7 +303,7 @@ def _statement(accepted: Accepted, case: CaseRow) -> ReceiptStatement:
 
 def _paper(statement: ReceiptStatement) -> PaperFacts:
     return PaperFacts(
-        amount_fen=statement.amount_fen, amount_capitals=statement.amount_capitals, capitals_expected=capitals(statement.amount_fen),
+        amount_fen=statement.amount_fen, amount_capitals=statement.amount_capitals, capitals_expected=to_capitals(statement.amount_fen),
         denominations=statement.denominations, instrument=statement.instrument, has_paper=statement.has_paper, roles=statement.roles,
     )
 

@@ -1,5 +1,7 @@
 """Judgements about declarations and about ruling on them."""
 
+import unicodedata
+
 from backend.core.i18n import N_
 from backend.core.problems import Problem
 from backend.core.rulebook import Breach, Rule
@@ -65,3 +67,19 @@ def judge_ruling(*, has_investigator: bool, handwriting: Handwriting | None) -> 
     if handwriting is None:
         found.append(Breach(Rule.DECL_08, "handwriting-missing", expected="a recorded comparison of the handwriting", got="none"))
     return tuple(found)
+
+
+SET_TEXT = "本人在此慎重声明，从未向{bank}申请办理、使用过信用卡，同时也未曾授权他人代为办理或使用。此张信用卡透支产生的款项也绝非本人所为。"
+"""The set text of a declaration (rules.md, appendix 2), the bank's name to be filled in."""
+
+
+def bare_text(text: str) -> str:
+    """Return a text without white space and punctuation, compatibility forms folded: what two writings of the same words share."""
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(character for character in folded if unicodedata.category(character)[0] not in "PZCS")
+
+
+def is_set_text(written: str, *, bank_name: str, template_text: str) -> bool:
+    """Tell whether somebody wrote out the set text, the bank's name filled in, or the bank's own approved wording of it (DECL-11)."""
+    wanted = {bare_text(SET_TEXT.format(bank=bank_name)), bare_text(template_text)}
+    return bare_text(written) in wanted - {""}

@@ -1,0 +1,142 @@
+"""The proof of books: what was receipted, and where every fen of it is, per bank, per case and per collector (CASH-08, CASH-09).
+
+The two sides are computed from different rows: receipts on one, balances that the ledger's triggers moved on the other.
+"""
+
+from collections import defaultdict
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from backend.cash.custody import is_deposited, is_reversed
+from backend.cash.model import AccountKind
+from backend.cash.tables import AccountRow, CollectionRow, PostingRow, ReceiptRow, VarianceRow
+from backend.core.fen import Fen
+from backend.core.ids import BankId, CaseId, StaffId
+
+
+class CaseBooks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One case: receipted, of that in deposits, of that still held; and what its debtor account says."""
+
+    case_id: CaseId
+    receipted_fen: Fen
+    deposited_fen: Fen
+    held_fen: Fen
+    ledger_fen: Fen
+
+
+class CollectorBooks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One collector: receipted by them, what they hold, what they answer for."""
+
+    staff_id: StaffId
+    receipted_fen: Fen
+    custody_fen: Fen
+    suspense_fen: Fen
+
+
+class BooksProof(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The books of one bank. `differences` names every equation that does not hold; empty means proven to the fen."""
+
+    bank_id: BankId
+    receipt_count: int
+    receipted_fen: Fen
+    custody_fen: Fen
+    in_transit_fen: Fen
+    designated_fen: Fen
+    suspense_fen: Fen
+    open_variance_count: int
+    cases: tuple[CaseBooks, ...]
+    collectors: tuple[CollectorBooks, ...]
+    differences: tuple[str, ...]
+
+
+def prove_books(session: Session, bank_id: BankId) -> BooksProof:
+    """Prove: receipts = custody + in transit + designated + suspense; every case's and account's sums; every balance from its postings."""
+    of_bank = (CollectionRow.bank_id == bank_id, ~is_reversed())
+    count, receipted = session.execute(
+        select(func.count(ReceiptRow.number), func.coalesce(func.sum(ReceiptRow.amount_fen), 0))
+        .join(CollectionRow, CollectionRow.id == ReceiptRow.collection_id).where(*of_bank)
+    ).one()
+    held: dict[AccountKind, int] = defaultdict(int)
+    owners: dict[tuple[AccountKind, str], int] = {}
+    for account in session.execute(select(AccountRow.kind, AccountRow.owner, AccountRow.balance_fen).where(AccountRow.bank_id == bank_id)):
+        held[account.kind] += account.balance_fen
+        owners[account.kind, account.owner] = account.balance_fen
+    cases = _cases(session, bank_id, owners)
+    open_count = session.scalar(
+        select(func.count()).select_from(VarianceRow).where(VarianceRow.bank_id == bank_id, VarianceRow.resolved_at.is_(None))
+    )
+    places = (AccountKind.CUSTODY, AccountKind.IN_TRANSIT, AccountKind.DESIGNATED, AccountKind.SUSPENSE)
+    found = [
+        *_unequal("receipts against custody, in transit, designated and suspense", int(receipted), sum(held[kind] for kind in places)),
+        *_unequal("receipts against debtors' accounts", int(receipted), -held[AccountKind.DEBTOR]),
+        *(text for case in cases for text in _unequal(f"case {case.case_id}", case.receipted_fen, case.ledger_fen)),
+        *_unposted(session, bank_id),
+    ]
+    return BooksProof(
+        bank_id=bank_id, receipt_count=count, receipted_fen=Fen(int(receipted)), custody_fen=Fen(held[AccountKind.CUSTODY]),
+        in_transit_fen=Fen(held[AccountKind.IN_TRANSIT]), designated_fen=Fen(held[AccountKind.DESIGNATED]),
+        suspense_fen=Fen(held[AccountKind.SUSPENSE]), open_variance_count=open_count or 0, cases=cases,
+        collectors=_collectors(session, bank_id, owners), differences=tuple(found),
+    )
+
+
+def _cases(session: Session, bank_id: BankId, owners: dict[tuple[AccountKind, str], int]) -> tuple[CaseBooks, ...]:
+    rows = session.execute(
+        select(CollectionRow.case_id, is_deposited().label("deposited"), func.sum(CollectionRow.amount_fen))
+        .where(CollectionRow.bank_id == bank_id, ~is_reversed()).group_by(CollectionRow.case_id, "deposited")
+    )
+    sums: dict[UUID, list[int]] = defaultdict(lambda: [0, 0])
+    for case_id, deposited, total in rows:
+        sums[case_id][bool(deposited)] += int(total)
+    for kind, owner in owners:
+        if kind is AccountKind.DEBTOR:
+            sums[UUID(owner)]
+    return tuple(
+        CaseBooks(
+            case_id=CaseId(case_id), receipted_fen=Fen(kept + paid), deposited_fen=Fen(paid), held_fen=Fen(kept),
+            ledger_fen=Fen(-owners.get((AccountKind.DEBTOR, str(case_id)), 0)),
+        )
+        for case_id, (kept, paid) in sorted(sums.items())
+    )
+
+
+def _collectors(session: Session, bank_id: BankId, owners: dict[tuple[AccountKind, str], int]) -> tuple[CollectorBooks, ...]:
+    receipted = {
+        str(staff_id): int(total)
+        for staff_id, total in session.execute(
+            select(CollectionRow.collector_id, func.sum(CollectionRow.amount_fen))
+            .where(CollectionRow.bank_id == bank_id, ~is_reversed()).group_by(CollectionRow.collector_id)
+        )
+    }
+    people = {owner for kind, owner in owners if kind in (AccountKind.CUSTODY, AccountKind.SUSPENSE)} | set(receipted)
+    return tuple(
+        CollectorBooks(
+            staff_id=StaffId(UUID(one)), receipted_fen=Fen(receipted.get(one, 0)), custody_fen=Fen(owners.get((AccountKind.CUSTODY, one), 0)),
+            suspense_fen=Fen(owners.get((AccountKind.SUSPENSE, one), 0)),
+        )
+        for one in sorted(people)
+    )
+
+
+def _unposted(session: Session, bank_id: BankId) -> list[str]:
+    """Compare each balance with the sum of its postings, and their number with their count."""
+    rows = session.execute(
+        select(AccountRow.id, AccountRow.balance_fen, AccountRow.posting_count, func.coalesce(func.sum(PostingRow.amount_fen), 0),
+               func.count(PostingRow.ordinal))
+        .join(PostingRow, PostingRow.account_id == AccountRow.id, isouter=True)
+        .where(AccountRow.bank_id == bank_id).group_by(AccountRow.id, AccountRow.balance_fen, AccountRow.posting_count)
+    )
+    found: list[str] = []
+    for account_id, balance_fen, posting_count, posted_fen, counted in rows:
+        found += _unequal(f"account {account_id} against its postings", balance_fen, int(posted_fen))
+        found += _unequal(f"account {account_id}: number of postings", posting_count, counted)
+    return found
+
+
+def _unequal(name: str, left: int, right: int) -> list[str]:
+    return [] if left == right else [f"{name}: {left} is not {right}"]
+
+

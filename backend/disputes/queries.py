@@ -1,0 +1,65 @@
+"""Reads of disputes: who sees which, and how they stand."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select, true
+from sqlalchemy.orm import Session
+
+from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
+from backend.core.ids import BankId, BranchId, CaseId, DeclarationId, DisputeId, ManifestId, StaffId, VisitId
+from backend.core.problems import NotFound
+from backend.disputes.model import DeclarationView, DisputeView
+from backend.disputes.tables import DeclarationRow, DisputeRow
+
+
+def visible_to(actor: Actor, row: type[DisputeRow] | type[DeclarationRow]) -> ColumnElement[bool]:
+    """Return the condition that holds for what `actor` may see: their bank's, or their branches'."""
+    if actor.bank is not None:
+        return row.bank_id == actor.bank
+    return true() if actor.sees_every_branch else row.branch_id.in_(actor.branches)
+
+
+def list_disputes(session: Session, actor: Actor, *, limit: int, after: UUID | None, case_id: UUID | None = None) -> list[DisputeView]:
+    """Return at most `limit` + 1 disputes after a cursor, oldest first."""
+    authorise(actor, Permission.DISPUTE_READ)
+    query = select(DisputeRow).where(visible_to(actor, DisputeRow))
+    if case_id is not None:
+        query = query.where(DisputeRow.case_id == case_id)
+    if after is not None:
+        query = query.where(DisputeRow.id > after)
+    rows = session.scalars(query.order_by(DisputeRow.id).limit(limit + 1)).all()
+    declared = {row.dispute_id: row for row in session.scalars(select(DeclarationRow).where(DeclarationRow.dispute_id.in_([row.id for row in rows])))}
+    return [_dispute_view(row, declared.get(row.id)) for row in rows]
+
+
+def show_declaration(session: Session, actor: Actor, declaration_id: UUID) -> DeclarationView:
+    """Return one declaration.
+
+    Raises:
+        NotFound: there is none, or it is another's.
+    """
+    authorise(actor, Permission.DISPUTE_READ)
+    row = session.scalar(select(DeclarationRow).where(DeclarationRow.id == declaration_id, visible_to(actor, DeclarationRow)))
+    if row is None:
+        raise NotFound
+    return _declaration_view(row)
+
+
+def _dispute_view(row: DisputeRow, declared: DeclarationRow | None) -> DisputeView:
+    return DisputeView(
+        id=DisputeId(row.id), case_id=CaseId(row.case_id), visit_id=VisitId(row.visit_id) if row.visit_id else None, bank_id=BankId(row.bank_id),
+        branch_id=BranchId(row.branch_id), kind=row.kind, status=row.status, stated_at=row.stated_at, ruling=row.ruling, ruled_at=row.ruled_at,
+        declaration=_declaration_view(declared) if declared else None,
+    )
+
+
+def _declaration_view(row: DeclarationRow) -> DeclarationView:
+    return DeclarationView(
+        id=DeclarationId(row.id), dispute_id=DisputeId(row.dispute_id), case_id=CaseId(row.case_id), manifest_id=ManifestId(row.manifest_id),
+        template_id=row.template_id, status=row.status, standing=row.standing, has_circumstances=row.has_circumstances,
+        is_text_deviating=row.is_text_deviating, investigator_id=StaffId(row.investigator_id) if row.investigator_id else None,
+        handwriting=row.handwriting, ruling=row.ruling, ruled_by=StaffId(row.ruled_by) if row.ruled_by else None, ruled_at=row.ruled_at,
+        record_deletion=row.record_deletion,
+    )
