@@ -115,7 +115,7 @@ def audit_anchor() -> None:
 
 
 @app.command(name="import")
-def import_placement(  # noqa: PLR0913
+def import_placement(
     file: Path, *, bank: str, number: str, rows: int, amount_fen: int, as_of: str, branch: str, acting: Annotated[str, Parameter(name="--as")],
     accept_good: bool = False,
 ) -> None:

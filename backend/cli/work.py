@@ -1,0 +1,142 @@
+"""`fieldvisit import | plan | export | audit …`: daily work without a browser, by a named person's rights."""
+
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from backend.audit import verify as chains
+from backend.banks import queries as banks
+from backend.cases import batches
+from backend.cases.layout import Acceptance, BatchResult, ImportPlacement
+from backend.cli.app import clock_of
+from backend.cli.people import actor_named, opened
+from backend.core.fen import Fen
+from backend.core.problems import Conflict, InvalidInput, NotFound
+from backend.core.settings import Settings
+from backend.exhibits import commands as exhibits
+from backend.plans import actions as plans
+from backend.plans import queries as plan_queries
+from backend.plans.model import OrderPlan, PlanStatus
+from backend.plans.tasks import SOLVE, tasks
+from backend.staff import queries as staff
+from backend.web.app import log_origin
+from backend.web.transaction import transaction
+from evidence.stores.file import FileStore
+
+
+class PlacementAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bank declared about a placement file."""
+
+    bank: str
+    number: str
+    rows: int
+    amount_fen: int
+    as_of: str
+    branch: str
+    is_good_enough: bool
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and from which seed to search."""
+
+    seconds: int
+    seed: int
+
+
+class PackAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a pack goes, what for, and where its verifier's public keys go."""
+
+    out: Path
+    purpose: str
+    trust: Path | None
+
+
+def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
+    """Check chains, log, checkpoints and stored evidence; returns what was counted and every fault."""
+    with opened(settings) as (sessions, keyring), sessions() as session:
+        report = chains.verify(session, keyring, log_origin(settings))
+        stored = exhibits.verify_store(session, keyring, FileStore(settings.store_folder), settings.tenant)
+    counted = [("audit entries", report.entries), ("chains", report.chains), ("log entries", report.log_size), ("checkpoints", report.checkpoints),
+               ("evidence items", stored.items)]
+    return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *stored.faults)]
+
+
+def anchor(settings: Settings) -> bool:
+    """Log the heads of the audit chains; False when none moved."""
+    now = clock_of(settings)()
+    with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
+        return chains.anchor(session, now)
+
+
+def import_placement(settings: Settings, file: Path, asked: PlacementAsked, acting: str) -> BatchResult:
+    """Import a placement file under the bank's newest profile."""
+    now = clock_of(settings)()
+    with opened(settings) as (sessions, keyring), transaction(sessions, None, now) as session:
+        actor = actor_named(session, acting)
+        bank = banks.bank_by_code(session, actor, asked.bank)
+        command = ImportPlacement(
+            bank_id=bank.id, profile_id=banks.newest_profile(session, bank.id).id, branch_id=_branch(session, actor, asked.branch), number=asked.number,
+            content=file.read_bytes(), as_of_on=_day(asked.as_of), row_count=asked.rows, amount_total_fen=Fen(asked.amount_fen),
+            acceptance=Acceptance.ACCEPT_GOOD if asked.is_good_enough else Acceptance.ALL_OR_NOTHING,
+        )
+        return batches.import_placement(session, actor, keyring, command, now)
+
+
+def plan_day(settings: Settings, branch: str, on: str, search: Search, acting: str) -> str:
+    """Order a plan, solve it here and describe it."""
+    clock = clock_of(settings)
+    with opened(settings) as (sessions, _):
+        with transaction(sessions, None, clock()) as session:
+            actor = actor_named(session, acting)
+            command = OrderPlan(branch_id=_branch(session, actor, branch), on=_day(on), search_s=search.seconds, seed=search.seed)
+            ordered = plans.order(session, actor, command, clock())
+        started = time.monotonic()
+        next(task for task in tasks(sessions, clock) if task.name == SOLVE).run(ordered.id)
+        with sessions() as session:
+            made = plan_queries.plan(session, actor, ordered.id)
+    if made.status is not PlanStatus.READY:
+        raise Conflict(reason=made.failure or made.status.value)
+    lines = [f"plan {made.id}, version {made.version}: {len(made.routes)} routes, {len(made.unserved)} unserved, {time.monotonic() - started:.1f} s"]
+    lines += [f"  {place}. {' + '.join(map(str, (route.collector_a, route.collector_b)))}: {len(route.stops)} stops" for place, route in enumerate(made.routes, 1)]
+    lines += [f"  unserved {left.request_id}: {left.text_en}" for left in made.unserved]
+    return "\n".join(lines)
+
+
+def export_visit(settings: Settings, visit: str, asked: PackAsked, acting: str) -> int:
+    """Write a visit's pack, and the trust file beside it when asked; returns the pack's bytes."""
+    now = clock_of(settings)()
+    with opened(settings) as (sessions, keyring):
+        with sessions() as session:
+            actor = actor_named(session, acting)
+        request = exhibits.PackRequest(visit_id=_id(visit), purpose=asked.purpose, origin=log_origin(settings), tenant=settings.tenant)
+        pack = exhibits.export_visit(sessions, actor, keyring, FileStore(settings.store_folder), request, now)
+        asked.out.write_bytes(pack)
+        if asked.trust is not None:
+            with sessions() as session:
+                asked.trust.write_bytes(exhibits.trust(session, keyring, log_origin(settings)))
+    return len(pack)
+
+
+def _branch(session: Any, actor: Any, code: str) -> Any:
+    for branch in staff.branches(session, actor):
+        if branch.code == code:
+            return branch.id
+    raise NotFound(branch=code)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(expected="YYYY-MM-DD", got=text) from None
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput(expected="an id", got=text) from None
