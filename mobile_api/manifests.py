@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, RawBody
 
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
@@ -75,7 +75,7 @@ class ReceiptAnswer(View, frozen=True, kw_only=True):
     request_max_body_size=ENVELOPE_BYTES_MAX,
 )
 def send_statement(
-    body: bytes, actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+    body: RawBody, actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> Response[StatementAnswer]:
     """Take one signed envelope: 201, 202 while the partner's signature is due, 200 for an identical re-send."""
     with transaction(resources.sessions, actor, now) as session:

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from backend.banks.model import AmountStyle, DateStyle
 from backend.banks.tables import ImportProfileRow
-from backend.cases.model import Bucket, CaseStatus, GenderRule, Risk
 from backend.cases.layout import Acceptance, BatchOutcome
+from backend.cases.model import Bucket, CaseStatus, GenderRule, Risk
 from backend.cases.tables import CaseRow, PlacementBatchRow
 from backend.core.geo import LonLat
 from backend.core.ids import BankId, BranchId, CaseId, VisitId, new_id
