@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from litestar import Request, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from backend.auth.actors import Actor
@@ -24,10 +24,11 @@ from evidence.keys import key_from_jwk
 TOKEN_PATH = "/mobile/v1/token"
 AssertionType = Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
 
-Code = Annotated[str, Meta(min_length=16, max_length=32, pattern=r"^[A-Z2-7]+\Z", examples=["K5XW6YTBOJUWG2DFORSXG5BA"])]
-Coordinate = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+\Z")]
+Code = Annotated[str, Meta(min_length=16, max_length=32, pattern=r"^[A-Z2-7]+$", examples=["K5XW6YTBOJUWG2DFORSXG5BA"])]
+Coordinate = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")]
 Token = Annotated[str, Meta(min_length=1, max_length=dpop.TOKEN_CHARS_MAX)]
-Nonce = Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+# Bounds of a query parameter stand here: the framework reads no `Meta` inside `FromQuery`.
+Nonce = Annotated[str, QueryParameter(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class CodeBody(Body):
@@ -138,7 +139,7 @@ def issue_token(
 
 @get("/mobile/v1/beacon", operation_id="readBeacon", sync_to_thread=True, tags=["phones"])
 def read_beacon(
-    nonce: FromQuery[Nonce], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+    nonce: Nonce, actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> BeaconView:
     """Return the server's time, signed for this phone and this nonce."""
     assert actor.device is not None

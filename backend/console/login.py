@@ -28,7 +28,7 @@ _FORM = {CONTENT_TYPES: frozenset({"application/x-www-form-urlencoded"})}
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 AnyPassword = Annotated[str, Meta(min_length=1, max_length=200)]
-Totp = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
+Totp = Annotated[str, Meta(pattern=r"^[0-9]{6}$")]
 LinkToken = Annotated[str, Meta(min_length=43, max_length=43)]
 
 

@@ -48,7 +48,7 @@ TOTP_WINDOW_STEPS = 1
 ISSUER = "fieldvisit"
 _TOTP_COLUMN = "logins.totp_secret"
 
-Username = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
+Username = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Password = Annotated[str, Meta(min_length=12, max_length=200)]
 
 
@@ -90,6 +90,8 @@ class NewLogin(msgspec.Struct, frozen=True, kw_only=True):
     password: Password
 
     def __post_init__(self) -> None:
+        if not self.username.isprintable():    # `$` would let one line end pass.
+            raise ValueError("the user name must be printable")
         if self.username in self.password.lower():
             raise ValueError("the password must not hold the user name")
 
