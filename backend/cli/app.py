@@ -37,9 +37,7 @@ def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources
         WrongRevision: the database is not at the revision of this code.
         KeyFolderError: the key folder cannot be opened.
     """
-    found, expected = upgrade.current(settings.owner_url), upgrade.head()
-    if found != expected:
-        raise WrongRevision(f"the database is at revision {found or 'none'}, this code needs {expected}; run `fieldvisit db upgrade`")
+    demand_revision(settings)
     engine = make_engine(settings.url, pool_size=settings.threads + 4)
     sessions, reads = session_factory(engine), session_factory(engine, read_only=True)
     keyring = Keyring(open_folder(settings.key_folder, settings.key_passphrase_file))
@@ -48,6 +46,18 @@ def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources
         settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=FileStore(settings.store_folder), queue=None,
     )
     return resources.with_queue(ThreadQueue(all_tasks(resources)))
+
+
+def demand_revision(settings: Settings) -> None:
+    """Refuse a database that is older or newer than this code.
+
+    Raises:
+        WrongRevision: with both revisions and what to do.
+    """
+    is_absent = settings.is_embedded and not (settings.data_folder / "fieldvisit.sqlite").exists()
+    found, expected = None if is_absent else upgrade.current(settings.owner_url), upgrade.head()
+    if found != expected:
+        raise WrongRevision(f"the database is at revision {found or 'none'}, this code needs {expected}; run `fieldvisit db upgrade`")
 
 
 def create_app(resources: Resources) -> Litestar:

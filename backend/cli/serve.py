@@ -11,6 +11,9 @@ from typing import IO
 from granian.constants import Interfaces
 from granian.server import Server
 
+from backend.core.settings import Settings
+from backend.keys.folder import open_folder
+
 _PR_SET_PDEATHSIG = 1
 LOCK_NAME = "server.lock"
 
@@ -25,6 +28,19 @@ def run(host: str, port: int, threads: int) -> None:
         "backend.cli.serve:worker", address=host, port=port, interface=Interfaces.ASGI, factory=True, workers=1, backpressure=threads * 4,
         websockets=False, log_access=False, workers_kill_timeout=10, respawn_failed_workers=False,
     ).serve()
+
+
+def check(settings: Settings) -> None:
+    """Refuse before any process starts what would only fail in the worker.
+
+    Raises:
+        WrongRevision: the database is older or newer than this code.
+        KeyFolderError: the key folder cannot be opened.
+    """
+    from backend.cli.app import demand_revision
+
+    demand_revision(settings)
+    open_folder(settings.key_folder, settings.key_passphrase_file)
 
 
 def worker() -> object:

@@ -19,7 +19,7 @@ DEATH_TIMEOUT_S = 60
 
 HOLD_A_CLUSTER = """
 import sys
-from tests.support.postgres import Cluster
+from backend.db.cluster import Cluster
 cluster = Cluster()
 print(cluster.server_pid, flush=True)
 sys.stdin.read()

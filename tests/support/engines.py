@@ -15,9 +15,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import upgrade
+from backend.db.cluster import Cluster
 from backend.db.engine import make_engine, refuse_lazy_loads
 from backend.db.migrations.ddl import APP_ROLE
-from tests.support.postgres import Cluster
 
 ENGINES = ("sqlite", "postgresql")
 

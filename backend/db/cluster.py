@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster for one test run: own folder, own socket, no port, gone when the run ends, however it ends."""
+"""A private PostgreSQL cluster for one demo or test run: own folder, own socket, no port, gone when the run ends, however it ends."""
 
 import atexit
 import functools
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -20,18 +21,16 @@ from sqlalchemy.engine import URL
 SUPERUSER = "fieldvisit_owner"
 _FOLDER_PREFIX = "fieldvisit-pg-"
 _START_TIMEOUT_S = 60.0
-# Durability is proven by the crash tests on a cluster of their own; here only speed counts.
 _SETTINGS = {
     "listen_addresses": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "max_connections": "100",
     "shared_buffers": "64MB",
     "autovacuum": "off",
     "jit": "off",
     "log_min_messages": "fatal",
 }
+# For tests in which only speed counts; what proves durability asks for a durable cluster.
+_FORGETFUL_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class PostgresMissing(RuntimeError):
@@ -67,8 +66,9 @@ def _as_server_user() -> list[str]:
 class Cluster:
     """A running cluster. `stop` is called at exit; a killed run takes its server along and the next run sweeps its folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         _sweep_left_folders()
+        self._settings = _SETTINGS if is_durable else _SETTINGS | _FORGETFUL_SETTINGS
         self._binaries = binaries()
         # Not below pytest's tmp_path: a socket's path has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
@@ -140,12 +140,12 @@ class Cluster:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [str(self._binaries / "postgres"), "-D", str(self._cluster_folder), "-k", str(self.folder)]
-        for name, setting in _SETTINGS.items():
+        for name, setting in self._settings.items():
             command += ["-c", f"{name}={setting}"]
         with (self.folder / "server.log").open("wb") as log:
             return subprocess.Popen([*_as_server_user(), *command], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
-    def _connection(self, database: str = "postgres") -> psycopg.Connection:
+    def _connection(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(host=str(self.folder), user=SUPERUSER, dbname=database, autocommit=True)
 
     def _wait_until_ready(self) -> None:
