@@ -1,0 +1,137 @@
+"""Command line of the library: `python -m routing solve|check …`. Exit 0: done, 1: the plan breaks rules, 2: bad input, with one line."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NoReturn  # noqa: E402
+
+SECONDS_MAX = 86_400.0
+IMPORT_GRACE_S = 0.5
+
+
+class BadUsage(ValueError):
+    """Say in one line what is wrong with the command or its files."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(f"{self.prog}: {message}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; every expected failure is one line on stderr and exit status 2."""
+    from routing.model import InstanceError
+
+    try:
+        asked = _parser().parse_args(arguments)
+        status: int = asked.run(asked)
+    except (BadUsage, InstanceError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m routing", description="Plan paired field visits; units: seconds, metres, fen.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    solve = commands.add_parser("solve", help="plan a fieldday/1 day")
+    solve.add_argument("instance", type=Path)
+    solve.add_argument("--seconds", type=_seconds, default=10.0, help="search time; the whole takes at most 2 s more")
+    solve.add_argument("--seed", type=_whole, default=0)
+    solve.add_argument("--out", type=Path, required=True)
+    solve.add_argument("--matrix", type=Path, help='travel table {"ids", "seconds", "metres"} instead of great-circle travel')
+    solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
+    solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
+    solve.set_defaults(run=_solve)
+    check = commands.add_parser("check", help="judge a plan")
+    check.add_argument("instance", type=Path)
+    check.add_argument("plan", type=Path)
+    check.add_argument("--matrix", type=Path)
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"expected more than 0 and at most {SECONDS_MAX:.0f}, got {text}")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text}")
+    return number
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadUsage(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace the file in one step: a reader sees the old plan or the new one."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise BadUsage(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _solve(asked: argparse.Namespace) -> int:
+    """Solve until the seconds are over or the process is asked to end; then write the best plan found."""
+    from routing.assemble import encode_plan
+    from routing.matrix import table_matrix
+    from routing.model import Engine, Limits
+    from routing.reader import decode_object, load_instance
+    from routing.solve import solve
+
+    ending: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda got, _: ending.append(got))
+    instance = load_instance(_read(asked.instance))
+    if not asked.out.parent.is_dir():
+        raise BadUsage(f"{asked.out.parent}: no such folder")
+    matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
+    late_s = max(0.0, time.monotonic() - STARTED - IMPORT_GRACE_S)
+    search_s = max(0.05, asked.seconds - late_s) if asked.iterations is None else asked.seconds
+    limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
+    plan = solve(instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending))
+    _write(asked.out, encode_plan(plan))
+    assert plan.solver is not None
+    print(f"cost {plan.solver.cost}  served {len(plan.served())} of {len(instance.visits)}  pairs {len(plan.routes)}  {asked.out}")
+    return 0
+
+
+def _check(asked: argparse.Namespace) -> int:
+    from routing.check import check, cost
+    from routing.matrix import table_matrix
+    from routing.reader import decode_object, load_instance, load_plan
+
+    instance, plan = load_instance(_read(asked.instance)), load_plan(_read(asked.plan))
+    matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
+    violations = check(instance, plan, matrix)
+    for one in violations:
+        place = "" if one.route is None else f"route {one.route}" + ("" if one.stop is None else f" stop {one.stop}") + ": "
+        print(f"{one.rule} {one.code}: {place}{one.message}")
+    found = cost(instance, plan, matrix)
+    for key in found.__struct_fields__:
+        print(f"{key:20} {getattr(found, key)}")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

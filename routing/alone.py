@@ -1,0 +1,70 @@
+"""One visit against every legal pair, made alone: who may, who has the time, who can also deposit its cash."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from routing.problem import I64, Bools, Problem
+
+NEVER = 1 << 40
+
+
+class Alone(msgspec.Struct, frozen=True, eq=False):
+    """Per legal pair (a < b): may it make the visit, has it the time, can it also deposit; earliest arrival, latest start, travel of the trip."""
+
+    a: I64
+    b: I64
+    allowed: Bools
+    in_time: Bools
+    with_cash: Bools
+    arrival_s: I64
+    latest_s: I64
+    travel_s: I64
+
+    def cheapest(self) -> int:
+        """Return the position of the able pair with the shortest trip."""
+        return int(np.where(self.with_cash, self.travel_s, NEVER).argmin())
+
+
+def alone(problem: Problem, node: int) -> Alone:
+    """Try every legal pair on one visit with nothing else to do. Exact: the earliest start is the best start."""
+    a, b = (one.astype(np.int64) for one in np.nonzero(np.triu(problem.pair_legal, 1)))
+    union = problem.skills[a] | problem.skills[b]
+    need = problem.needs[node]
+    allowed = np.all((need[None, :] & union) == need[None, :], axis=1) & ~problem.excluded[node, a] & ~problem.excluded[node, b]
+    out_s = np.maximum(problem.out_s[a, node], problem.out_s[b, node]).astype(np.int64)
+    back_s = np.maximum(problem.back_s[node, a], problem.back_s[node, b]).astype(np.int64)
+    begins = np.maximum(problem.shift_lo[a], problem.shift_lo[b]).astype(np.int64)
+    ends = np.minimum(problem.shift_hi[a], problem.shift_hi[b]).astype(np.int64)
+    arrival = begins + out_s
+    done = _done(problem, node, arrival)
+    in_time = allowed & (done + back_s <= ends)
+    with_cash, travel = in_time, out_s + back_s
+    cash = int(problem.cash_fen[node])
+    if cash:
+        with_cash, travel = _deposit(problem, (node, cash), (a, b), done, ends)
+        with_cash, travel = with_cash & in_time, travel + out_s
+    latest = ends - back_s - int(problem.service_s[node])
+    return Alone(a, b, np.asarray(allowed), np.asarray(in_time), np.asarray(with_cash), arrival, latest, travel)
+
+
+def _done(problem: Problem, node: int, arrival: I64) -> I64:
+    start = np.full(arrival.shape, NEVER, dtype=np.int64)
+    for k in range(problem.window_lo.shape[1] - 1, -1, -1):
+        begin = np.maximum(arrival, int(problem.window_lo[node, k]))
+        start = np.where(begin <= int(problem.window_hi[node, k]), begin, start)
+    return np.asarray(start + int(problem.service_s[node]))
+
+
+def _deposit(problem: Problem, visit: tuple[int, int], pair: tuple[I64, I64], done: I64, ends: I64) -> tuple[Bools, I64]:
+    """Return, per pair, whether some bank takes the cash in time, and the travel from the visit by the best such bank home."""
+    node, cash = visit
+    best = np.full(done.shape, NEVER, dtype=np.int64)
+    if cash <= problem.carry_limit_fen:
+        for bank in range(problem.n, problem.n + problem.banks):
+            hop = int(problem.travel_s[node, bank])
+            back_s = np.maximum(problem.back_s[bank, pair[0]], problem.back_s[bank, pair[1]]).astype(np.int64)
+            open_in_time = _done(problem, bank, done + hop) + back_s <= ends
+            best = np.where(open_in_time, np.minimum(best, hop + back_s), best)
+    return np.asarray(best < NEVER), best

@@ -1,0 +1,43 @@
+"""Turn tours back into a plan in the words of `fieldday-plan/1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from routing.model import PLAN_SCHEMA, BankId, CollectorId, Instance, Plan, Route, SolverRecord, Stop, StopType, Unserved, VisitId
+from routing.objective import Tour
+from routing.problem import Problem
+
+
+def assemble_plan(
+    instance: Instance, problem: Problem, tours: Sequence[Tour], unserved: Sequence[Unserved] | None, record: SolverRecord | None
+) -> Plan:
+    """Return the plan of all tours with stops, every stop with its times; routes in the order of their first collector."""
+    routes = [_route(instance, problem, tour) for tour in sorted(tours, key=lambda one: one.collectors) if tour.timing.nodes]
+    return Plan(
+        schema=PLAN_SCHEMA, instance=instance.name, routes=tuple(routes), unserved=None if unserved is None else tuple(unserved), solver=record
+    )
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """Return the plan as JSON with one route per line group: the same plan gives the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=1) + b"\n"
+
+
+def _route(instance: Instance, problem: Problem, tour: Tour) -> Route:
+    timing = tour.timing
+    clock, here = timing.departure, -1
+    stops: list[Stop] = []
+    for node, start in zip(timing.nodes, timing.starts, strict=True):
+        arrival = clock + int(tour.pair.out_s[node] if here < 0 else problem.travel_s[here, node])
+        end = start + int(problem.service_s[node])
+        if node < problem.n:
+            stops.append(Stop(type=StopType.VISIT, id=VisitId(problem.visits[node].id), arrival=arrival, start=start, end=end))
+        else:
+            bank = BankId(instance.banks[node - problem.n].id)
+            stops.append(Stop(type=StopType.DEPOSIT, bank=bank, arrival=arrival, start=start, end=end))
+        clock, here = end, node
+    collectors = tuple(CollectorId(instance.collectors[one].id) for one in tour.collectors)
+    return Route(collectors=collectors, stops=tuple(stops), departure=timing.departure, return_at=timing.return_at)

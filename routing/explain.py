@@ -1,0 +1,291 @@
+"""Find the first true reason for every visit left out, by trying: every pair alone, every tour of the plan, every way to make room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from routing.alone import Alone, alone
+from routing.changes import Change, ChangeKind, apply_changes
+from routing.engines.insertion import cheapest_place
+from routing.engines.polish import Swap, cheapest_swaps, idle_pair
+from routing.matrix import TravelMatrix, travel_matrix
+from routing.model import GenderRule, Instance, Plan, StopType, Visit, VisitId
+from routing.objective import Tour, unserved_of, visits_of
+from routing.problem import Problem, build_problem
+from routing.reasons import HARD_REASONS, Reason, ReasonCode
+from routing.schedule import make_pair, plan_deposits, time_route
+
+WINDOW_SLACK_S = 900
+
+
+def explain(instance: Instance, plan: Plan, matrix: TravelMatrix | None = None) -> tuple[Reason, ...]:
+    """Return the reason for each visit without a stop, in instance order. The plan must be clean (`check`) except for its unserved list.
+
+    A visit that could be added to a route as it stands gets `solver_missed`: a solved plan never has one.
+    """
+    matrix = matrix or travel_matrix(instance)
+    problem = build_problem(instance, matrix)
+    tours = tours_of(problem, instance, plan)
+    reasons = explain_tours(instance, matrix, tours, lambda: False)
+    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
+    return tuple(_insertable(instance, problem, tours, reason, node_of) for reason in reasons)
+
+
+def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
+    """Read a plan's routes as tours on the problem's nodes.
+
+    Raises:
+        ValueError: a route names somebody or something unknown, or cannot be made in time.
+    """
+    crew = {str(one.id): index for index, one in enumerate(instance.collectors)}
+    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
+    bank_of = {bank.id: problem.n + index for index, bank in enumerate(instance.banks)}
+    tours: list[Tour] = []
+    for route in plan.routes:
+        if not route.stops:
+            continue
+        names = [(node_of, stop.id) if stop.type is StopType.VISIT else (bank_of, stop.bank) for stop in route.stops]
+        if len(route.collectors) != 2 or any(one not in crew for one in route.collectors) or any(str(name) not in known for known, name in names):
+            raise ValueError("the plan names somebody or something unknown; check it first")
+        pair = make_pair(problem, crew[route.collectors[0]], crew[route.collectors[1]])
+        timing = time_route(problem, pair, tuple(known[str(name)] for known, name in names))
+        if timing is None:
+            raise ValueError(f"the route of {'+'.join(route.collectors)} cannot be made in time; check it first")
+        tours.append(Tour(pair, timing))
+    return tours
+
+
+def explain_tours(instance: Instance, matrix: TravelMatrix, tours: Sequence[Tour], is_late: Callable[[], bool]) -> tuple[Reason, ...]:
+    """As `explain`, for tours that nothing can be added to. Once `is_late`, a displacement names the first way found, not the cheapest."""
+    problem = build_problem(instance, matrix)
+    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
+    left = set(unserved_of(problem, tours))
+    case = _Case(instance, problem, list(tours), cheapest_swaps(problem, tours, sorted(left), is_late))
+    found: list[Reason] = []
+    for visit in instance.visits:
+        node = node_of.get(visit.id)
+        if node is None:
+            approve = Change(kind=ChangeKind.APPROVE, subject=visit.id)
+            found.append(_reason(visit, ReasonCode.NOT_APPROVED, {"status": visit.approval.status}, approve))
+        elif node in left:
+            found.append(case.explain_visit(visit, node))
+    return _confirm_changes(instance, matrix, (problem, tours), found)
+
+
+def _reason(visit: Visit, code: ReasonCode, params: dict[str, Any], *changes: Change) -> Reason:
+    return Reason(visit=VisitId(visit.id), code=code, params=params, changes=changes)
+
+
+def _insertable(instance: Instance, problem: Problem, tours: list[Tour], reason: Reason, node_of: dict[str, int]) -> Reason:
+    if reason.code in HARD_REASONS:
+        return reason
+    place = cheapest_place(problem, tours, node_of[reason.visit])
+    if place is None:
+        return reason
+    pair = [instance.collectors[one].id for one in place[1].collectors]
+    return Reason(visit=reason.visit, code=ReasonCode.SOLVER_MISSED, params={"pair": pair})
+
+
+class _Case:
+    """One plan under explanation."""
+
+    def __init__(self, instance: Instance, problem: Problem, tours: list[Tour], swaps: dict[int, Swap]) -> None:
+        self.instance, self.problem, self.tours, self.swaps = instance, problem, tours, swaps
+        self.used = {one: row for row, tour in enumerate(tours) for one in tour.collectors if tour.timing.nodes}
+
+    def names(self, a: int, b: int) -> list[str]:
+        return [self.instance.collectors[a].id, self.instance.collectors[b].id]
+
+    def ids(self, nodes: Sequence[int]) -> list[str]:
+        return [self.problem.visits[node].id for node in nodes]
+
+    def explain_visit(self, visit: Visit, node: int) -> Reason:
+        """Try the reasons in their order."""
+        tried = alone(self.problem, node)
+        if not len(tried.a) or not self.problem.pairs_max:
+            there = sum(1 for one in self.instance.collectors if one.available)
+            return _reason(visit, ReasonCode.NO_PAIR_TODAY, {"collectors": there, "pairs_max": self.problem.pairs_max})
+        if not tried.allowed.any():
+            return self.no_legal_pair(visit, node)
+        if not tried.in_time.any():
+            return self.no_time_alone(visit, node, tried)
+        if not tried.with_cash.any():
+            params = {"cash_fen": visit.cash_fen, "carry_limit_fen": self.problem.carry_limit_fen}
+            return _reason(visit, ReasonCode.CASH_NOT_DEPOSITABLE, params, Change(kind=ChangeKind.DROP_CASH, subject=visit.id))
+        return self.displaced(visit, node, tried)
+
+    def no_legal_pair(self, visit: Visit, node: int) -> Reason:
+        """Name each need that no legal pair meets; if every need is met by some pair, name the combination."""
+        relaxed = self.relaxations(visit, node)
+        params = {"missing": [need for need, _, only in relaxed if not alone(only, node).allowed.any()]}
+        if not params["missing"]:
+            params = {"missing": ["one pair with all of", *(need for need, _, _ in relaxed)]}
+        dropped = self.relaxed_without(visit, node)
+        for (_, change, _), without in zip(relaxed, dropped, strict=True):
+            tried = alone(without, node)
+            if tried.with_cash.any():
+                return _reason(visit, ReasonCode.NO_LEGAL_PAIR, params, self.named(change, visit, tried))
+        return _reason(visit, ReasonCode.NO_LEGAL_PAIR, params)
+
+    def needs_of(self, visit: Visit) -> list[tuple[str, Change, Visit, Visit]]:
+        """List the visit's needs: name, the change that lifts it, the visit with only this need, the visit without it."""
+        edit = msgspec.structs.replace
+        bare = edit(visit, required_cert=None, required_language=None, gender_rule=GenderRule.ANY, excluded_collectors=())
+        fields: list[tuple[str, str, Any, ChangeKind, str]] = []
+        if visit.required_cert is not None:
+            fields.append((f"certificate:{visit.required_cert}", "required_cert", None, ChangeKind.GRANT_CERT, visit.required_cert))
+        if visit.required_language is not None:
+            fields.append((f"language:{visit.required_language}", "required_language", None, ChangeKind.GRANT_LANGUAGE, visit.required_language))
+        if visit.excluded_collectors:
+            fields.append(("not excluded", "excluded_collectors", (), ChangeKind.LIFT_EXCLUSIONS, ""))
+        if visit.gender_rule is not GenderRule.ANY:
+            fields.append((f"gender:{visit.gender_rule.value}", "gender_rule", GenderRule.ANY, ChangeKind.DROP_GENDER_RULE, ""))
+        return [
+            (need, Change(kind=kind, subject=visit.id, name=name), edit(bare, **{key: getattr(visit, key)}), edit(visit, **{key: empty}))
+            for need, key, empty, kind, name in fields
+        ]
+
+    def relaxations(self, visit: Visit, node: int) -> list[tuple[str, Change, Problem]]:
+        return [(need, change, self.with_visit(only, node)) for need, change, only, _ in self.needs_of(visit)]
+
+    def relaxed_without(self, visit: Visit, node: int) -> list[Problem]:
+        return [self.with_visit(without, node) for _, _, _, without in self.needs_of(visit)]
+
+    def with_visit(self, visit: Visit, node: int) -> Problem:
+        """Return the problem with other needs of one visit, by its row of need bits and exclusions."""
+        problem = self.problem
+        needs, excluded = problem.needs.copy(), problem.excluded.copy()
+        needs[node] = problem.need_bits(visit)
+        off = set(visit.excluded_collectors)
+        excluded[node] = [one.id in off for one in self.instance.collectors]
+        return msgspec.structs.replace(problem, needs=needs, excluded=excluded)
+
+    def named(self, change: Change, visit: Visit, tried: Alone) -> Change:
+        """Point a grant at the member of the cheapest able pair; other changes concern the visit itself."""
+        if change.kind not in (ChangeKind.GRANT_CERT, ChangeKind.GRANT_LANGUAGE):
+            return msgspec.structs.replace(change, subject=visit.id)
+        best = tried.cheapest()
+        return msgspec.structs.replace(change, subject=self.instance.collectors[int(tried.a[best])].id)
+
+    def no_time_alone(self, visit: Visit, node: int, tried: Alone) -> Reason:
+        """Show the pair that comes nearest, and the window it would need."""
+        best = int(np.flatnonzero(tried.allowed)[np.argmin(tried.arrival_s[tried.allowed])])
+        a, b = int(tried.a[best]), int(tried.b[best])
+        back_s = int(self.problem.pair_back_s(a, b)[node])
+        arrival = int(tried.arrival_s[best])
+        params = {
+            "pair": self.names(a, b), "arrival_s": arrival, "return_s": arrival + visit.service_s + back_s,
+            "windows": [list(span) for span in visit.windows], "shift_end_s": self.problem.pair_shift(a, b)[1],
+        }
+        window = self.window_needed(visit, tried)
+        changes = (Change(kind=ChangeKind.WIDEN_WINDOW, subject=visit.id, window=window),) if window else ()
+        return _reason(visit, ReasonCode.NO_TIME_ALONE, params, *changes)
+
+    def window_needed(self, visit: Visit, tried: Alone) -> tuple[int, int] | None:
+        """Return the short window nearest to a given one in which some allowed pair could serve, or None within legal hours (VIS-10)."""
+        first, last = self.instance.horizon
+        latest_s = np.minimum(tried.latest_s, last - visit.service_s)
+        earliest_s = np.maximum(tried.arrival_s, first)
+        able = np.flatnonzero(tried.allowed & (earliest_s <= latest_s))
+        options: list[tuple[int, int, int]] = []
+        for pair in able.tolist():
+            for opens, closes in visit.windows:
+                start = int(min(max(opens, earliest_s[pair]), latest_s[pair]))
+                start = start if start > closes or start < opens else int(earliest_s[pair])
+                options.append((max(start - closes, opens - start, 0), start, int(latest_s[pair])))
+        if not options:
+            return None
+        _, start, latest = min(options)
+        return start, min(latest, start + WINDOW_SLACK_S)
+
+    def displaced(self, visit: Visit, node: int, tried: Alone) -> Reason:
+        """The visit is possible, but not beside what the plan does: say what it would take."""
+        mandatory = Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id)
+        swap = self.swaps.get(node) or self.whole_tour(node, tried)
+        if swap is None:
+            return self.not_formed(visit, node, tried)
+        given_up = self.ids(swap.given_up)
+        change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(given_up)) if visit.mandatory else mandatory
+        pair = self.names(*self.tours[swap.row].collectors)
+        return _reason(visit, ReasonCode.DISPLACED, {"pair": pair, "visits": given_up, "price": swap.price}, change)
+
+    def whole_tour(self, node: int, tried: Alone) -> Swap | None:
+        """Give up a whole tour of an able pair of the plan: the cheapest such."""
+        able = {(int(a), int(b)) for a, b in zip(tried.a[tried.with_cash], tried.b[tried.with_cash], strict=True)}
+        options: list[tuple[int, int]] = []
+        for row, tour in enumerate(self.tours):
+            if tour.collectors in able and tour.timing.nodes:
+                options.append((sum(int(self.problem.loss[one]) for one in visits_of(self.problem, tour)), row))
+        if not options:
+            return None
+        lost, row = min(options)
+        tour = self.tours[row]
+        own = plan_deposits(self.problem, tour.pair, (node,))
+        assert own is not None
+        price = lost + self.problem.travel_weight * (own.travel_s - tour.timing.travel_s) - int(self.problem.loss[node])
+        return Swap(row, tour, visits_of(self.problem, tour), price)
+
+    def not_formed(self, visit: Visit, node: int, tried: Alone) -> Reason:
+        """No pair of the plan can make it: price the able pair whose forming gives up least."""
+        options: list[tuple[int, int, tuple[int, ...]]] = []
+        spare = len(set(self.used.values())) < self.problem.pairs_max
+        losses = [sum(int(self.problem.loss[one]) for one in visits_of(self.problem, tour)) for tour in self.tours]
+        least = min((row for row in set(self.used.values())), key=lambda row: losses[row], default=None)
+        for index in np.flatnonzero(tried.with_cash).tolist():
+            rows = {self.used[one] for one in (int(tried.a[index]), int(tried.b[index])) if one in self.used}
+            if not rows and not spare and least is not None:
+                rows = {least}
+            saved = sum(self.tours[row].timing.travel_s for row in rows)
+            price = sum(losses[row] for row in rows) + self.problem.travel_weight * (int(tried.travel_s[index]) - saved)
+            options.append((price - int(self.problem.loss[node]), index, tuple(sorted(rows))))
+        price, index, rows_lost = min(options)
+        pair = self.names(int(tried.a[index]), int(tried.b[index]))
+        given_up = self.ids([one for row in rows_lost for one in visits_of(self.problem, self.tours[row])])
+        mandatory = Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id)
+        if not given_up:
+            return _reason(visit, ReasonCode.NOT_WORTH_A_PAIR, {"pair": pair, "price": price}, mandatory)
+        change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(given_up)) if visit.mandatory else mandatory
+        return _reason(visit, ReasonCode.PAIR_NOT_FORMED, {"pair": pair, "visits": given_up, "price": price}, change)
+
+
+def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Problem, Sequence[Tour]], found: list[Reason]) -> tuple[Reason, ...]:
+    """Keep only changes that make the visit possible; add `make_mandatory` where it would still compete with others for room in the plan."""
+    hard = [reason for reason in found if reason.code in HARD_REASONS and reason.changes]
+    if not hard:
+        return tuple(found)
+    before, tours = state
+    changed = apply_changes(instance, [change for reason in hard for change in reason.changes])
+    after = build_problem(changed, matrix)
+    node_of = {visit.id: index for index, visit in enumerate(after.visits)}
+    moved = [_renumber(before, after, tour, node_of) for tour in tours]
+    confirmed: dict[str, Reason] = {}
+    for reason in hard:
+        node = node_of[reason.visit]
+        changes = reason.changes
+        if not alone(after, node).with_cash.any():
+            changes = ()
+        elif not after.visits[node].mandatory and not _fits(after, moved, node):
+            changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
+        confirmed[reason.visit] = msgspec.structs.replace(reason, changes=changes)
+    return tuple(confirmed.get(reason.visit, reason) for reason in found)
+
+
+def _fits(problem: Problem, tours: list[Tour], node: int) -> bool:
+    """Report whether the visit finds a place in the plan, or an idle pair, that costs less than the visit is worth."""
+    place = cheapest_place(problem, tours, node)
+    if place is None:
+        return idle_pair(problem, tours, node) is not None
+    extra_s = place[1].timing.travel_s - tours[place[0]].timing.travel_s
+    return problem.travel_weight * extra_s < int(problem.loss[node])
+
+
+def _renumber(before: Problem, after: Problem, tour: Tour, node_of: dict[str, int]) -> Tour:
+    nodes = tuple(node_of[before.visits[node].id] if node < before.n else node - before.n + after.n for node in tour.timing.nodes)
+    pair = make_pair(after, *tour.collectors)
+    timing = time_route(after, pair, nodes)
+    assert timing is not None
+    return Tour(pair, timing)

@@ -1,0 +1,294 @@
+"""Nouns of the planning problem: the formats `fieldday/1` and `fieldday-plan/1` as frozen structs.
+
+Units everywhere: seconds (times of day count from local midnight), metres, fen. All whole numbers.
+Nothing here computes; `reader.py` decodes and validates, `check.py` judges.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from math import isfinite
+from typing import Annotated, Any, NewType
+
+import msgspec
+from msgspec import Meta
+
+INSTANCE_SCHEMA = "fieldday/1"
+PLAN_SCHEMA = "fieldday-plan/1"
+
+CollectorId = NewType("CollectorId", str)
+VisitId = NewType("VisitId", str)
+BankId = NewType("BankId", str)
+LocationId = NewType("LocationId", str)
+
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+Label = Annotated[str, Meta(max_length=200)]
+DaySeconds = Annotated[int, Meta(ge=0, le=172_800)]
+Fen = Annotated[int, Meta(ge=0, le=10**12)]
+Weight = Annotated[int, Meta(ge=0, le=10**9)]
+Span = tuple[DaySeconds, DaySeconds]
+
+
+class InstanceError(ValueError):
+    """Refuse an instance, matrix or plan file; the message is one line that names the key at fault."""
+
+
+class Gender(StrEnum):
+    F = "F"
+    M = "M"
+
+
+class GenderRule(StrEnum):
+    """Who must be at the door: anybody, at least one woman, or one woman and one man."""
+
+    ANY = "any"
+    FEMALE_PRESENT = "female_present"
+    MIXED = "mixed"
+
+
+class LocationKind(StrEnum):
+    OFFICE = "office"
+    HOME = "home"
+    BANK = "bank"
+    VISIT = "visit"
+
+
+class StopType(StrEnum):
+    VISIT = "visit"
+    DEPOSIT = "deposit"
+
+
+class TravelModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Great-circle travel: radius in metres, detour factor, speed in km/h; all positive."""
+
+    earth_radius_m: float
+    detour_factor: float
+    speed_kmh: float
+    model: Label = "haversine"
+
+    def __post_init__(self) -> None:
+        for key in ("earth_radius_m", "detour_factor", "speed_kmh"):
+            number = getattr(self, key)
+            if not (isfinite(number) and 0 < number <= 1e9):
+                raise ValueError(f"{key} must be a positive number, got {number}")
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of the cost, all in its one unit (a second of travel); `imbalance_div` divides, so it is at least 1."""
+
+    mandatory_unserved: Weight
+    lost_value: Weight
+    travel_s: Weight
+    imbalance_div: Annotated[int, Meta(ge=1, le=10**9)]
+
+
+class PastDay(msgspec.Struct, frozen=True, kw_only=True):
+    """Pairs that worked `days_ago` working days before the planned one (1 = yesterday)."""
+
+    days_ago: Annotated[int, Meta(ge=1, le=10_000)]
+    pairs: tuple[tuple[CollectorId, CollectorId], ...]
+
+
+class PairingRules(msgspec.Struct, frozen=True, kw_only=True):
+    max_pairs: Annotated[int, Meta(ge=0, le=100_000)]
+    require_lead: bool
+    max_consecutive_days: Annotated[int, Meta(ge=0, le=10_000)]
+    conflicts: tuple[tuple[CollectorId, CollectorId], ...]
+    history: tuple[PastDay, ...]
+
+
+class CashRules(msgspec.Struct, frozen=True, kw_only=True):
+    carry_limit_fen: Fen
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """A WGS-84 point in degrees."""
+
+    id: Text
+    kind: LocationKind
+    lat: float
+    lon: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.lat) and -90 <= self.lat <= 90):
+            raise ValueError(f"lat must be between -90 and 90, got {self.lat}")
+        if not (isfinite(self.lon) and -180 <= self.lon <= 180):
+            raise ValueError(f"lon must be between -180 and 180, got {self.lon}")
+
+
+class Collector(msgspec.Struct, frozen=True, kw_only=True):
+    id: Text
+    gender: Gender
+    lead: bool
+    certs: tuple[Text, ...]
+    languages: tuple[Text, ...]
+    available: bool
+    shift: Span
+    start: LocationId
+    end: LocationId
+
+    def __post_init__(self) -> None:
+        if self.shift[0] > self.shift[1]:
+            raise ValueError(f"shift must not end before it begins, got {list(self.shift)}")
+
+
+class Bank(msgspec.Struct, frozen=True, kw_only=True):
+    """A branch that takes deposits: service starts at `open` at the earliest and ends by `close`."""
+
+    id: Text
+    location: LocationId
+    open: DaySeconds
+    close: DaySeconds
+    service_s: DaySeconds
+
+    def __post_init__(self) -> None:
+        if self.open > self.close:
+            raise ValueError(f"close must not be before open, got {self.open} to {self.close}")
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """REQ-03: only status `approved` may be planned, and not before `effective_from` (None = from the start of the day)."""
+
+    status: Text
+    effective_from: DaySeconds | None
+
+    @property
+    def is_granted(self) -> bool:
+        return self.status == "approved"
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """A visit that two collectors make together (VIS-01); service starts inside one of the windows."""
+
+    id: Text
+    location: LocationId
+    service_s: DaySeconds
+    windows: Annotated[tuple[Span, ...], Meta(min_length=1, max_length=20)]
+    mandatory: bool
+    value: Weight
+    required_cert: Text | None
+    required_language: Text | None
+    gender_rule: GenderRule
+    excluded_collectors: tuple[CollectorId, ...]
+    approval: Approval
+    cash_fen: Fen
+    priority: Annotated[int, Meta(ge=0, le=1000)] = 1
+
+    def __post_init__(self) -> None:
+        for opens, closes in self.windows:
+            if opens > closes:
+                raise ValueError(f"windows must not close before they open, got {[opens, closes]}")
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One day to plan. Unknown extra keys (`notes`, `generator`, `units` …) are carried by nobody and ignored."""
+
+    name: Text
+    horizon: Span
+    travel: TravelModel
+    objective: Objective
+    pairing: PairingRules
+    cash: CashRules
+    locations: tuple[Location, ...]
+    collectors: tuple[Collector, ...]
+    banks: tuple[Bank, ...]
+    visits: tuple[Visit, ...]
+    date: Label = ""
+    timezone: Label = ""
+    schema: str = INSTANCE_SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != INSTANCE_SCHEMA:
+            raise ValueError(f"schema must be {INSTANCE_SCHEMA}, got {self.schema[:40]!r}")
+        if self.horizon[0] > self.horizon[1]:
+            raise ValueError(f"horizon must not end before it begins, got {list(self.horizon)}")
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stop of a route. A visit names `id`, a deposit names `bank`; missing times mean the earliest feasible schedule."""
+
+    type: StopType
+    id: VisitId | None = None
+    bank: BankId | None = None
+    arrival: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"return_at": "return"}):
+    """The day of one pair. `departure` is when both leave their starts, `return_at` when the slower is back."""
+
+    collectors: tuple[CollectorId, ...]
+    stops: tuple[Stop, ...]
+    departure: int | None = None
+    return_at: int | None = None
+
+
+class Unserved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A visit without a stop: a stable reason code with its parameters, and the sentence for people in both languages."""
+
+    id: VisitId
+    reason: str = ""
+    reason_zh: str = ""
+    code: str = ""
+    params: dict[str, Any] = {}
+    changes: tuple[dict[str, Any], ...] = ()
+
+
+class Contribution(msgspec.Struct, frozen=True, kw_only=True):
+    """What one engine did: the plan's cost before and after it, its iterations and its wall time."""
+
+    engine: str
+    cost_before: int | None
+    cost_after: int
+    iterations: int
+    wall_s: float | None = None
+
+
+class SolverRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay needs and what a reader of the plan may ask: engines, seed, parameters, digests, trace."""
+
+    seed: int
+    cost: int
+    matrix_digest: str
+    instance_digest: str
+    contributions: tuple[Contribution, ...]
+    parameters: dict[str, Any]
+    versions: dict[str, str]
+    trace: tuple[dict[str, Any], ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A day's work plan (REQ-04). `solver` is absent in a hand-made plan."""
+
+    instance: str
+    routes: tuple[Route, ...]
+    schema: str = ""
+    unserved: tuple[Unserved, ...] | None = None
+    solver: SolverRecord | None = None
+
+    def served(self) -> frozenset[VisitId]:
+        """Return the ids of all visits that have a stop."""
+        return frozenset(stop.id for route in self.routes for stop in route.stops if stop.id is not None and stop.type is StopType.VISIT)
+
+
+class Engine(StrEnum):
+    """Who searches: the compiled search where it is installed and warm, else OR-Tools; or one of them by name."""
+
+    AUTO = "auto"
+    ORTOOLS = "ortools"
+    SEARCH = "search"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to search. With `iterations_max` the clock only guards; the result then depends on the seed alone."""
+
+    search_s: float = 10.0
+    iterations_max: int | None = None
+    engine: Engine = Engine.AUTO
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.search_s) and self.search_s > 0):
+            raise ValueError(f"search_s must be a positive number of seconds, got {self.search_s}")
+        if self.iterations_max is not None and self.iterations_max < 0:
+            raise ValueError(f"iterations_max must not be negative, got {self.iterations_max}")

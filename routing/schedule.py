@@ -1,0 +1,165 @@
+"""Exact times of one pair's route: where to deposit, and when everything happens.
+
+The order of visits is given. Deposits are chosen by dynamic programming over labels (time, travel, cash in hand, place).
+Earliest times dominate: starting sooner never closes a later window.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from routing.problem import I32, Problem
+
+BANKS_TRIED = 4
+LABELS_MAX = 12
+
+
+class Pair(msgspec.Struct, frozen=True, eq=False):
+    """Two collectors (instance positions) with their joint legs and shift."""
+
+    a: int
+    b: int
+    out_s: I32
+    back_s: I32
+    shift: tuple[int, int]
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """A feasible route: nodes in order (banks included), start of service of each, departure, return, seconds of travel and of service."""
+
+    nodes: tuple[int, ...]
+    starts: tuple[int, ...]
+    departure: int
+    return_at: int
+    travel_s: int
+    service_s: int
+
+
+class _Label(msgspec.Struct, frozen=True, eq=False):
+    """A partial route. `before` is the label it grew from, `node` the place it stands at (None = both members at their starts)."""
+
+    time: int
+    travel_s: int
+    carried_fen: int
+    node: int | None
+    before: _Label | None
+    start: int = 0
+
+
+def make_pair(problem: Problem, a: int, b: int) -> Pair:
+    """Join two collectors for the day, the lower position first."""
+    a, b = min(a, b), max(a, b)
+    return Pair(a, b, problem.pair_out_s(a, b), problem.pair_back_s(a, b), problem.pair_shift(a, b))
+
+
+def earliest_start(problem: Problem, node: int, arrival: int) -> int | None:
+    """Return the first moment service may start at a node after `arrival`, or None when every window has closed."""
+    for lo, hi in zip(problem.window_lo[node].tolist(), problem.window_hi[node].tolist(), strict=True):
+        start = max(arrival, lo)
+        if start <= hi:
+            return int(start)
+    return None
+
+
+def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing | None:
+    """Return the earliest schedule of a fixed sequence of visits and banks, or None when it breaks a window, the shift or the cash rules.
+
+    The departure is moved as late as the first start of service allows; nothing else changes by it.
+    """
+    clock, here, carried, travel_s, service_s = pair.shift[0], -1, 0, 0, 0
+    starts: list[int] = []
+    first_leg_s = 0
+    for node in nodes:
+        leg = int(pair.out_s[node] if here < 0 else problem.travel_s[here, node])
+        first_leg_s = leg if here < 0 else first_leg_s
+        start = earliest_start(problem, node, clock + leg)
+        if start is None:
+            return None
+        carried = carried + int(problem.cash_fen[node]) if node < problem.n else 0
+        if carried > problem.carry_limit_fen:
+            return None
+        starts.append(start)
+        travel_s, service_s = travel_s + leg, service_s + int(problem.service_s[node])
+        clock, here = start + int(problem.service_s[node]), node
+    if here < 0:
+        return Timing((), (), pair.shift[0], pair.shift[0], 0, 0)
+    leg = int(pair.back_s[here])
+    if carried or any(problem.cash_fen[node] for node in _after_last_bank(problem, nodes)) or clock + leg > pair.shift[1]:
+        return None
+    return Timing(nodes, tuple(starts), starts[0] - first_leg_s, clock + leg, travel_s + leg, service_s)
+
+
+def plan_deposits(problem: Problem, pair: Pair, visits: tuple[int, ...]) -> Timing | None:
+    """Keep the order of `visits`, add the deposits that cost least travel, and time the whole; None when no way exists.
+
+    Ties go to the earlier return. Exact for banks among the nearest four of each stop while no more than twelve labels stay undominated.
+    """
+    if not any(problem.cash_fen[node] for node in visits):
+        return time_route(problem, pair, visits)
+    labels = [_Label(pair.shift[0], 0, 0, None, None)]
+    for index, node in enumerate(visits):
+        ahead = visits[index + 1] if index + 1 < len(visits) else None
+        visited = [grown for label in labels if (grown := _go(problem, pair, label, node)) is not None]
+        labels = _undominated(visited + [grown for label in visited for grown in _via_banks(problem, pair, label, ahead)])
+        if not labels:
+            return None
+    closed = [label for label in labels if not label.carried_fen and label.node is not None and label.time + pair.back_s[label.node] <= pair.shift[1]]
+    if not closed:
+        return None
+    best = min(closed, key=lambda label: (label.travel_s + int(pair.back_s[label.node]), label.time + int(pair.back_s[label.node])))
+    return time_route(problem, pair, _nodes_of(best))
+
+
+def _after_last_bank(problem: Problem, nodes: tuple[int, ...]) -> tuple[int, ...]:
+    for index in range(len(nodes) - 1, -1, -1):
+        if nodes[index] >= problem.n:
+            return nodes[index + 1 :]
+    return nodes
+
+
+def _go(problem: Problem, pair: Pair, label: _Label, node: int) -> _Label | None:
+    leg = int(pair.out_s[node] if label.node is None else problem.travel_s[label.node, node])
+    start = earliest_start(problem, node, label.time + leg)
+    if start is None:
+        return None
+    done = start + int(problem.service_s[node])
+    carried = label.carried_fen + int(problem.cash_fen[node]) if node < problem.n else 0
+    if carried > problem.carry_limit_fen or done > pair.shift[1]:
+        return None
+    return _Label(done, label.travel_s + leg, carried, node, label, start)
+
+
+def _via_banks(problem: Problem, pair: Pair, label: _Label, ahead: int | None) -> list[_Label]:
+    """Grow deposits at the banks that are nearest on the way from here to the next place (or home)."""
+    if not label.carried_fen or not problem.banks or label.node is None:
+        return []
+    banks = np.arange(problem.n, problem.n + problem.banks)
+    onward = problem.travel_s[banks, ahead] if ahead is not None else pair.back_s[banks]
+    detour = problem.travel_s[label.node, banks] + onward
+    nearest = set(np.argsort(detour, kind="stable")[:BANKS_TRIED].tolist())
+    nearest |= set(np.argsort(problem.travel_s[label.node, banks], kind="stable")[:BANKS_TRIED].tolist())
+    grown = (_go(problem, pair, label, problem.n + bank) for bank in sorted(nearest))
+    return [one for one in grown if one is not None]
+
+
+def _undominated(labels: list[_Label]) -> list[_Label]:
+    """Keep labels that no other beats in time, travel and cash at the same place; at most LABELS_MAX, cheapest travel first."""
+    kept: list[_Label] = []
+    for label in sorted(labels, key=lambda one: (one.travel_s, one.time, one.carried_fen)):
+        beaten = any(one.node == label.node and one.time <= label.time and one.carried_fen <= label.carried_fen for one in kept)
+        if not beaten:
+            kept.append(label)
+    if len(kept) <= LABELS_MAX:
+        return kept
+    soonest = min(kept, key=lambda one: (one.carried_fen > 0, one.time))
+    return [*kept[: LABELS_MAX - 1], soonest] if soonest not in kept[: LABELS_MAX - 1] else kept[:LABELS_MAX]
+
+
+def _nodes_of(label: _Label) -> tuple[int, ...]:
+    nodes: list[int] = []
+    here: _Label | None = label
+    while here is not None and here.node is not None:
+        nodes.append(here.node)
+        here = here.before
+    return tuple(reversed(nodes))

@@ -1,0 +1,201 @@
+"""Plan a day: form pairs, build a start, improve it until the limit, finish it, explain what is left out, and let `check` judge.
+
+Stages: 1 pairing (swap matching, then CP-SAT from it) · 2 regret start · 3 search (compiled, or OR-Tools whole and in parts) ·
+4 polish · 5 final times by OR-Tools · 6 reasons · 7 judgement. Each stage hands on the best tours known so far.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from routing.assemble import assemble_plan
+from routing.check import Violation, check
+from routing.engines.decompose import Pace, improve_parts
+from routing.engines.insertion import regret_start
+from routing.engines.ortools import Effort, final_times, route_pairs
+from routing.engines.pairing import match_pairs
+from routing.engines.polish import polish
+from routing.explain import explain_tours
+from routing.matrix import TravelMatrix, travel_matrix
+from routing.model import Contribution, Instance, Limits, Plan, SolverRecord
+from routing.objective import Tour, empty_tour, total_cost
+from routing.pairing import Matching, pair_weights, swap_matching
+from routing.problem import Problem, build_problem
+
+WHOLE_VISITS_MAX = 260
+WHOLE_SHARE = 0.6
+PAIRING_SHARE = 0.06
+PAIRING_S_MAX = 2.0
+BOTH_MATCHINGS_VISITS_MAX = 400
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known while solving: stage, seconds since the start, the incumbent's cost, and the incumbent itself on demand (no reasons)."""
+
+    stage: str
+    elapsed_s: float
+    cost: int
+    plan: Callable[[], Plan]
+
+
+class PlanRefused(RuntimeError):
+    """The solver's own plan broke a hard rule: a defect, never published."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(f"{one.rule} {one.message}" for one in violations[:5]))
+        self.violations = violations
+
+
+def solve(
+    instance: Instance,
+    limits: Limits | None = None,
+    *,
+    seed: int = 0,
+    matrix: TravelMatrix | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Plan:
+    """Return a clean plan with times for every stop, a reason for every visit left out, and the record of how it was found.
+
+    The wall time stays within `limits.search_s` plus a small share for finishing. With `limits.iterations_max` the same instance, matrix
+    and seed give the same bytes. `cancelled` is asked often; then the best plan so far is finished and returned.
+
+    Raises:
+        PlanRefused: the plan found breaks a hard rule (a defect of the solver).
+    """
+    run = _Run(instance, limits or Limits(), seed, matrix, (on_progress, cancelled))
+    if run.problem.n and run.problem.pairs_max and run.problem.pair_legal.any():
+        run.form_pairs()
+        run.search()
+        run.finish()
+    plan = run.publish()
+    violations = check(instance, plan, run.matrix)
+    if violations:
+        raise PlanRefused(violations)
+    return plan
+
+
+class _Run:
+    """One solve under way: the clock, the best tours so far, and what each engine brought."""
+
+    def __init__(
+        self, instance: Instance, limits: Limits, seed: int, matrix: TravelMatrix | None,
+        callbacks: tuple[Callable[[Progress], None] | None, Callable[[], bool] | None],
+    ) -> None:
+        self.started = time.monotonic()
+        self.instance, self.limits, self.seed = instance, limits, seed
+        self.matrix = matrix or travel_matrix(instance)
+        self.problem: Problem = build_problem(instance, self.matrix)
+        self.on_progress, self.cancelled = callbacks
+        self.tours: list[Tour] = []
+        self.cost = total_cost(self.problem, [])
+        self.contributions: list[Contribution] = []
+        self.trace: list[dict[str, Any]] = []
+        self.parameters: dict[str, Any] = {"engine": limits.engine.value, "search_s": limits.search_s, "iterations_max": limits.iterations_max}
+        n = self.problem.n
+        self.search_end = self.started + limits.search_s - min(0.25 * limits.search_s, 0.05 + 0.0008 * n)
+
+    @property
+    def is_timed(self) -> bool:
+        return self.limits.iterations_max is None
+
+    def left_s(self) -> float:
+        return self.search_end - time.monotonic()
+
+    def is_over(self) -> bool:
+        return self.left_s() <= 0 or (self.cancelled is not None and self.cancelled())
+
+    def is_late(self) -> bool:
+        """Report whether finishing has used up the whole limit; a run by iterations is never hurried."""
+        return self.is_timed and time.monotonic() > self.started + self.limits.search_s
+
+    def adopt(self, engine: str, tours: list[Tour], iterations: int, since: float) -> None:
+        """Record what an engine brought; keep its tours when they are the cheapest so far."""
+        found = total_cost(self.problem, tours)
+        before = self.cost
+        if found < self.cost or not self.tours:
+            self.tours, self.cost = tours, found
+        wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
+        self.contributions.append(Contribution(engine=engine, cost_before=before, cost_after=self.cost, iterations=iterations, wall_s=wall_s))
+        self.report(engine, self.tours)
+
+    def report(self, stage: str, tours: list[Tour]) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(
+                stage=stage, elapsed_s=time.monotonic() - self.started, cost=total_cost(self.problem, tours),
+                plan=lambda: assemble_plan(self.instance, self.problem, tours, None, None),
+            ))
+
+    def form_pairs(self) -> None:
+        """Stage 1 and 2: match, and build a start on the matching; on days of moderate size on both matchings, the better one stays."""
+        since = time.monotonic()
+        weights = pair_weights(self.problem)
+        swapped = swap_matching(weights, self.problem.pairs_max)
+        if self.problem.n <= BOTH_MATCHINGS_VISITS_MAX:
+            self.adopt("swap matching + regret start", self.start_on(swapped), 1, since)
+        since = time.monotonic()
+        budget_s = min(PAIRING_S_MAX, PAIRING_SHARE * self.limits.search_s) if self.is_timed else None
+        matched = match_pairs(weights, self.problem.pairs_max, swapped, search_s=budget_s, seed=self.seed)
+        if matched != swapped or not self.tours:
+            self.adopt("CP-SAT pairing + regret start", self.start_on(matched), 1, since)
+        self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched)})
+
+    def start_on(self, matching: Matching) -> list[Tour]:
+        empty = [empty_tour(self.problem, a, b) for a, b in matching]
+        return regret_start(self.problem, empty, self.is_over)
+
+    def search(self) -> None:
+        """Stage 3: improve until the limit."""
+        self.search_ortools()
+
+    def search_ortools(self) -> None:
+        """OR-Tools alone: the whole day at once where it is small enough, then parts of two to four neighbouring pairs."""
+        since = time.monotonic()
+        if self.problem.n <= WHOLE_VISITS_MAX and not self.is_over():
+            effort = Effort(search_s=WHOLE_SHARE * self.left_s(), is_descent=not self.is_timed, cancelled=self.cancelled)
+            self.adopt("OR-Tools routing", route_pairs(self.problem, self.tours, range(self.problem.n), effort), 1, since)
+        since = time.monotonic()
+        pace = Pace(stop=self.is_over, iterations_max=self.limits.iterations_max, left_s=self.left_s)
+        tours, made = improve_parts(self.problem, self.tours, pace, self.seed, lambda better, _: self.report("OR-Tools parts", better))
+        self.adopt("OR-Tools parts", tours, made, since)
+        self.trace.append({"stage": "search", "engine": "ortools-parts", "seed": self.seed, "iterations": made})
+
+    def finish(self) -> None:
+        """Stage 4 and 5: add what still fits, exchange what pays, and let OR-Tools give the times."""
+        since = time.monotonic()
+        tours = polish(self.problem, self.tours, self.is_late)
+        before, self.tours, self.cost = self.cost, tours, total_cost(self.problem, tours)
+        wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
+        self.contributions.append(Contribution(engine="polish", cost_before=before, cost_after=self.cost, iterations=1, wall_s=wall_s))
+        since = time.monotonic()
+        timed = [Tour(tour.pair, final_times(self.problem, tour) or tour.timing) for tour in self.tours if tour.timing.nodes]
+        self.adopt("OR-Tools final times", timed, len(timed), since)
+        self.tours = timed
+
+    def publish(self) -> Plan:
+        """Stage 6: reasons, and the record a replay needs."""
+        reasons = explain_tours(self.instance, self.matrix, self.tours, self.is_late)
+        instance_digest = hashlib.sha256(msgspec.json.encode(self.instance, order="deterministic")).hexdigest()
+        record = SolverRecord(
+            seed=self.seed, cost=self.cost, matrix_digest=self.matrix.digest(), instance_digest=instance_digest,
+            contributions=tuple(self.contributions), parameters=self.parameters, versions=_versions(), trace=tuple(self.trace),
+        )
+        return assemble_plan(self.instance, self.problem, self.tours, [reason.unserved() for reason in reasons], record)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "numpy": np.__version__}
+    for name in ("ortools", "numba", "fieldvisit"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
