@@ -52,10 +52,10 @@ def run(engine: str, out: Path, *, is_quick: bool) -> int:
         operator = people.create_first_operator(deployment.settings, name="运维 Oscar", username="oscar", password=password)
         with served(deployment, port):
             stage = day.Stage(
-                base_url=deployment.settings.public_url, out=out.absolute(), engine=_engine_name(deployment.settings), clock_file=_clock_file(deployment),
-                operator=day.Login(username="oscar", password=password, totp_secret=operator.totp_secret), tenant=deployment.settings.tenant,
-                samples=_samples(), font=_font(), audit_command=(sys.executable, "-m", "backend.cli.main", "audit", "verify"), environ=deployment.environ,
-                is_quick=is_quick,
+                base_url=deployment.settings.public_url, out=out.absolute(), engine=_engine_name(deployment.settings),
+                clock_file=_clock_file(deployment), tenant=deployment.settings.tenant, samples=_samples(), font=_font(),
+                operator=day.Login(role="operator", username="oscar", password=password, totp_secret=operator.totp_secret),
+                audit_command=(sys.executable, "-m", "backend.cli.main", "audit", "verify"), environ=deployment.environ, is_quick=is_quick,
             )
             status = day.play(stage)
     return status
@@ -72,9 +72,8 @@ def prepare_serving(public_url: str) -> None:
     settings = read_settings()
     for login in kept["logins"]:
         code = people.totp(settings, login["username"])
-        CONSOLE.print(
-            f"{login['role']:16} {login['username']:12} {login['password']}  TOTP {login['totp_secret']} (now {code})", highlight=False, soft_wrap=True
-        )
+        who = f"{login['role']:16} {login['username']:12} {login['password']}"
+        CONSOLE.print(f"{who}  TOTP {login['totp_secret']} (now {code})", highlight=False, soft_wrap=True)
 
 
 def deploy(folder: Path, public_url: str, database_url: str | None) -> Deployment:

@@ -70,8 +70,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except SQLAlchemyError as error:
         yield Finding("database", f"does not answer ({type(error).__name__})", is_good=False)
         return
-    yield Finding("database", f"revision {found}" if found == expected else f"revision {found}, this code needs {expected}; run `fieldvisit db upgrade`",
-                  is_good=found == expected)
+    advice = "" if found == expected else f", this code needs {expected}; run `fieldvisit db upgrade`"
+    yield Finding("database", f"revision {found}{advice}", is_good=found == expected)
     if found == expected:
         yield from _clock(settings)
 

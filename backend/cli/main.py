@@ -17,7 +17,7 @@ from backend.core.settings import read_settings
 from backend.keys.model import KeyPurpose, KeyRecord
 
 CONSOLE = Console()
-app = App(name="fieldvisit", help="Paired field visits: plans, evidence, cash. Settings come from FIELDVISIT_* variables.", version_flags=["--version"])
+app = App(name="fieldvisit", help="Paired field visits: plans, evidence, cash. Settings are FIELDVISIT_* variables.", version_flags=["--version"])
 db = app.command(App(name="db", help="The database."))
 keys = app.command(App(name="keys", help="The server's own keys; see docs/keys.md."))
 user = app.command(App(name="user", help="People and their logins."))

@@ -79,8 +79,8 @@ def import_placement(settings: Settings, file: Path, asked: PlacementAsked, acti
         actor = actor_named(session, acting)
         bank = banks.bank_by_code(session, actor, asked.bank)
         command = ImportPlacement(
-            bank_id=bank.id, profile_id=banks.newest_profile(session, bank.id).id, branch_id=_branch(session, actor, asked.branch), number=asked.number,
-            content=file.read_bytes(), as_of_on=_day(asked.as_of), row_count=asked.rows, amount_total_fen=Fen(asked.amount_fen),
+            bank_id=bank.id, profile_id=banks.newest_profile(session, bank.id).id, branch_id=_branch(session, actor, asked.branch),
+            number=asked.number, content=file.read_bytes(), as_of_on=_day(asked.as_of), row_count=asked.rows, amount_total_fen=Fen(asked.amount_fen),
             acceptance=Acceptance.ACCEPT_GOOD if asked.is_good_enough else Acceptance.ALL_OR_NOTHING,
         )
         return batches.import_placement(session, actor, keyring, command, now)
@@ -98,10 +98,11 @@ def plan_day(settings: Settings, branch: str, on: str, search: Search, acting: s
         next(task for task in tasks(sessions, clock) if task.name == SOLVE).run(ordered.id)
         with sessions() as session:
             made = plan_queries.plan(session, actor, ordered.id)
-    if made.status is not PlanStatus.READY:
-        raise Conflict(reason=made.failure or made.status.value)
-    lines = [f"plan {made.id}, version {made.version}: {len(made.routes)} routes, {len(made.unserved)} unserved, {time.monotonic() - started:.1f} s"]
-    lines += [f"  {place}. {' + '.join(map(str, (route.collector_a, route.collector_b)))}: {len(route.stops)} stops" for place, route in enumerate(made.routes, 1)]
+    if made.summary.status is not PlanStatus.READY:
+        raise Conflict(reason=made.summary.status.value)
+    took_s = time.monotonic() - started
+    lines = [f"plan {ordered.id}, version {ordered.version}: {len(made.routes)} routes, {len(made.unserved)} unserved, {took_s:.1f} s"]
+    lines += [f"  {route.number}. {route.collector_a} + {route.collector_b}: {len(route.stops)} stops" for route in made.routes]
     lines += [f"  unserved {left.request_id}: {left.text_en}" for left in made.unserved]
     return "\n".join(lines)
 
