@@ -1,0 +1,134 @@
+"""Examine one file in a process of its own: limits and isolation first, then the decoder, JSON out, killed when it lingers.
+
+`examine` is the caller's side. Run as a program, this file is the worker: it reads the bytes from standard input, never from a path.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import msgspec
+
+from evidence.errors import EvidenceError
+from evidence.examination import Examination, State
+from evidence.magic import HEAD_BYTES, IMAGES, Container, media_types, sniff
+from evidence.policy import ContentPolicy
+from evidence.sandbox import is_offline, lock_down
+
+_OUTPUT_BYTES_MAX: Final = 1_000_000
+_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+_NO_DECODER: Final = 3
+_NO_SANDBOX: Final = 4
+
+
+def examine(source: bytes | Path, media_type: str, policy: ContentPolicy) -> Examination:
+    """Examine a file of a declared media type. Never raises for what the file does; its fate is in the outcome's state.
+
+    Raises:
+        OSError: the path cannot be read, or no process can be started.
+    """
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    head = source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source)
+    container = sniff(head)
+    if container is None or media_type not in media_types(container):
+        return Examination(state=State.UNSUPPORTED, container=container, size=size, reason="the bytes are not of the declared media type")
+    if size > _bytes_max(container, media_type, policy):
+        return Examination(state=State.UNSUPPORTED, container=container, size=size, reason="larger than the policy admits")
+    return _run(source, (container, media_type, size), policy)
+
+
+def _run(source: bytes | Path, kind: tuple[Container, str, int], policy: ContentPolicy) -> Examination:
+    container, media_type, size = kind
+    command = [sys.executable, "-I", str(Path(__file__).resolve()), container, media_type, msgspec.json.encode(policy).decode()]
+    outcome = Examination(state=State.UNDECODABLE, container=container, size=size)
+    given = subprocess.PIPE if isinstance(source, bytes) else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/") as worker:
+            try:
+                said, _ = worker.communicate(source if isinstance(source, bytes) else None, timeout=policy.decode_wall_s_max)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.communicate()
+                return msgspec.structs.replace(outcome, reason=f"stopped after {policy.decode_wall_s_max} s")
+    finally:
+        if not isinstance(source, bytes):
+            os.close(given)
+    if worker.returncode in (_NO_DECODER, _NO_SANDBOX):
+        reason = "no decoder is installed" if worker.returncode == _NO_DECODER else "no isolation from the network"
+        return msgspec.structs.replace(outcome, state=State.NOT_EXAMINED, reason=reason)
+    if worker.returncode != 0 or len(said) > _OUTPUT_BYTES_MAX:
+        return msgspec.structs.replace(outcome, reason=f"the decoder ended with {worker.returncode}")
+    try:
+        return msgspec.json.decode(said, type=Examination)
+    except msgspec.MsgspecError:
+        return msgspec.structs.replace(outcome, reason="the decoder's answer is unreadable")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as source:
+        return source.read(HEAD_BYTES)
+
+
+def _bytes_max(container: Container, media_type: str, policy: ContentPolicy) -> int:
+    if container in IMAGES:
+        return policy.photo_bytes_max
+    return policy.video_bytes_max if media_type.startswith("video/") else policy.audio_bytes_max
+
+
+def _work(container: Container, media_type: str, policy: ContentPolicy, raw: bytes) -> Examination:
+    """Decode in the locked process."""
+    outcome = Examination(state=State.EXAMINED, container=container, size=len(raw))
+    try:
+        if container in IMAGES:
+            from evidence.photo import examine_photo
+
+            return msgspec.structs.replace(outcome, photo=examine_photo(raw, policy))
+        from evidence.audio import examine_audio, examine_video
+
+        if media_type.startswith("video/"):
+            film = examine_video(raw, container, policy)
+            if film is None:
+                return msgspec.structs.replace(outcome, state=State.UNDECODABLE, reason="no picture track")
+            return msgspec.structs.replace(outcome, video=film)
+        return msgspec.structs.replace(outcome, audio=examine_audio(raw, container, policy))
+    except EvidenceError as error:
+        return msgspec.structs.replace(outcome, state=State.UNDECODABLE, reason=error.reason)
+    except MemoryError:
+        return msgspec.structs.replace(outcome, state=State.UNDECODABLE, reason="the decoder ran out of memory")
+
+
+def _load_decoder(container: Container) -> None:
+    """Import before the lock-down, since libraries read files; exit where the decoder is not installed."""
+    try:
+        if container in IMAGES:
+            import evidence.photo
+        else:
+            import evidence.audio  # noqa: F401
+    except ImportError:
+        sys.exit(_NO_DECODER)
+
+
+def main(arguments: "list[str]") -> None:
+    """Be the worker: CONTAINER MEDIA_TYPE POLICY, bytes on standard input, an `Examination` on standard output."""
+    container, policy = Container(arguments[0]), msgspec.json.decode(arguments[2], type=ContentPolicy)
+    _load_decoder(container)
+    isolation = lock_down(cpu_s=policy.decode_cpu_s_max, bytes_max=policy.decode_bytes_max)
+    if not is_offline():
+        sys.exit(_NO_SANDBOX)
+    raw = sys.stdin.buffer.read(max(policy.video_bytes_max, policy.photo_bytes_max) + 1)
+    outcome = _work(container, arguments[1], policy, raw)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    outcome = msgspec.structs.replace(
+        outcome, isolation=isolation, cpu_ms=round((used.ru_utime + used.ru_stime) * 1000), memory_kb=used.ru_maxrss)
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
