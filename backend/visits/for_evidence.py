@@ -1,4 +1,4 @@
-"""What evidence is judged against: the visit that a signed statement names, as it stands here."""
+"""What the evidence slice, which lies below, is told of the visit that a statement names."""
 
 from uuid import UUID
 
@@ -11,27 +11,28 @@ from backend.exhibits.model import VisitFacts
 from backend.visits.model import VisitStatus
 from backend.visits.tables import VisitRow
 
-CLOSED = frozenset({VisitStatus.CANCELLED, VisitStatus.REVIEWED, VisitStatus.ARCHIVED})
+_OPEN = frozenset({
+    VisitStatus.DISPATCHED, VisitStatus.STARTED, VisitStatus.ENTERED, VisitStatus.CONCLUDED, VisitStatus.REPORTED, VisitStatus.RETURNED,
+})
 
 
-def facts_for_evidence(session: Session, claimed_visit: str) -> VisitFacts | None:
-    """Return the facts of the visit that a statement claims by its opaque id, None when there is no such visit."""
+def facts_for_evidence(session: Session, visit: str | None) -> VisitFacts | None:
+    """Return what is known of the visit that a statement names by text; None where there is no such visit."""
     try:
-        visit_id = UUID(claimed_visit)
+        visit_id = UUID(visit or "")
     except ValueError:
         return None
     found = session.execute(
         select(VisitRow, CaseRow, CaseAddressRow.point)
         .join(CaseRow, CaseRow.id == VisitRow.case_id).join(CaseAddressRow, CaseAddressRow.id == VisitRow.address_id)
         .where(VisitRow.id == visit_id)
-    ).one_or_none()
+    ).first()
     if found is None:
         return None
-    visit, case, point = found
-    stops = (case.suspended_at, case.vulnerable_at, case.complaint_at, case.hold_at, case.recalled_at, case.deceased_at)
-    held = [at for at in stops if at is not None]
+    row, case, point = found
+    held = [at for at in (case.suspended_at, case.vulnerable_at, case.hold_at, case.recalled_at, case.complaint_at) if at is not None]
     return VisitFacts(
-        visit_id=VisitId(visit.id), version=visit.version, case_id=CaseId(visit.case_id), bank_id=BankId(visit.bank_id),
-        branch_id=BranchId(visit.branch_id), pair=frozenset({StaffId(visit.collector_a), StaffId(visit.collector_b)}),
-        is_open=visit.status not in CLOSED, held_at=min(held, default=None), address=point, started_at=visit.started_at, ended_at=visit.ended_at,
+        visit_id=VisitId(row.id), version=row.version, case_id=CaseId(row.case_id), bank_id=BankId(row.bank_id), branch_id=BranchId(row.branch_id),
+        pair=frozenset({StaffId(row.collector_a), StaffId(row.collector_b)}), is_open=row.status in _OPEN, held_at=min(held, default=None),
+        address=point, started_at=row.started_at, ended_at=row.ended_at,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.core.geo import LonLat
-from backend.core.ids import ManifestId, StaffId, VisitId
+from backend.core.ids import VisitId
 from backend.core.problems import IllegalTransition
 from backend.core.rulebook import Breach
 
@@ -56,6 +56,7 @@ TRANSITIONS: Mapping[tuple[VisitStatus, VisitEvent], VisitStatus] = MappingProxy
     (S.RETURNED, E.REPORT): S.REPORTED,
     (S.REPORTED, E.ACCEPT): S.REVIEWED,
     (S.REPORTED, E.RETURN): S.RETURNED,
+    (S.REVIEWED, E.RETURN): S.RETURNED,     # The bank's liaison sends it back.
     (S.REVIEWED, E.ARCHIVE): S.ARCHIVED,
 })
 BEGUN = frozenset({S.STARTED, S.ENTERED, S.CONCLUDED, S.REPORTED, S.RETURNED, S.REVIEWED, S.ARCHIVED})
@@ -146,10 +147,18 @@ class Verdict(StrEnum):
 
 
 class Reviewer(StrEnum):
-    """For whom a review is made: the agency's supervisor moves the status, the bank's liaison is heard beside it."""
+    """Who reviews: the agency's supervisor accepts or returns, the bank's liaison is heard and may return."""
 
     SUPERVISOR = "supervisor"
     LIAISON = "liaison"
+
+
+class StartVisit(msgspec.Struct, frozen=True, kw_only=True):
+    """Leave to start asked for (`is_intent`), or a start reported."""
+
+    visit_id: VisitId
+    at: datetime
+    is_intent: bool
 
 
 class CheckIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,22 +233,6 @@ class ReviewVerdict(msgspec.Struct, frozen=True, kw_only=True):
     checklist: Mapping[str, bool]
     comment: str
     accepted_exceptions: frozenset[str] = frozenset()
-
-
-class Closing(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed `visit_close` manifest as the evidence slice has accepted it.
-
-    `signers` are the people whose signatures stand on it; `audio_count` counts audio items declared for this visit in any
-    manifest that is not refused; `is_same_bank` is False when one of them belongs to another bank's visit (F22).
-    """
-
-    visit_id: VisitId
-    manifest_id: ManifestId
-    at: datetime
-    signers: frozenset[StaffId]
-    is_entered: bool | None
-    audio_count: int
-    is_same_bank: bool = True
 
 
 class FactStored(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,14 +101,17 @@ def judge_check_in(facts: CheckInFacts, policy: Policy) -> tuple[Breach, ...]:
     )
 
 
-def judge_entry(entry: Entry, *, has_evidence: bool) -> tuple[Breach, ...]:
-    """VIS-02, VIS-03: entering takes a reason, a person who consented, a consent not later than the entry, and evidence of it."""
+def judge_entry(entry: Entry) -> tuple[Breach, ...]:
+    """VIS-02, VIS-03: entering takes a reason, a person who consented, a consent not later than the entry, and evidence of it.
+
+    Whether the named evidence exists is judged at the closing: phones tell facts before they send files.
+    """
     missing = [
         name for name, is_given in (
             ("reason", bool(entry.reason and entry.reason.strip())),
             ("consented_by", bool(entry.consented_by and entry.consented_by.strip())),
             ("consented_at", entry.consented_at is not None),
-            ("evidence", entry.evidence_item_id is not None and has_evidence),
+            ("evidence", entry.evidence_item_id is not None),
         ) if not is_given
     ]
     breaches = []
@@ -181,7 +184,7 @@ def judge_outcome(facts: OutcomeFacts) -> tuple[Breach, ...]:
 
 
 class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is judged by. `entered_at` is the entry that was told, if any."""
+    """What a report is judged by."""
 
     is_entered: bool
     has_entry: bool
@@ -214,36 +217,33 @@ class ClosingFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     pair: frozenset[StaffId]
     signers: frozenset[StaffId]
-    audio_count: int
-    is_entered: bool | None      # The answer on the manifest.
-    has_entry: bool
+    recordings: int              # Declared for this visit in any statement; whether they arrived is judged at the review.
+    is_entered: bool             # The answer on the statement.
+    has_entry: bool              # An entry was told, here or by an event.
+    is_entry_evidenced: bool     # The evidence that the entry names was declared for this visit.
     has_outcome: bool
-    has_report: bool
-    is_same_bank: bool
+    is_recording_shared: bool    # A recording of it also stands under another bank's visit (F22).
 
 
 def judge_closing(facts: ClosingFacts) -> tuple[Breach, ...]:
-    """Judge a closing: both of the pair signed (VIS-01), a recording exists (EVD-01), the entered answer is given (VIS-02), nothing is owed.
+    """Judge a closing: both of the pair signed (VIS-01), a recording exists (EVD-01), the entered answer agrees (VIS-02, VIS-03).
 
     Each breach is an exception that stays listed until a reviewer takes it on themselves; none closes silently.
     """
     breaches = []
     if len(facts.signers & facts.pair) < 2:
         breaches.append(Breach(Rule.VIS_01, "closing-not-cosigned", expected="both of the pair", got=str(len(facts.signers & facts.pair))))
-    if facts.audio_count == 0:
+    if facts.recordings == 0:
         breaches.append(Breach(Rule.EVD_01, "no-recording", expected="a recording of the visit", got="none"))
-    if facts.is_entered is None:
-        breaches.append(Breach(Rule.VIS_02, "entered-unanswered", expected="entered or not entered", got="no answer"))
-    elif facts.is_entered and not facts.has_entry:
-        breaches.append(Breach(Rule.VIS_03, "entry-not-told", expected="reason and consent for the entry", got="none"))
+    if facts.is_entered and not (facts.has_entry and facts.is_entry_evidenced):
+        got = "no evidence" if facts.has_entry else "not told"
+        breaches.append(Breach(Rule.VIS_03, "entry-unproven", expected="reason, consent and evidence for the entry", got=got))
     elif not facts.is_entered and facts.has_entry:
         breaches.append(Breach(Rule.VIS_02, "entry-denied", expected="entered", got="not entered"))
     if not facts.has_outcome:
         breaches.append(Breach(Rule.EVD_10, "outcome-missing", expected="an outcome", got="none"))
-    if not facts.has_report:
-        breaches.append(Breach(Rule.VIS_12, "report-missing", expected="a report", got="none"))
-    if not facts.is_same_bank:
-        breaches.append(Breach(Rule.SEC_01, "joint-recording", expected="evidence of one bank", got="another bank's visit"))
+    if facts.is_recording_shared:
+        breaches.append(Breach(Rule.SEC_01, "joint-recording", expected="one recording per bank", got="shared with another bank's visit"))
     return tuple(breaches)
 
 

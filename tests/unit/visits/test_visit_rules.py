@@ -205,21 +205,17 @@ def entry(**changed: Any) -> Entry:
 
 @pytest.mark.parametrize("field", ["reason", "consented_by", "consented_at", "evidence_item_id"])
 def test_VIS_03_an_entry_without_one_part_of_its_consent_is_a_breach(field: str) -> None:
-    breaches = judge_entry(entry(**{field: None}), has_evidence=True)
+    breaches = judge_entry(entry(**{field: None}))
     assert rules_of(breaches) == [Rule.VIS_02, Rule.VIS_03]
 
 
-def test_VIS_03_evidence_that_nobody_declared_is_no_evidence() -> None:
-    assert rules_of(judge_entry(entry(), has_evidence=False)) == [Rule.VIS_02, Rule.VIS_03]
-
-
 def test_VIS_03_consent_after_the_entry_is_a_breach() -> None:
-    breaches = judge_entry(entry(consented_at=datetime(2026, 11, 27, 4, 0, 1, tzinfo=UTC)), has_evidence=True)
+    breaches = judge_entry(entry(consented_at=datetime(2026, 11, 27, 4, 0, 1, tzinfo=UTC)))
     assert [(breach.rule, breach.code) for breach in breaches] == [(Rule.VIS_03, "consent-after-entry")]
 
 
 def test_VIS_02_an_entry_with_prior_consent_is_clean() -> None:
-    assert judge_entry(entry(), has_evidence=True) == ()
+    assert judge_entry(entry()) == ()
 
 
 def test_CONT_08_a_fourth_try_at_the_right_party_is_a_breach() -> None:
@@ -313,20 +309,24 @@ def test_a_complete_report_is_clean() -> None:
 
 def closing(**changed: Any) -> ClosingFacts:
     clean = ClosingFacts(
-        pair=frozenset({BILAL, DONG}), signers=frozenset({BILAL, DONG}), audio_count=1, is_entered=False, has_entry=False, has_outcome=True,
-        has_report=True, is_same_bank=True,
+        pair=frozenset({BILAL, DONG}), signers=frozenset({BILAL, DONG}), recordings=1, is_entered=False, has_entry=False, is_entry_evidenced=False,
+        has_outcome=True, is_recording_shared=False,
     )
     return msgspec.structs.replace(clean, **changed)
 
 
-@pytest.mark.parametrize("changed,rule", [
-    ({"signers": frozenset({BILAL})}, Rule.VIS_01), ({"signers": frozenset({BILAL, EVE})}, Rule.VIS_01), ({"audio_count": 0}, Rule.EVD_01),
-    ({"is_entered": None}, Rule.VIS_02), ({"is_entered": True}, Rule.VIS_03), ({"has_entry": True}, Rule.VIS_02),
-    ({"has_outcome": False}, Rule.EVD_10), ({"has_report": False}, Rule.VIS_12), ({"is_same_bank": False}, Rule.SEC_01),
+@pytest.mark.parametrize(("changed", "rule"), [
+    ({"signers": frozenset({BILAL})}, Rule.VIS_01), ({"signers": frozenset({BILAL, EVE})}, Rule.VIS_01), ({"recordings": 0}, Rule.EVD_01),
+    ({"is_entered": True}, Rule.VIS_03), ({"is_entered": True, "has_entry": True}, Rule.VIS_03), ({"has_entry": True}, Rule.VIS_02),
+    ({"has_outcome": False}, Rule.EVD_10), ({"is_recording_shared": True}, Rule.SEC_01),
 ])
-def test_EVD_01_a_closing_that_lacks_something_lists_it(changed: dict[str, Any], rule: Rule) -> None:
+def test_EVD_01_VIS_03_a_closing_that_lacks_something_lists_it(changed: dict[str, Any], rule: Rule) -> None:
     assert rules_of(judge_closing(closing(**changed))) == [rule]
+
+
+def test_a_whole_closing_is_clean() -> None:
     assert judge_closing(closing()) == ()
+    assert judge_closing(closing(is_entered=True, has_entry=True, is_entry_evidenced=True)) == ()
 
 
 def review(**changed: Any) -> ReviewFacts:
