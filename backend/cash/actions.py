@@ -163,6 +163,18 @@ def void_receipt(session: Session, actor: Actor, accepted: Accepted, policy: Pol
     return number.status
 
 
+def report_void(session: Session, actor: Actor, number: str, policy: Policy, now: datetime) -> tuple[NumberStatus | None, tuple[Breach, ...]]:
+    """Record a phone's notice that a number was made void. It takes effect with the statement that both signed, and not before."""
+    authorise(actor, Permission.CASH_COLLECT)
+    row = books.locked_number(session, number)
+    found: tuple[Breach, ...] = ()
+    if row is None or row.status is not NumberStatus.VOID:
+        found = (Breach(Rule.CASH_05, "void-statement-missing", expected="a void statement with both signatures", got="none yet"),)
+    kept.store(session, f"receipt:{number}", found, now, policy.version)
+    record(session, actor, EventTag.RECEIPT_VOIDED, f"receipt:{number}", now, policy_version=policy.version, step="noticed")
+    return row.status if row else None, found
+
+
 def resolve_exception(session: Session, actor: Actor, number: str, now: datetime) -> bool:
     """Resolve an exception for the agency or for the bank, whichever the actor speaks for; returns whether both have.
 

@@ -13,7 +13,6 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.banks.model import TemplateKind
 from backend.banks.tables import BankRow, TemplateRow
 from backend.cases import actions as cases
 from backend.cases.model import SUSPENDED_STATUSES, SuspensionReason
@@ -38,7 +37,7 @@ from backend.disputes.model import (
     advance_declaration,
     advance_dispute,
 )
-from backend.disputes.queries import visible_to
+from backend.disputes.queries import usable_template, visible_to
 from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_form, judge_ruling
 from backend.disputes.tables import DeclarationRow, DisputeRow
 from backend.exhibits.model import Accepted, ManifestState, Standing
@@ -250,11 +249,10 @@ def _dispute_for(session: Session, actor: Actor, accepted: Accepted, case: CaseR
 
 def _template(session: Session, case: CaseRow, stated: Stated) -> TemplateRow | None:
     try:
-        row = session.get(TemplateRow, UUID(stated.template_id))
+        template_id = UUID(stated.template_id)
     except ValueError:
         return None
-    fits = row is not None and row.bank_id == case.bank_id and row.kind is TemplateKind(stated.form.value) and row.version == stated.template_version
-    return row if fits else None
+    return usable_template(session, case, template_id, stated.form, stated.template_version)
 
 
 def _facts(session: Session, accepted: Accepted, stated: Stated, case: CaseRow, template: TemplateRow | None) -> DeclarationFacts:

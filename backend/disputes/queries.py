@@ -1,5 +1,6 @@
 """Reads of disputes: who sees which, and how they stand."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, true
@@ -8,10 +9,16 @@ from sqlalchemy.orm import Session
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.model import TemplateKind
+from backend.banks.tables import BankRow, TemplateRow
+from backend.cases.queries import case_of
+from backend.cases.tables import CaseRow
 from backend.core.ids import BankId, BranchId, CaseId, DeclarationId, DisputeId, ManifestId, StaffId, VisitId
 from backend.core.problems import NotFound
-from backend.disputes.model import DeclarationView, DisputeView
+from backend.disputes.model import DeclarationFacts, DeclarationView, DisputeView
+from backend.disputes.rules import is_set_text
 from backend.disputes.tables import DeclarationRow, DisputeRow
+from evidence.facts import DeclarationForm
 
 
 def visible_to(actor: Actor, row: type[DisputeRow] | type[DeclarationRow]) -> ColumnElement[bool]:
@@ -45,6 +52,38 @@ def show_declaration(session: Session, actor: Actor, declaration_id: UUID) -> De
     if row is None:
         raise NotFound
     return _declaration_view(row)
+
+
+def usable_template(session: Session, case: CaseRow, template_id: UUID, form: DeclarationForm, version: int) -> TemplateRow | None:
+    """Return a form if it is one of the case's own bank, of that kind and in that version (DECL-13)."""
+    row = session.get(TemplateRow, template_id)
+    fits = row is not None and row.bank_id == case.bank_id and row.kind is TemplateKind(form.value) and row.version == version
+    return row if fits else None
+
+
+def form_facts(
+    session: Session, actor: Actor, case_id: UUID, template: tuple[UUID, DeclarationForm, int], *, now: datetime, words: tuple[str, str],
+    is_by_declarant: tuple[bool, bool], id_card_generation: int, sides: tuple[str | None, str | None], page_count: int,
+) -> DeclarationFacts:
+    """Reduce a declaration that is about to be signed to what its rules read. `words` are circumstances and transcription.
+
+    Raises:
+        Forbidden: the actor takes no declarations.
+        NotFound: the case is not the actor's to see.
+    """
+    authorise(actor, Permission.DISPUTE_RECORD)
+    case = case_of(session, actor, case_id)
+    found = usable_template(session, case, *template)
+    bank = session.get_one(BankRow, case.bank_id)
+    circumstances, written = words
+    front, back = sides
+    return DeclarationFacts(
+        is_template_known=found is not None, is_template_approved=found is not None and found.approved_at is not None and found.approved_at <= now,
+        has_circumstances=bool(circumstances.strip()), has_transcription=bool(written.strip()),
+        is_text_equal=is_set_text(written, bank_name=bank.name_zh, template_text=found.text_zh if found else ""),
+        is_written_by_declarant=is_by_declarant[0], is_signed_by_declarant=is_by_declarant[1], id_card_generation=id_card_generation,
+        id_front=frozenset({front} if front else ()), id_back=frozenset({back} if back else ()), page_count=page_count,
+    )
 
 
 def _dispute_view(row: DisputeRow, declared: DeclarationRow | None) -> DisputeView:

@@ -1,0 +1,143 @@
+"""Disputes and declarations: who investigates, what the handwriting showed, what the bank ruled."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from backend.auth.actors import Actor
+from backend.cases.model import SuspensionReason
+from backend.core.ids import CaseId, DisputeId, StaffId, new_id
+from backend.disputes import actions, queries
+from backend.disputes.model import DeclarationView, DisputeView, Handwriting, RecordDeletion, Rule, Ruling, StateDispute
+from backend.policies.queries import policy_in_force
+from backend.web.app import Resources
+from backend.web.body import Body, View
+from backend.web.paging import Page, page_of, read_page
+from backend.web.transaction import transaction
+
+
+class DenialBody(Body, kw_only=True):
+    """A denial heard on the phone or at the desk (DECL-01)."""
+
+    case_id: UUID
+    kind: SuspensionReason
+
+
+class InvestigatorBody(Body, kw_only=True):
+    """Who investigates (DECL-03)."""
+
+    investigator_id: UUID
+
+
+class HandwritingBody(Body, kw_only=True):
+    """What comparing the hands showed (DECL-08)."""
+
+    result: Handwriting
+
+
+class RulingBody(Body, kw_only=True):
+    """The bank's decision (DECL-05)."""
+
+    ruling: Ruling
+    record_deletion: RecordDeletion = RecordDeletion.NOT_DUE
+
+
+class Stated(View, frozen=True):
+    """A recorded denial."""
+
+    id: UUID
+    status: str
+
+
+class StatusView(View, frozen=True):
+    """Where it stands now."""
+
+    status: str
+
+
+@get("/api/v1/disputes", operation_id="listDisputes", sync_to_thread=True, tags=["disputes"])
+def list_disputes(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None,
+    case_id: Annotated[UUID | None, QueryParameter(query="caseId")] = None,
+) -> Page[DisputeView]:
+    """List disputes with their declarations."""
+    asked = read_page(limit, cursor)
+    with resources.reads() as session:
+        rows = queries.list_disputes(session, actor, limit=asked.limit, after=asked.after_id, case_id=case_id)
+    return page_of(rows, asked, lambda row: str(row.id))
+
+
+@post("/api/v1/disputes", operation_id="stateDispute", sync_to_thread=True, tags=["disputes"])
+def state_dispute(
+    data: JSONBody[DenialBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Stated:
+    """Record a denial; the case is suspended at once."""
+    command = StateDispute(dispute_id=DisputeId(new_id()), case_id=CaseId(data.case_id), visit_id=None, kind=data.kind, stated_at=now)
+    with transaction(resources.sessions, actor, now) as session:
+        done = actions.state_dispute(session, actor, command, policy_in_force(session, None, now), now)
+    return Stated(id=done.dispute_id, status=done.status.value)
+
+
+@post("/api/v1/disputes/{dispute_id:uuid}/ruling", operation_id="ruleDispute", status_code=200, sync_to_thread=True, tags=["disputes"])
+def rule_dispute(
+    dispute_id: FromPath[UUID], data: JSONBody[RulingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> StatusView:
+    """Rule on a dispute that was never declared in writing."""
+    with transaction(resources.sessions, actor, now) as session:
+        status = actions.rule_dispute(session, actor, dispute_id, data.ruling, now, keyring=resources.keyring)
+    return StatusView(status=status.value)
+
+
+@get("/api/v1/declarations/{declaration_id:uuid}", operation_id="showDeclaration", sync_to_thread=True, tags=["disputes"])
+def show_declaration(declaration_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> DeclarationView:
+    """Show a declaration."""
+    with resources.reads() as session:
+        return queries.show_declaration(session, actor, declaration_id)
+
+
+@post(
+    "/api/v1/declarations/{declaration_id:uuid}/investigator", operation_id="nameInvestigator", status_code=200, sync_to_thread=True, tags=["disputes"]
+)
+def name_investigator(
+    declaration_id: FromPath[UUID], data: JSONBody[InvestigatorBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> StatusView:
+    """Name who investigates."""
+    with transaction(resources.sessions, actor, now) as session:
+        status = actions.name_investigator(session, actor, declaration_id, StaffId(data.investigator_id), now)
+    return StatusView(status=status.value)
+
+
+@post(
+    "/api/v1/declarations/{declaration_id:uuid}/handwriting", operation_id="compareHandwriting", status_code=200, sync_to_thread=True, tags=["disputes"]
+)
+def compare_handwriting(
+    declaration_id: FromPath[UUID], data: JSONBody[HandwritingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> StatusView:
+    """Record what comparing the handwriting showed."""
+    with transaction(resources.sessions, actor, now) as session:
+        status = actions.compare_handwriting(session, actor, declaration_id, data.result, now)
+    return StatusView(status=status.value)
+
+
+@post("/api/v1/declarations/{declaration_id:uuid}/ruling", operation_id="ruleDeclaration", status_code=200, sync_to_thread=True, tags=["disputes"])
+def rule_declaration(
+    declaration_id: FromPath[UUID], data: JSONBody[RulingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> StatusView:
+    """Rule as the bank: fraud ends collection, anything else resumes it."""
+    ruling = Rule(ruling=data.ruling, record_deletion=data.record_deletion)
+    with transaction(resources.sessions, actor, now) as session:
+        status = actions.rule(session, actor, declaration_id, ruling, now, keyring=resources.keyring)
+    return StatusView(status=status.value)
+
+
+ROUTES: list[Any] = [
+    list_disputes, state_dispute, rule_dispute, show_declaration, name_investigator, compare_handwriting, rule_declaration,
+]
