@@ -18,7 +18,7 @@ from backend.core.rulebook import demand
 from backend.keys.keyring import Keyring
 from backend.staff.logins import NewLogin, close_sessions_of, set_login
 from backend.staff.model import EquipmentKind, Inspection, LoginMade, NewBranch, NewCredential, NewQualification, NewStaff, SkillKind, Workday
-from backend.staff.queries import visible_to
+from backend.staff.queries import branch, visible_to
 from backend.staff.rules import EquipmentFacts, judge_equipment
 from backend.staff.tables import (
     BranchRow,
@@ -84,6 +84,8 @@ def create_staff(session: Session, actor: Actor, new: NewStaff, now: datetime) -
     is_banks = new.bank_id is not None
     if (is_banks and (new.roles - BANK_ROLES or new.branch_id)) or (not is_banks and new.roles & BANK_ROLES):
         raise InvalidInput(pointer="/roles", expected="bank roles exactly for a bank's person", got=sorted(new.roles))
+    if new.branch_id is not None:
+        branch(session, new.branch_id)
     if session.scalar(select(StaffRow.id).where(StaffRow.employee_no == new.employee_no)):
         raise Conflict(reason="employee-no-taken")
     staff_id = StaffId(new_id())

@@ -120,6 +120,13 @@ def branch(session: Session, branch_id: BranchId) -> BranchView:
     return _branch_view(row)
 
 
+def seen_branch(session: Session, actor: Actor, branch_id: BranchId) -> BranchView:
+    """Return a branch that the actor sees. Raises `NotFound`."""
+    if actor.bank is not None or not (actor.sees_every_branch or branch_id in actor.branches):
+        raise NotFound
+    return branch(session, branch_id)
+
+
 def branches(session: Session, actor: Actor) -> tuple[BranchView, ...]:
     """Return the branches an actor sees, by code."""
     if actor.bank is not None:

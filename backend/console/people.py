@@ -1,0 +1,400 @@
+"""Staff, credentials, workdays, phones and equipment over JSON."""
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+
+from backend.auth.actors import Actor, Role
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
+from backend.banks import queries as banks
+from backend.core.geo import Datum, LonLat, to_wgs84
+from backend.core.ids import BankId, BranchId, StaffId
+from backend.core.problems import InvalidInput
+from backend.staff import actions, devices, logins, queries
+from backend.staff.model import (
+    DeviceEvent,
+    DeviceState,
+    EquipmentKind,
+    Gender,
+    Inspection,
+    NewCredential,
+    NewQualification,
+    NewStaff,
+    QualificationKind,
+    Workday,
+)
+from backend.web.app import Resources
+from backend.web.body import Body, View
+from backend.web.paging import Page, page_of, read_page
+from backend.web.transaction import transaction
+
+Text = Annotated[str, Meta(min_length=1, max_length=80)]
+Reason = Annotated[str, Meta(min_length=3, max_length=200)]
+Number = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._/-]+$")]
+DaySeconds = Annotated[int, Meta(ge=0, le=86_400)]
+
+
+class Made(View, frozen=True):
+    """The id of what was made."""
+
+    id: UUID
+
+
+class StaffBody(Body):
+    """A new person of the agency, or (with a bank) of a bank."""
+
+    employee_no: Number
+    name: Text
+    roles: Annotated[list[Role], Meta(min_length=1, max_length=15)]
+    joined_on: date
+    gender: Gender | None = None
+    branch_id: UUID | None = None
+    bank_id: UUID | None = None
+
+
+class DismissalBody(Body):
+    """The first day on which the person's work is nobody's."""
+
+    left_on: date
+
+
+class CredentialBody(Body):
+    """A work credential that the bank recognises; both days are valid (VIS-06)."""
+
+    bank_id: UUID
+    number: Number
+    valid_from_on: date
+    valid_to_on: date
+
+    def __post_init__(self) -> None:
+        if self.valid_to_on < self.valid_from_on:
+            raise ValueError("a credential ends on or after the day it begins")
+
+
+class QualificationBody(Body):
+    """A passed assessment (TEAM-01, TEAM-04)."""
+
+    kind: QualificationKind
+    is_lead: bool
+    valid_to_on: date
+    assessor_id: UUID
+    test_result: Text
+
+
+class PlaceBody(Body):
+    """A position with its datum."""
+
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    datum: Datum
+
+
+class WorkdayBody(Body):
+    """One person's day; seconds since local midnight. Without places it starts and ends at the branch office."""
+
+    staff_id: UUID
+    on: date
+    is_available: bool
+    shift_from_s: DaySeconds
+    shift_to_s: DaySeconds
+    start: PlaceBody | None = None
+    end: PlaceBody | None = None
+
+    def __post_init__(self) -> None:
+        if self.shift_to_s <= self.shift_from_s:
+            raise ValueError("a shift is not empty")
+
+
+class WorkdaysBody(Body):
+    """Up to 200 days, all or none."""
+
+    days: Annotated[list[WorkdayBody], Meta(min_length=1, max_length=200)]
+
+
+class EnrolmentAskedBody(Body):
+    """Whose phone it will be."""
+
+    staff_id: UUID
+
+
+class EnrolmentCodeView(View, frozen=True):
+    """The one-time code, shown once, and its id for the second person."""
+
+    id: UUID
+    code: str
+    staff_id: StaffId
+    expires_at: datetime
+
+
+class DeviceEventBody(Body):
+    """Suspend, resume or revoke a phone; on revoking, since when its key may have been in other hands."""
+
+    event: DeviceEvent
+    reason: Reason
+    compromised_since: datetime | None = None
+
+
+class DeviceStateView(View, frozen=True):
+    """A phone and its state."""
+
+    kid: str
+    state: DeviceState
+
+
+class EquipmentBody(Body):
+    """A recorder or camera of a branch."""
+
+    branch_id: UUID
+    kind: EquipmentKind
+    serial: Number
+
+
+class InspectionBody(Body):
+    """An entry of the inspection register (EVD-04)."""
+
+    is_passed: bool
+    next_due_on: date
+    remark: Annotated[str, Meta(max_length=500)] = ""
+
+
+class AssignmentBody(Body):
+    """Who carries it on which day."""
+
+    staff_id: UUID
+    on: date
+
+
+class InvitationView(View, frozen=True):
+    """A one-time link's token, shown once; the page is `/console/invitation?token=`."""
+
+    token: str
+    staff_id: StaffId
+    expires_at: datetime
+
+
+@get("/api/v1/staff", operation_id="listStaff", sync_to_thread=True, tags=["people"])
+def list_staff(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
+) -> Page[queries.StaffView]:
+    """List the people whom the actor sees."""
+    authorise(actor, Permission.STAFF_READ)
+    asked = read_page(limit, cursor)
+    with resources.reads() as session:
+        rows = queries.staff_page(session, actor, after=asked.after_id, limit=asked.limit)
+    return page_of(rows, asked, lambda row: str(row.id))
+
+
+@get("/api/v1/branches", operation_id="listBranches", sync_to_thread=True, tags=["people"])
+def list_branches(actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> tuple[queries.BranchView, ...]:
+    """List the branches that the actor sees."""
+    with resources.reads() as session:
+        return queries.branches(session, actor)
+
+
+@post("/api/v1/staff", operation_id="createStaff", sync_to_thread=True, tags=["people"])
+def create_staff(
+    data: JSONBody[StaffBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Made:
+    """Add a person."""
+    new = NewStaff(
+        employee_no=data.employee_no, name=data.name, roles=frozenset(data.roles), joined_on=data.joined_on, gender=data.gender,
+        branch_id=BranchId(data.branch_id) if data.branch_id else None, bank_id=BankId(data.bank_id) if data.bank_id else None,
+    )
+    with transaction(resources.sessions, actor, now) as session:
+        if new.bank_id is not None:
+            banks.bank(session, actor, new.bank_id)
+        return Made(id=actions.create_staff(session, actor, new, now))
+
+
+@post("/api/v1/staff/{staff_id:uuid}/dismissal", operation_id="dismissStaff", status_code=204, sync_to_thread=True, tags=["people"])
+def dismiss(
+    staff_id: FromPath[UUID], data: JSONBody[DismissalBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> None:
+    """End a person's access at once."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.dismiss(session, actor, StaffId(staff_id), data.left_on, now)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/invitation", operation_id="inviteStaff", sync_to_thread=True, tags=["people"])
+def invite(
+    staff_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> InvitationView:
+    """Make a one-time link for somebody without a login."""
+    with transaction(resources.sessions, actor, now) as session:
+        made = logins.invite(session, actor, StaffId(staff_id), now)
+    return InvitationView(token=made.token, staff_id=made.staff_id, expires_at=made.expires_at)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/login-reset", operation_id="askLoginReset", sync_to_thread=True, tags=["people"])
+def ask_reset(
+    staff_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Made:
+    """Ask that a lost login be released; another person grants it."""
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=logins.ask_reset(session, actor, StaffId(staff_id), now).id)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/login-reset/grant", operation_id="grantLoginReset", sync_to_thread=True, tags=["people"])
+def grant_reset(
+    staff_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> InvitationView:
+    """Grant a reset: the old login dies, a one-time link makes the new one."""
+    with transaction(resources.sessions, actor, now) as session:
+        made = logins.grant_reset(session, actor, StaffId(staff_id), now)
+    return InvitationView(token=made.token, staff_id=made.staff_id, expires_at=made.expires_at)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/credentials", operation_id="addCredential", sync_to_thread=True, tags=["people"])
+def add_credential(
+    staff_id: FromPath[UUID], data: JSONBody[CredentialBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Made:
+    """Register a work credential."""
+    new = NewCredential(
+        staff_id=StaffId(staff_id), bank_id=BankId(data.bank_id), number=data.number, valid_from_on=data.valid_from_on, valid_to_on=data.valid_to_on
+    )
+    with transaction(resources.sessions, actor, now) as session:
+        banks.bank(session, actor, new.bank_id)
+        return Made(id=actions.add_credential(session, actor, new, now))
+
+
+@post("/api/v1/credentials/{credential_id:uuid}/revocation", operation_id="revokeCredential", status_code=204, sync_to_thread=True, tags=["people"])
+def revoke_credential(
+    credential_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> None:
+    """Revoke a work credential from now on."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.revoke_credential(session, actor, credential_id, now)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/qualifications", operation_id="recordQualification", sync_to_thread=True, tags=["people"])
+def record_qualification(
+    staff_id: FromPath[UUID], data: JSONBody[QualificationBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Made:
+    """Record a passed assessment by another employee."""
+    if data.assessor_id == staff_id:
+        raise InvalidInput(pointer="/assessorId", expected="another employee", got="the same person")
+    new = NewQualification(
+        staff_id=StaffId(staff_id), kind=data.kind, is_lead=data.is_lead, valid_to_on=data.valid_to_on, assessor_id=StaffId(data.assessor_id),
+        test_result=data.test_result,
+    )
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=actions.record_qualification(session, actor, new, now))
+
+
+@put("/api/v1/workdays", operation_id="setWorkdays", status_code=204, sync_to_thread=True, tags=["people"])
+def set_workdays(
+    data: JSONBody[WorkdaysBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> None:
+    """Write or replace workdays."""
+    days = [
+        Workday(
+            staff_id=StaffId(day.staff_id), on=day.on, is_available=day.is_available, shift_from_s=day.shift_from_s, shift_to_s=day.shift_to_s,
+            start=_place(day.start), end=_place(day.end),
+        )
+        for day in data.days
+    ]
+    with transaction(resources.sessions, actor, now) as session:
+        actions.set_workdays(session, actor, days, now)
+
+
+@get("/api/v1/workdays", operation_id="listWorkdays", sync_to_thread=True, tags=["people"])
+def list_workdays(
+    branch: FromQuery[UUID], on: FromQuery[date], actor: NamedDependency[Actor], resources: NamedDependency[Resources]
+) -> tuple[queries.CollectorView, ...]:
+    """List the collectors of a branch who work on a day, with what they hold."""
+    authorise(actor, Permission.STAFF_READ)
+    with resources.reads() as session:
+        return queries.collectors_on(session, queries.seen_branch(session, actor, BranchId(branch)).id, on)
+
+
+@post("/api/v1/device-enrolments", operation_id="askDeviceEnrolment", sync_to_thread=True, tags=["phones"])
+def ask_enrolment(
+    data: JSONBody[EnrolmentAskedBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> EnrolmentCodeView:
+    """Make a one-time code for a new phone; another person grants it."""
+    with transaction(resources.sessions, actor, now) as session:
+        asked = devices.ask_enrolment(session, actor, StaffId(data.staff_id), now)
+    return EnrolmentCodeView(id=asked.id, code=asked.code, staff_id=asked.staff_id, expires_at=asked.expires_at)
+
+
+@get("/api/v1/device-enrolments", operation_id="listDeviceEnrolments", sync_to_thread=True, tags=["phones"])
+def list_enrolments(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> tuple[devices.EnrolmentView, ...]:
+    """List the enrolments that wait for a grant."""
+    authorise(actor, Permission.DEVICE_APPROVE)
+    with resources.reads() as session:
+        return devices.open_enrolments(session, actor, now)
+
+
+@post("/api/v1/device-enrolments/{enrolment_id:uuid}/approve", operation_id="grantDeviceEnrolment", status_code=200, sync_to_thread=True,
+      tags=["phones"])
+def grant_enrolment(
+    enrolment_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> devices.EnrolmentView:
+    """Grant an enrolment that somebody else asked for."""
+    with transaction(resources.sessions, actor, now) as session:
+        return devices.grant_enrolment(session, actor, enrolment_id, now)
+
+
+@post("/api/v1/devices/{kid:str}/state", operation_id="changeDevice", status_code=200, sync_to_thread=True, tags=["phones"])
+def change_device(
+    kid: FromPath[str], data: JSONBody[DeviceEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> DeviceStateView:
+    """Suspend, resume or revoke a phone."""
+    if data.compromised_since is not None and (data.event is not DeviceEvent.REVOKE or data.compromised_since.utcoffset() is None):
+        raise InvalidInput(pointer="/compromisedSince", expected="an instant with its time zone, on revoking only", got=data.event.value)
+    change = devices.DeviceChange(kid=kid, event=data.event, reason=data.reason, compromised_since=data.compromised_since)
+    with transaction(resources.sessions, actor, now) as session:
+        return DeviceStateView(kid=kid, state=devices.change_device(session, actor, change, now))
+
+
+@post("/api/v1/equipment", operation_id="registerEquipment", sync_to_thread=True, tags=["equipment"])
+def register_equipment(
+    data: JSONBody[EquipmentBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Made:
+    """Register a recorder or camera."""
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=actions.register_equipment(session, actor, BranchId(data.branch_id), data.kind, data.serial, now))
+
+
+@post("/api/v1/equipment/{equipment_id:uuid}/inspections", operation_id="inspectEquipment", sync_to_thread=True, tags=["equipment"])
+def inspect_equipment(
+    equipment_id: FromPath[UUID], data: JSONBody[InspectionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Made:
+    """Enter an inspection in the register."""
+    inspection = Inspection(equipment_id=equipment_id, is_passed=data.is_passed, next_due_on=data.next_due_on, remark=data.remark)
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=actions.inspect_equipment(session, actor, inspection, now))
+
+
+@put("/api/v1/equipment/{equipment_id:uuid}/assignment", operation_id="assignEquipment", status_code=204, sync_to_thread=True, tags=["equipment"])
+def assign_equipment(
+    equipment_id: FromPath[UUID], data: JSONBody[AssignmentBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> None:
+    """Hand a piece of equipment to an employee for a day."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.assign_equipment(session, actor, equipment_id, StaffId(data.staff_id), data.on, now)
+
+
+ROUTES = [
+    list_staff, list_branches, create_staff, dismiss, invite, ask_reset, grant_reset, add_credential, revoke_credential, record_qualification,
+    set_workdays, list_workdays, ask_enrolment, list_enrolments, grant_enrolment, change_device, register_equipment, inspect_equipment,
+    assign_equipment,
+]
+
+
+def _place(body: PlaceBody | None) -> LonLat | None:
+    return None if body is None else to_wgs84(LonLat(body.lon, body.lat), body.datum)
