@@ -59,7 +59,7 @@ class Scene:
     def at(self) -> datetime:
         return self.made.now - timedelta(minutes=5)
 
-    def send(self, raw: bytes, *, actor: Actor | None = None, visit: VisitFacts | None | str = "", now: datetime | None = None) -> Accepted:
+    def send(self, raw: bytes, *, actor: Actor | None = None, visit: VisitFacts | str | None = "", now: datetime | None = None) -> Accepted:
         received_at = now or self.made.now
         statement = open_statement(self.session, raw, received_at)
         known = self.visit if visit == "" else visit

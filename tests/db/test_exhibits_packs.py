@@ -1,0 +1,266 @@
+"""Receipts, copies, packs and the check of everything together, with real commits and a real store."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.audit import log
+from backend.audit.tables import AuditReadRow
+from backend.auth.actors import Actor
+from backend.core.problems import Forbidden, NotFound, UnsupportedMediaType
+from backend.core.settings import Settings
+from backend.exhibits import commands, copies, queries, receipts
+from backend.exhibits.actions import accept
+from backend.exhibits.copies import CopyPurpose
+from backend.exhibits.model import Accepted, Intake, VisitFacts
+from backend.exhibits.refusals import NotExportable
+from backend.exhibits.stamping import Stamped, StampJob, stamp_all
+from backend.exhibits.statements import open_statement
+from backend.exhibits.tables import CopyRow, ItemRow
+from backend.exhibits.transfers import Desk
+from backend.keys.model import KeyPurpose
+from backend.policies.model import DEFAULT_POLICY
+from evidence.es256 import compact_verify
+from evidence.facts import Kind
+from evidence.manifest import Role
+from evidence.stores.file import FileStore
+from evidence.translog import parse_checkpoint
+from tests.support.exhibits import (
+    ARRIVAL,
+    CAPTURE,
+    Handset,
+    bring_to_rest,
+    close_facts,
+    item,
+    open_case,
+    photograph,
+    signed_once,
+    signed_twice,
+    sound,
+    visit_facts,
+)
+from tests.support.world import World, shared_keyring, world
+
+KEYRING = shared_keyring()
+ORIGIN = "127.0.0.1:8000/fieldvisit"
+PHOTO, SOUND = photograph(), sound()
+
+
+@dataclass
+class Evidence:
+    """One whole visit: arrival, a photo and a recording, close; all files at rest, all receipted."""
+
+    sessions: sessionmaker[Session]
+    made: World
+    visit: VisitFacts
+    desk: Desk
+    statements: list[Accepted]
+
+    def export(self, actor: Actor) -> bytes:
+        request = commands.PackRequest(visit_id=self.visit.visit_id, purpose="bank", origin=ORIGIN, tenant="fieldvisit")
+        return commands.export_visit(self.sessions, actor, KEYRING, self.desk.store, request, self.made.now)
+
+    def item_of(self, content: bytes) -> ItemRow:
+        with self.sessions() as session:
+            return session.scalars(select(ItemRow).where(ItemRow.size == len(content))).one()
+
+
+@pytest.fixture
+def evidence(sessions: sessionmaker[Session], tmp_path: Path, now: object) -> Evidence:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    desk = Desk(FileStore(folder / "evidence"), Settings(data_folder=folder, key_folder=folder, free_bytes_min=0, free_share_min=0))
+    with sessions.begin() as session:
+        made = world(session, KEYRING)
+        visit = visit_facts(made, open_case(session, KEYRING, made))
+    found = Evidence(sessions, made, visit, desk, [])
+    bilal, dong = Handset(made.bilal), Handset(made.dong)
+    at = made.now - timedelta(minutes=30)
+    files = (item(PHOTO, at=at), item(SOUND, Role.AUDIO, "audio/wav", at=at))
+    arrival = signed_twice(bilal, dong, bilal.payload(made, visit, Kind.ARRIVAL, ARRIVAL, partner=dong, at=at), at)
+    capture = signed_once(bilal, bilal.payload(made, visit, Kind.CAPTURE, CAPTURE, items=files, at=at + timedelta(minutes=1)))
+    for raw in (arrival, capture):
+        found.statements.append(_take(found, raw))
+    digests = tuple(one.digest for one in found.statements)
+    close_at = at + timedelta(minutes=9)
+    closing = bilal.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, digests), partner=dong, at=close_at)
+    found.statements.append(_take(found, signed_twice(bilal, dong, closing, close_at)))
+    for content in (PHOTO, SOUND):
+        bring_to_rest(sessions, desk, KEYRING, found.statements[1], content)
+    log.sequence(sessions, KEYRING, ORIGIN, made.now)
+    with sessions.begin() as session:
+        for one in found.statements:
+            assert receipts.issue(session, KEYRING, one.manifest_id, made.now, origin=ORIGIN) is not None
+    return found
+
+
+def _take(found: Evidence, raw: bytes) -> Accepted:
+    with found.sessions.begin() as session:
+        statement = open_statement(session, raw, found.made.now)
+        intake = Intake(visit=found.visit, policy=DEFAULT_POLICY, keyring=KEYRING)
+        return accept(session, found.made.bilal.on_phone, statement, intake, found.made.now)
+
+
+def _verified(pack: Path, trust: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evidence.verify_pack", str(pack), "--trust", str(trust)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+# -- Refused -------------------------------------------------------------------------------------------------------------------
+
+
+def test_SEC_01_other_banks_liaison_and_other_branch_get_404_for_pack_and_copy(evidence: Evidence) -> None:
+    photo = evidence.item_of(PHOTO)
+    for stranger in (evidence.made.chen.actor, evidence.made.yara.actor):
+        with pytest.raises(NotFound):
+            evidence.export(stranger)
+        with pytest.raises(NotFound):
+            commands.copy_item(
+                evidence.sessions.begin, stranger, KEYRING, (evidence.desk.store, "fieldvisit"), (photo.id, CopyPurpose.REVIEW, evidence.made.now))
+
+
+def test_SEC_01_role_that_may_never_export_is_forbidden(evidence: Evidence) -> None:
+    for person in (evidence.made.hana, evidence.made.gu, evidence.made.mo):
+        with pytest.raises(Forbidden):
+            evidence.export(person.actor)
+
+
+def test_EVD_08_visit_without_a_receipted_statement_has_no_pack(evidence: Evidence) -> None:
+    other = visit_facts(evidence.made, evidence.visit.case_id)
+    bilal = Handset(evidence.made.bilal, seq=50, prev="a" * 64)
+    raw = signed_once(bilal, bilal.payload(evidence.made, other, Kind.CAPTURE, CAPTURE))
+    _take(Evidence(evidence.sessions, evidence.made, other, evidence.desk, []), raw)
+    with pytest.raises(NotExportable):
+        commands.export_visit(
+            evidence.sessions, evidence.made.lin.actor, KEYRING, evidence.desk.store,
+            commands.PackRequest(visit_id=other.visit_id, purpose="bank", origin=ORIGIN, tenant="fieldvisit"), evidence.made.now)
+
+
+def test_ARCH_14_file_that_cannot_be_stamped_has_no_copy(evidence: Evidence) -> None:
+    answer = msgspec.msgpack.decode(stamp_all(msgspec.msgpack.encode([StampJob("audio/amr", b"#!AMR\n\x04", ("x",))])), type=list[Stamped])
+    assert answer[0].transform == ""
+    amina = evidence.made.amina.actor
+    with evidence.sessions.begin() as session:
+        prepared = copies.prepare(session, amina, KEYRING, [queries.stored_item(session, amina, evidence.item_of(PHOTO).id)], evidence.made.now)
+        with pytest.raises(UnsupportedMediaType):
+            copies.register(session, amina, KEYRING, [(prepared[0], answer[0])], (CopyPurpose.REVIEW, evidence.made.now))
+
+
+# -- Copies and packs ----------------------------------------------------------------------------------------------------------
+
+
+def test_ARCH_13_copy_is_stamped_registered_signed_and_read_is_recorded(evidence: Evidence) -> None:
+    photo = evidence.item_of(PHOTO)
+    made = commands.copy_item(
+        evidence.sessions.begin, evidence.made.lin.actor, KEYRING, (evidence.desk.store, "fieldvisit"),
+        (photo.id, CopyPurpose.REVIEW, evidence.made.now))
+    assert made.content.startswith(b"\xff\xd8\xff")
+    assert made.content != PHOTO
+    _, told = compact_verify(made.statement, lambda kid: KEYRING.resolve(KeyPurpose.DERIVATION, kid), typ="derivation+jws")
+    assert (told["original_sha256"], told["register_number"], told["stamp"]) == (photo.sha256, made.number, "再次复印无效")
+    with evidence.sessions() as session:
+        row = session.scalars(select(CopyRow)).one()
+        assert (row.number, row.copier_id, row.purpose) == (made.number, evidence.made.lin.id, "review")
+        assert session.scalars(select(AuditReadRow.subject_id)).all() == [evidence.visit.case_id]
+
+
+def test_ARCH_13_numbers_never_repeat(evidence: Evidence) -> None:
+    photo = evidence.item_of(PHOTO)
+    asked = (photo.id, CopyPurpose.REVIEW, evidence.made.now)
+    place = (evidence.desk.store, "fieldvisit")
+    numbers = [commands.copy_item(evidence.sessions.begin, evidence.made.amina.actor, KEYRING, place, asked).number for _ in range(2)]
+    assert numbers == ["C2026-000001", "C2026-000002"]
+
+
+def test_ARCH_14_recording_carries_the_stamp_and_still_is_a_recording(evidence: Evidence) -> None:
+    made = commands.copy_item(
+        evidence.sessions.begin, evidence.made.lin.actor, KEYRING, (evidence.desk.store, "fieldvisit"),
+        (evidence.item_of(SOUND).id, CopyPurpose.LITIGATION, evidence.made.now))
+    assert made.extension == "wav"
+    assert "再次复印无效".encode() in made.content
+    assert int.from_bytes(made.content[4:8], "little") == len(made.content) - 8
+    assert SOUND[44:] in made.content
+
+
+def test_EVD_08_pack_verifies_offline_and_every_changed_byte_is_found(evidence: Evidence, tmp_path: Path) -> None:
+    pack, trust = tmp_path / "visit.zip", tmp_path / "trust.json"
+    pack.write_bytes(evidence.export(evidence.made.lin.actor))
+    with evidence.sessions() as session:
+        trust.write_bytes(commands.trust(session, KEYRING, ORIGIN))
+    clean = _verified(pack, trust)
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    whole = pack.read_bytes()
+    for at in range(0, len(whole), len(whole) // 7):
+        pack.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        assert _verified(pack, trust).returncode in (1, 2), at
+
+
+def test_EVD_08_pack_holds_no_original(evidence: Evidence) -> None:
+    pack = evidence.export(evidence.made.amina.actor)
+    assert PHOTO not in pack
+    assert SOUND not in pack
+    assert b"data/copies/" in pack
+
+
+def test_EVD_08_export_itself_is_logged(evidence: Evidence) -> None:
+    with evidence.sessions() as session:
+        before = parse_checkpoint(log.newest_checkpoint(session) or "").size
+    evidence.export(evidence.made.amina.actor)
+    assert log.sequence(evidence.sessions, KEYRING, ORIGIN, evidence.made.now) > before
+
+
+# -- Reads -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_EVD_01_visit_without_a_stored_recording_is_an_exception(evidence: Evidence) -> None:
+    other = visit_facts(evidence.made, evidence.visit.case_id).visit_id
+    with evidence.sessions() as session:
+        assert queries.without_recording(session, [evidence.visit.visit_id, other]) == (other,)
+        told = queries.exceptions_of(session, evidence.visit.visit_id)
+    assert (told.is_recorded, told.items_missing, told.awaiting_cosignature) == (True, 0, 0)
+
+
+def test_SEC_01_statements_are_seen_by_their_own_bank_branch_and_pair_only(evidence: Evidence) -> None:
+    made = evidence.made
+    with evidence.sessions() as session:
+        seen = {one.name: len(queries.statements_of(session, one.actor if one.phone is None else one.on_phone, evidence.visit.visit_id))
+                for one in (made.amina, made.lin, made.chen, made.yara, made.bilal, made.dong, made.zhen, made.wei)}
+    assert seen == {"amina": 3, "lin": 3, "chen": 0, "yara": 0, "bilal": 3, "dong": 2, "zhen": 0, "wei": 3}
+
+
+# -- Everything together -------------------------------------------------------------------------------------------------------
+
+
+def test_EVD_09_check_of_database_store_and_log_is_clean_and_names_an_altered_file(evidence: Evidence) -> None:
+    with evidence.sessions() as session:
+        report = commands.verify_store(session, KEYRING, evidence.desk.store, "fieldvisit")
+    assert (report.items, report.statements, report.faults) == (2, 3, ())
+    blob = next(path for path in (evidence.desk.settings.data_folder / "evidence" / "blobs").rglob("*") if path.is_file())
+    raw = bytearray(blob.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(raw))
+    with evidence.sessions() as session:
+        report = commands.verify_store(session, KEYRING, evidence.desk.store, "fieldvisit")
+    assert [fault.code for fault in report.faults] == ["seal-broken"]
+
+
+def test_EVD_09_check_names_a_file_that_is_gone(evidence: Evidence) -> None:
+    blob = next(path for path in (evidence.desk.settings.data_folder / "evidence" / "blobs").rglob("*") if path.is_file())
+    blob.unlink()
+    with evidence.sessions() as session:
+        report = commands.verify_store(session, KEYRING, evidence.desk.store, "fieldvisit")
+    assert [fault.code for fault in report.faults] == ["blob-missing"]
+
+
+def test_EVD_02_stored_evidence_cannot_lose_its_key(evidence: Evidence) -> None:
+    with evidence.sessions.begin() as session, pytest.raises(IntegrityError, match="retention"):
+        session.execute(update(ItemRow).values(wrapped_key=None))
