@@ -104,13 +104,15 @@ def _routes(session: Session, routes: Collection[RouteRow], on: date) -> tuple[R
     for row in rows:
         by_route[row.route_id].append(row)
     gone = withdrawals(session, [row.request_id for row in rows if row.request_id is not None], on)
-    doors = dict(session.execute(
-            select(VisitRequestRow.id, CaseAddressRow.point).join(CaseAddressRow, CaseAddressRow.id == VisitRequestRow.address_id)
-            .where(VisitRequestRow.id.in_(list(gone)))
-        ).tuples())
-    counters = dict(session.execute(
-            select(BankOfficeRow.id, BankOfficeRow.location).where(BankOfficeRow.id.in_([row.bank_hours_id for row in rows if row.bank_hours_id]))
-        ).tuples())
+    places = session.execute(
+        select(VisitRequestRow.id, CaseAddressRow.point).join(CaseAddressRow, CaseAddressRow.id == VisitRequestRow.address_id)
+        .where(VisitRequestRow.id.in_(list(gone)))
+    )
+    doors = {row.id: row.point for row in places}
+    offices = session.execute(
+        select(BankOfficeRow.id, BankOfficeRow.location).where(BankOfficeRow.id.in_([row.bank_hours_id for row in rows if row.bank_hours_id]))
+    )
+    counters = {row.id: row.location for row in offices}
     return tuple(
         RouteView(
             id=RouteId(route.id), number=route.number, collector_a=StaffId(route.collector_a), collector_b=StaffId(route.collector_b),

@@ -253,9 +253,10 @@ def visit_of(session: Session, actor: Actor, visit_id: VisitId | UUID) -> VisitR
 def _summaries(session: Session, actor: Actor, keyring: Keyring, rows: Collection[VisitRow], now: datetime) -> tuple[VisitSummary, ...]:
     cases = {row.id: row for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(sorted({row.case_id for row in rows}))))}
     stops = {row.id: row for row in session.scalars(select(StopRow).where(StopRow.id.in_(sorted(row.stop_id for row in rows))))}
-    doors: dict[UUID, LonLat | None] = dict(session.execute(
+    places = session.execute(
         select(CaseAddressRow.id, CaseAddressRow.point).where(CaseAddressRow.id.in_(sorted({row.address_id for row in rows})))
-    ).tuples().all())
+    )
+    doors: dict[UUID, LonLat | None] = {row.id: row.point for row in places}
     names = names_of(session, {StaffId(who) for row in rows for who in (row.collector_a, row.collector_b)})
     gone: dict[UUID, str | None] = {}
     for on in sorted({row.on for row in rows}):
