@@ -15,6 +15,7 @@ from backend.auth.permissions import Permission
 from backend.banks import actions, queries
 from backend.banks.model import AmountStyle, DateStyle, KeyHardware, KeyPurpose, MandateAction, NewImportProfile, NewMandate, NewOffice, TemplateKind
 from backend.console.people import Made, PlaceBody
+from backend.console.phones import read_kid
 from backend.core.geo import LonLat, to_wgs84
 from backend.core.ids import BankId, MandateId
 from backend.policies import actions as policy_actions
@@ -85,6 +86,7 @@ class OfficeBody(Body):
 class ChannelBody(Body):
     """A way to pay the bank directly, as shown at the door."""
 
+    kind: Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z_]+$")]
     text_zh: Annotated[str, Meta(min_length=1, max_length=500)]
     text_en: Annotated[str, Meta(min_length=1, max_length=500)]
 
@@ -255,14 +257,14 @@ def add_office(
         return Made(id=actions.add_office(session, actor, new, now))
 
 
-@put("/api/v1/banks/{bank_id:uuid}/payment-channels/{kind:str}", operation_id="setPaymentChannel", status_code=204, sync_to_thread=True, tags=["banks"])
+@put("/api/v1/banks/{bank_id:uuid}/payment-channels", operation_id="setPaymentChannel", status_code=204, sync_to_thread=True, tags=["banks"])
 def set_channel(
-    bank_id: FromPath[UUID], kind: FromPath[Annotated[str, Meta(max_length=32)]], data: JSONBody[ChannelBody], actor: NamedDependency[Actor],
-    resources: NamedDependency[Resources], now: NamedDependency[datetime],
+    bank_id: FromPath[UUID], data: JSONBody[ChannelBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
 ) -> None:
     """Write a way to pay the bank directly."""
     with transaction(resources.sessions, actor, now) as session:
-        actions.set_channel(session, actor, BankId(bank_id), kind=kind, text_zh=data.text_zh, text_en=data.text_en, now=now)
+        actions.set_channel(session, actor, BankId(bank_id), kind=data.kind, text_zh=data.text_zh, text_en=data.text_en, now=now)
 
 
 @post("/api/v1/banks/{bank_id:uuid}/import-profiles", operation_id="addImportProfile", sync_to_thread=True, tags=["banks"])
@@ -306,7 +308,7 @@ def enrol_key(
 def revoke_key(kid: FromPath[str], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]) -> None:
     """Revoke a key of one's own bank."""
     with transaction(resources.sessions, actor, now) as session:
-        actions.revoke_key(session, actor, kid, now)
+        actions.revoke_key(session, actor, read_kid(kid), now)
 
 
 @get("/api/v1/policies/in-force", operation_id="readPolicyInForce", sync_to_thread=True, tags=["policies"])

@@ -1,0 +1,161 @@
+"""Phones and recording equipment over JSON."""
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
+
+from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
+from backend.console.people import Made, Number
+from backend.core.ids import BranchId, StaffId
+from backend.core.problems import InvalidInput, NotFound
+from backend.staff import actions, devices
+from backend.staff.model import DeviceEvent, DeviceState, EquipmentKind, Inspection
+from backend.web.app import Resources
+from backend.web.body import Body, View
+from backend.web.transaction import transaction
+
+KID_CHARS = 43
+Reason = Annotated[str, Meta(min_length=3, max_length=200)]
+
+
+class EnrolmentAskedBody(Body):
+    """Whose phone it will be."""
+
+    staff_id: UUID
+
+
+class EnrolmentCodeView(View, frozen=True):
+    """The one-time code, shown once, and its id for the second person."""
+
+    id: UUID
+    code: str
+    staff_id: StaffId
+    expires_at: datetime
+
+
+class DeviceEventBody(Body):
+    """Suspend, resume or revoke a phone; on revoking, since when its key may have been in other hands."""
+
+    event: DeviceEvent
+    reason: Reason
+    compromised_since: datetime | None = None
+
+
+class DeviceStateView(View, frozen=True):
+    """A phone and its state."""
+
+    kid: str
+    state: DeviceState
+
+
+class EquipmentBody(Body):
+    """A recorder or camera of a branch."""
+
+    branch_id: UUID
+    kind: EquipmentKind
+    serial: Number
+
+
+class InspectionBody(Body):
+    """An entry of the inspection register (EVD-04)."""
+
+    is_passed: bool
+    next_due_on: date
+    remark: Annotated[str, Meta(max_length=500)] = ""
+
+
+class AssignmentBody(Body):
+    """Who carries it on which day."""
+
+    staff_id: UUID
+    on: date
+
+
+@post("/api/v1/device-enrolments", operation_id="askDeviceEnrolment", sync_to_thread=True, tags=["phones"])
+def ask_enrolment(
+    data: JSONBody[EnrolmentAskedBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> EnrolmentCodeView:
+    """Make a one-time code for a new phone; another person grants it."""
+    with transaction(resources.sessions, actor, now) as session:
+        asked = devices.ask_enrolment(session, actor, StaffId(data.staff_id), now)
+    return EnrolmentCodeView(id=asked.id, code=asked.code, staff_id=asked.staff_id, expires_at=asked.expires_at)
+
+
+@get("/api/v1/device-enrolments", operation_id="listDeviceEnrolments", sync_to_thread=True, tags=["phones"])
+def list_enrolments(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> tuple[devices.EnrolmentView, ...]:
+    """List the enrolments that wait for a grant."""
+    authorise(actor, Permission.DEVICE_APPROVE)
+    with resources.reads() as session:
+        return devices.open_enrolments(session, actor, now)
+
+
+@post("/api/v1/device-enrolments/{enrolment_id:uuid}/approve", operation_id="grantDeviceEnrolment", status_code=200, sync_to_thread=True,
+      tags=["phones"])
+def grant_enrolment(
+    enrolment_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> devices.EnrolmentView:
+    """Grant an enrolment that somebody else asked for."""
+    with transaction(resources.sessions, actor, now) as session:
+        return devices.grant_enrolment(session, actor, enrolment_id, now)
+
+
+@post("/api/v1/devices/{kid:str}/state", operation_id="changeDevice", status_code=200, sync_to_thread=True, tags=["phones"])
+def change_device(
+    kid: FromPath[str], data: JSONBody[DeviceEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> DeviceStateView:
+    """Suspend, resume or revoke a phone."""
+    if data.compromised_since is not None and (data.event is not DeviceEvent.REVOKE or data.compromised_since.utcoffset() is None):
+        raise InvalidInput(pointer="/compromisedSince", expected="an instant with its time zone, on revoking only", got=data.event.value)
+    change = devices.DeviceChange(kid=read_kid(kid), event=data.event, reason=data.reason, compromised_since=data.compromised_since)
+    with transaction(resources.sessions, actor, now) as session:
+        return DeviceStateView(kid=kid, state=devices.change_device(session, actor, change, now))
+
+
+@post("/api/v1/equipment", operation_id="registerEquipment", sync_to_thread=True, tags=["equipment"])
+def register_equipment(
+    data: JSONBody[EquipmentBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Made:
+    """Register a recorder or camera."""
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=actions.register_equipment(session, actor, BranchId(data.branch_id), data.kind, data.serial, now))
+
+
+@post("/api/v1/equipment/{equipment_id:uuid}/inspections", operation_id="inspectEquipment", sync_to_thread=True, tags=["equipment"])
+def inspect_equipment(
+    equipment_id: FromPath[UUID], data: JSONBody[InspectionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Made:
+    """Enter an inspection in the register."""
+    inspection = Inspection(equipment_id=equipment_id, is_passed=data.is_passed, next_due_on=data.next_due_on, remark=data.remark)
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=actions.inspect_equipment(session, actor, inspection, now))
+
+
+@put("/api/v1/equipment/{equipment_id:uuid}/assignment", operation_id="assignEquipment", status_code=204, sync_to_thread=True, tags=["equipment"])
+def assign_equipment(
+    equipment_id: FromPath[UUID], data: JSONBody[AssignmentBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> None:
+    """Hand a piece of equipment to an employee for a day."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.assign_equipment(session, actor, equipment_id, StaffId(data.staff_id), data.on, now)
+
+
+ROUTES = [ask_enrolment, list_enrolments, grant_enrolment, change_device, register_equipment, inspect_equipment, assign_equipment]
+
+
+def read_kid(text: str) -> str:
+    """Read a key id from a path. Raises `NotFound` for what can be none."""
+    if len(text) != KID_CHARS or not text.isascii() or not text.isprintable():
+        raise NotFound
+    return text
