@@ -17,6 +17,7 @@ from backend.exhibits import queries, receipts, uploads
 from backend.exhibits.actions import accept
 from backend.exhibits.model import Accepted, Intake, ItemState, ManifestState, ReceiptKind, UploadTicket
 from backend.exhibits.statements import open_statement
+from backend.exhibits.tasks import EXAMINE
 from backend.policies.queries import policy_in_force
 from backend.visits.for_evidence import facts_for_evidence
 from backend.web.app import Resources
@@ -117,7 +118,10 @@ def _receipt(resources: Resources, actor: Actor, manifest_id: ManifestId, now: d
     if stored is not None:
         return stored
     with transaction(resources.sessions, actor, now) as session:
-        return receipts.issue(session, resources.keyring, manifest_id, now, origin=resources.origin)
+        made = receipts.issue(session, resources.keyring, manifest_id, now, origin=resources.origin)
+    if made is not None and resources.queue is not None:
+        resources.queue.put(EXAMINE, manifest_id)
+    return made
 
 
 def _answer(

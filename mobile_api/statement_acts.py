@@ -7,8 +7,10 @@ from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor
 from backend.cash import actions as cash
+from backend.disputes import actions as disputes
 from backend.exhibits.model import Accepted
 from backend.policies.model import Policy
+from backend.visits import reports as visits
 from evidence.facts import Kind
 
 Act = Callable[[Session, Actor, Accepted, Policy, datetime], object]
@@ -16,5 +18,7 @@ Act = Callable[[Session, Actor, Accepted, Policy, datetime], object]
 ACTS: Mapping[Kind, Act] = {
     Kind.CASH_RECEIPT: cash.collect,
     Kind.VOID: cash.void_receipt,
+    Kind.DECLARATION: disputes.take_declaration,
+    Kind.VISIT_CLOSE: visits.close,
 }
 """Called once, when the last signature due has come."""

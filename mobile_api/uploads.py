@@ -23,6 +23,7 @@ from backend.exhibits import receipts, uploads
 from backend.exhibits.locks import HeldLock
 from backend.exhibits.model import UploadState
 from backend.exhibits.refusals import refusing
+from backend.exhibits.tasks import EXAMINE
 from backend.exhibits.transfers import Desk, OpenPiece, settle_whole
 from backend.exhibits.uploads import LIMITS, Completed, Leave, Transfer
 from backend.web.app import Resources
@@ -226,6 +227,8 @@ def _complete(resources: Resources, desk: Desk, granted: tuple[Leave, Transfer],
     if done.is_statement_whole:
         with transaction(resources.sessions, leave.actor, now) as session:
             receipts.issue(session, resources.keyring, done.manifest_id, now, origin=resources.origin)
+        if resources.queue is not None:
+            resources.queue.put(EXAMINE, done.manifest_id)
 
 
 def _leave(resources: Resources, headers: Mapping[str, str], now: datetime) -> Leave:

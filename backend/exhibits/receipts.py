@@ -69,7 +69,7 @@ def issue_examined(session: Session, keyring: Keyring, manifest_id: UUID, now: d
 def report_of(session: Session, row: ManifestRow) -> bytes | None:
     """Return the canonical examination report of a statement, None while an item of it was not examined."""
     items = session.scalars(select(ItemRow).where(ItemRow.manifest_id == row.id).order_by(ItemRow.item_id)).all()
-    if not items or any(item.examined_at is None for item in items):
+    if any(item.examined_at is None for item in items):
         return None
     entries: list[Any] = [{"item_id": item.item_id, "sha256": item.sha256, "report": item.examination} for item in items]
     return canonicalise({"schema": "examination/1", "manifest_sha256": row.digest, "items": entries})

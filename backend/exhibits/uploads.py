@@ -185,10 +185,10 @@ def expired(session: Session, now: datetime, limit: int = 200) -> list[UUID]:
     return list(session.scalars(query))
 
 
-def leave_expired(session: Session, upload_id: UUID) -> bool:
-    """Mark an expired upload as gone; False when it is no longer open."""
+def leave_expired(session: Session, upload_id: UUID, now: datetime) -> bool:
+    """Mark an expired upload as gone; False when it is no longer open or its time is not over."""
     row = session.execute(select(UploadRow).where(UploadRow.id == upload_id).with_for_update()).scalar_one()
-    if row.state is not UploadState.OPEN:
+    if row.state is not UploadState.OPEN or now < row.expires_at:
         return False
     row.state = advance_upload(row.state, UploadEvent.LEAVE)
     session.flush()

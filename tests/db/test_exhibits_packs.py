@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,19 +13,22 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit import log
-from backend.audit.tables import AuditReadRow
+from backend.audit.tables import AuditReadRow, LogEntryRow
 from backend.auth.actors import Actor
 from backend.core.problems import Forbidden, NotFound, UnsupportedMediaType
 from backend.core.settings import Settings
-from backend.exhibits import commands, copies, queries, receipts
+from backend.exhibits import commands, copies, queries, receipts, tasks
 from backend.exhibits.actions import accept
 from backend.exhibits.copies import CopyPurpose
-from backend.exhibits.model import Accepted, Intake, VisitFacts
+from backend.exhibits.findings import findings_of
+from backend.exhibits.model import Accepted, Intake, ReceiptKind, Standing, VisitFacts
 from backend.exhibits.refusals import NotExportable
 from backend.exhibits.stamping import Stamped, StampJob, stamp_all
 from backend.exhibits.statements import open_statement
-from backend.exhibits.tables import CopyRow, ItemRow
+from backend.exhibits.tables import CopyRow, ItemRow, ManifestRow
 from backend.exhibits.transfers import Desk
+from backend.jobs.queue import Task
+from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.policies.model import DEFAULT_POLICY
 from evidence.es256 import compact_verify
@@ -234,6 +237,70 @@ def test_SEC_01_statements_are_seen_by_their_own_bank_branch_and_pair_only(evide
         seen = {one.name: len(queries.statements_of(session, one.actor if one.phone is None else one.on_phone, evidence.visit.visit_id))
                 for one in (made.amina, made.lin, made.chen, made.yara, made.bilal, made.dong, made.zhen, made.wei)}
     assert seen == {"amina": 3, "lin": 3, "chen": 0, "yara": 0, "bilal": 3, "dong": 2, "zhen": 0, "wei": 3}
+
+
+# -- Examination ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Means:
+    """What the tasks are given."""
+
+    sessions: sessionmaker[Session]
+    store: FileStore
+    settings: Settings
+    now: datetime
+    keyring: Keyring = KEYRING
+    origin: str = ORIGIN
+
+    def clock(self) -> datetime:
+        return self.now
+
+
+def _examined(evidence: Evidence) -> Task:
+    means = Means(evidence.sessions, FileStore(evidence.desk.settings.data_folder / "evidence"), evidence.desk.settings, evidence.made.now)
+    return next(task for task in tasks.tasks(means) if task.name == tasks.EXAMINE)
+
+
+def test_EVD_09_examination_finds_its_own_work_and_ends_with_a_second_receipt(evidence: Evidence, tmp_path: Path) -> None:
+    examine = _examined(evidence)
+    assert set(examine.unfinished()) == {one.manifest_id for one in evidence.statements}
+    for one in evidence.statements:
+        examine.run(one.manifest_id)
+        examine.run(one.manifest_id)
+    assert examine.unfinished() == ()
+    with evidence.sessions() as session:
+        photo, recording = (session.scalars(select(ItemRow).where(ItemRow.size == len(one))).one() for one in (PHOTO, SOUND))
+        assert photo.examination["state"] == "examined"
+        assert photo.examination["photo"]["width"] == 320
+        assert recording.examination["state"] in ("examined", "not_examined")
+        reports = session.scalars(select(LogEntryRow).where(LogEntryRow.entry_type == "examined")).all()
+        assert len(reports) == len(evidence.statements)
+        assert all(receipts.receipt_of(session, one.manifest_id, ReceiptKind.EXAMINED) is not None for one in evidence.statements)
+    pack, trust = tmp_path / "examined.zip", tmp_path / "trust.json"
+    pack.write_bytes(evidence.export(evidence.made.lin.actor))
+    with evidence.sessions() as session:
+        trust.write_bytes(commands.trust(session, KEYRING, ORIGIN))
+    clean = _verified(pack, trust)
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+
+
+def test_EVD_01_recording_that_does_not_cover_the_visit_puts_its_close_in_doubt(evidence: Evidence) -> None:
+    examine = _examined(evidence)
+    for one in evidence.statements:
+        examine.run(one.manifest_id)
+    with evidence.sessions() as session:
+        close = session.get_one(ManifestRow, evidence.statements[-1].manifest_id)
+        assert "recording-gap" in {one.name for one in findings_of(session, close.id)}
+        assert close.standing is Standing.DOUBTFUL
+
+
+def test_EVD_09_examination_given_up_is_visible_and_never_verified(evidence: Evidence) -> None:
+    _examined(evidence).abandon(evidence.statements[1].manifest_id)
+    with evidence.sessions() as session:
+        states = [row.examination["state"] for row in session.scalars(select(ItemRow))]
+        assert states == ["not_examined", "not_examined"]
+        assert "not-examined" in {one.name for one in findings_of(session, evidence.statements[1].manifest_id)}
 
 
 # -- Everything together -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from sqlalchemy.engine import make_url
 from backend.core.settings import Settings
 from backend.db.engine import make_engine, session_factory
 from backend.db.migrations.ddl import APP_ROLE
-from backend.jobs.threads import ThreadQueue
 from backend.keys.folder import open_folder
 from backend.keys.keyring import Keyring
 from backend.web.app import Resources, log_origin, make_app
@@ -27,7 +26,7 @@ def serve(piece: LastPiece) -> None:
     attach_log(sessions, keyring, log_origin(settings))
     hook: Any = die_at(piece.point)
     resources = Resources(
-        settings=settings, sessions=sessions, reads=sessions, clock=lambda: piece.now, keyring=keyring, queue=ThreadQueue(()),
+        settings=settings, sessions=sessions, reads=sessions, clock=lambda: piece.now, keyring=keyring, queue=None,
         store=FileStore(settings.store_folder, hook))
     with TestClient(make_app(resources, uploads.ROUTES)) as client:
         client.patch(piece.path, content=piece.content, headers=piece.headers)

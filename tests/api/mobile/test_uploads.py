@@ -23,7 +23,6 @@ from backend.exhibits.locks import acquire
 from backend.exhibits.model import ItemState, VisitFacts
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, UploadRow, UploadTokenRow
 from backend.exhibits.transfers import read_item
-from backend.jobs.threads import ThreadQueue
 from backend.keys.folder import FolderVault
 from backend.keys.model import KeyPurpose
 from backend.keys.sealing import sealer
@@ -98,7 +97,7 @@ def make_place(sessions: sessionmaker[Session], folder: Path, now: datetime, sto
     settings = Settings(data_folder=folder, key_folder=folder, free_bytes_min=0, free_share_min=0.0)
     attach_log(sessions, KEYRING, log_origin(settings))
     resources = Resources(
-        settings=settings, sessions=sessions, reads=sessions, clock=lambda: now, keyring=KEYRING, queue=ThreadQueue(()),
+        settings=settings, sessions=sessions, reads=sessions, clock=lambda: now, keyring=KEYRING, queue=None,
         store=store or FileStore(settings.store_folder))
     signed_in = Router(path="/", dependencies={"actor": Provide(phone_actor, sync_to_thread=True)}, route_handlers=manifests.ROUTES)
     return make_app(resources, [signed_in, *uploads.ROUTES]), resources

@@ -1,0 +1,190 @@
+"""Looking into stored files: facts by a sandboxed worker, judgements by the library, one logged report per statement.
+
+Idempotent by statement: what was examined is not examined again, what was found is found once, a report is logged once.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from backend.audit import log
+from backend.audit.events import EventTag
+from backend.audit.record import record
+from backend.audit.tables import LogEntryRow
+from backend.exhibits.findings import add_findings
+from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, ReceiptKind
+from backend.exhibits.receipts import report_of
+from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow
+from backend.keys.keyring import Keyring
+from backend.keys.sealing import sealer
+from evidence.canonical import sha256_hex
+from evidence.coverage import Recording, judge_coverage
+from evidence.examination import Examination, Photo, State
+from evidence.facts import Kind, VisitCloseFacts
+from evidence.manifest import Manifest, Role, decode_manifest
+from evidence.policy import DEFAULT
+from evidence.times import parse_utc
+from evidence.verify import ContentFacts, KnownPhoto, judge_similarity, verify
+
+UNFINISHED_MAX = 1_000
+SIMILAR_MAX = 2_000
+"""Pictures compared by look per statement, newest first: a hint for reviewers, not a proof."""
+
+
+class ToExamine(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored file that nobody looked into yet."""
+
+    id: UUID
+    media_type: str
+    sha256: str
+    blob_key: str
+    key: bytes
+
+
+def unfinished(session: Session) -> tuple[UUID, ...]:
+    """Return receipted statements without a report: the work that no queue needs to remember."""
+    def has(kind: ReceiptKind) -> Any:
+        return exists().where(EvidenceReceiptRow.manifest_id == ManifestRow.id, EvidenceReceiptRow.kind == kind)
+
+    query = select(ManifestRow.id).where(has(ReceiptKind.RECEIVED), ~has(ReceiptKind.EXAMINED)).order_by(ManifestRow.id).limit(UNFINISHED_MAX)
+    return tuple(session.scalars(query))
+
+
+def waiting(session: Session, keyring: Keyring, manifest_id: UUID) -> list[ToExamine]:
+    """Return the statement's stored files that were not examined, with their opened keys."""
+    rows = session.scalars(select(ItemRow).where(
+        ItemRow.manifest_id == manifest_id, ItemRow.state == ItemState.STORED, ItemRow.examined_at.is_(None), ItemRow.wrapped_key.is_not(None)))
+    return [
+        ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key or "",
+                  key=sealer(session, keyring, row.seal_subject).unwrap_item_key(row.wrapped_key or b"", row.sha256))
+        for row in rows
+    ]
+
+
+def store(session: Session, item_key: UUID, seen: Examination, now: datetime) -> None:
+    """Keep what was seen in one file; a second look changes nothing."""
+    row = session.execute(select(ItemRow).where(ItemRow.id == item_key).with_for_update()).scalar_one()
+    if row.examined_at is None:
+        row.examination, row.examined_at = _composed(msgspec.to_builtins(seen)), now
+        session.flush()
+
+
+def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
+    """Judge a statement whose files are all examined and log its report; False while something is missing.
+
+    A close also waits for the statements it covers, since it is judged with all recordings of the visit (EVD-01).
+    """
+    row = session.execute(select(ManifestRow).where(ManifestRow.id == manifest_id).with_for_update()).scalar_one()
+    report = report_of(session, row)
+    if report is None or row.state is not ManifestState.COMPLETE:
+        return False
+    manifest = decode_manifest(row.payload)
+    if isinstance(manifest.facts, VisitCloseFacts) and not _is_covered(session, row, manifest.facts):
+        return False
+    digest = sha256_hex(report)
+    if session.scalars(select(LogEntryRow.id).where(LogEntryRow.entry_type == "examined", LogEntryRow.payload_sha256 == digest)).first() is not None:
+        return True
+    content = {item.item_id: _seen(item) for item in session.scalars(select(ItemRow).where(ItemRow.manifest_id == row.id))}
+    judged = verify(content, manifest, ContentFacts(), DEFAULT)
+    add_findings(session, row, judged.findings, now)
+    add_findings(session, row, _similar(session, row, manifest, content), now)
+    if isinstance(manifest.facts, VisitCloseFacts) and row.visit_id is not None:
+        add_findings(session, row, judge_coverage(_recordings(session, row.visit_id), *_window(row, manifest.facts), DEFAULT), now)
+    log.append(session, "examined", report, now)
+    record(session, None, EventTag.EVIDENCE_EXAMINED, f"manifest:{row.id}", now, policy_version=judged.policy_version, report=digest,
+           examined=judged.items_examined, total=judged.items_total, standing=row.standing.value)
+    return True
+
+
+def closes_of(session: Session, manifest_id: UUID) -> list[UUID]:
+    """Return the closes of the same visit, which may have waited for this statement."""
+    visit_id = session.scalar(select(ManifestRow.visit_id).where(ManifestRow.id == manifest_id))
+    if visit_id is None:
+        return []
+    query = select(ManifestRow.id).where(ManifestRow.visit_id == visit_id, ManifestRow.kind == Kind.VISIT_CLOSE, ManifestRow.id != manifest_id)
+    return list(session.scalars(query))
+
+
+def give_up(session: Session, manifest_id: UUID, reason: str, now: datetime) -> None:
+    """Mark what could not be examined, so that its state says so: visible, never counted as verified."""
+    left = select(ItemRow).where(ItemRow.manifest_id == manifest_id, ItemRow.examined_at.is_(None), ItemRow.state == ItemState.STORED)
+    for row in session.scalars(left).all():
+        store(session, row.id, Examination(state=State.NOT_EXAMINED, reason=reason), now)
+
+
+def _is_covered(session: Session, row: ManifestRow, facts: VisitCloseFacts) -> bool:
+    """Whether every statement that a close covers is here with its recordings examined."""
+    here = set(session.scalars(select(ManifestRow.digest).where(ManifestRow.visit_id == row.visit_id)))
+    pending = session.scalars(
+        select(ItemRow.id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+        .where(ManifestRow.visit_id == row.visit_id, ItemRow.role.in_(sorted(RECORDING_ROLES)), ItemRow.examined_at.is_(None)).limit(1)
+    ).first()
+    return set(facts.manifests) <= here and pending is None
+
+
+def _recordings(session: Session, visit_id: UUID) -> list[Recording]:
+    found = session.execute(
+        select(ItemRow, ManifestRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+        .where(ManifestRow.visit_id == visit_id, ItemRow.role.in_(sorted(RECORDING_ROLES)), ItemRow.state == ItemState.STORED).order_by(ItemRow.id)
+    )
+    recordings = []
+    for item, row in found:
+        seen = _seen(item)
+        audio = seen.audio or (seen.video.audio if seen.video is not None else None)
+        # Where no decoder is installed the claim stands in; `not-examined` says that nobody heard it.
+        decoded_ms = audio.decoded_ms if audio is not None else round((item.ended_at - item.started_at).total_seconds() * 1000)
+        if seen.state in (State.EXAMINED, State.NOT_EXAMINED):
+            offset = row.judged_at - row.captured_at
+            recordings.append(Recording(source=row.device, item_id=item.item_id, started_at=item.started_at + offset, decoded_ms=decoded_ms))
+    return recordings
+
+
+def _window(row: ManifestRow, facts: VisitCloseFacts) -> tuple[datetime, datetime]:
+    offset = row.judged_at - row.captured_at
+    arrived_at, departed_at = parse_utc(facts.arrived) + offset, parse_utc(facts.departed) + offset
+    return arrived_at, max(arrived_at, departed_at)
+
+
+def _similar(session: Session, row: ManifestRow, manifest: Manifest, content: dict[str, Examination]) -> Iterable[Any]:
+    photos = [(item, content[item.item_id].photo) for item in manifest.items if item.item_id in content]
+    if not any(photo is not None for _, photo in photos):
+        return
+    known = _known_photos(session, row)
+    for item, photo in photos:
+        if photo is not None:
+            yield from judge_similarity(item, photo, known, DEFAULT)
+
+
+def _known_photos(session: Session, row: ManifestRow) -> list[KnownPhoto]:
+    query = (
+        select(ItemRow.id, ItemRow.role, ItemRow.examination).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+        .where(ManifestRow.visit_id != row.visit_id, ItemRow.examined_at.is_not(None), ItemRow.role.not_in(sorted({*RECORDING_ROLES, Role.REFUSAL})))
+        .order_by(ItemRow.id.desc()).limit(SIMILAR_MAX)
+    )
+    known = []
+    for item_key, role, examination in session.execute(query):
+        photo: Photo | None = msgspec.convert(examination, Examination).photo
+        if photo is not None:
+            known.append(KnownPhoto(reference=str(item_key), phash=photo.phash, role=role))
+    return known
+
+
+def _seen(item: ItemRow) -> Examination:
+    if item.examination is None:
+        return Examination(state=State.NOT_EXAMINED, reason="not looked into yet")
+    return msgspec.convert(item.examination, Examination)
+
+
+def _composed(value: Any) -> Any:
+    """Bring texts that files told of themselves to Unicode form NFC, as everything that is logged has it."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value).replace("\x00", "")
+    if isinstance(value, dict):
+        return {key: _composed(member) for key, member in value.items()}
+    return [_composed(member) for member in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,111 @@
+"""The slice's work outside requests: examination, and the end of uploads whose time is over."""
+
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.audit import log
+from backend.core.clock import Clock
+from backend.core.problems import Problem
+from backend.exhibits import examinations, receipts, uploads
+from backend.exhibits.transfers import read_item
+from backend.jobs.queue import Task
+from backend.keys.keyring import Keyring
+from evidence.errors import EvidenceError
+from evidence.examination import Examination, State
+from evidence.examine_worker import examine
+from evidence.policy import DEFAULT
+from evidence.store import BlobStore
+
+EXAMINE = "evidence.examine"
+EXPIRE = "evidence.expire-upload"
+
+
+class _Settings(Protocol):
+    @property
+    def tenant(self) -> str: ...
+
+
+class Means(Protocol):
+    """What a task is given; `backend.web.app.Resources` has it."""
+
+    @property
+    def sessions(self) -> sessionmaker[Session]: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def keyring(self) -> Keyring: ...
+    @property
+    def store(self) -> BlobStore: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def settings(self) -> _Settings: ...
+
+
+def tasks(means: Means) -> list[Task]:
+    """Return the slice's tasks, bound to what they work with."""
+    return [
+        Task(name=EXAMINE, run=partial(_examine, means), unfinished=partial(_unexamined, means), abandon=partial(_abandon, means)),
+        Task(name=EXPIRE, run=partial(_expire, means), unfinished=partial(_expired, means), abandon=lambda _upload_id: None),
+    ]
+
+
+def _examine(means: Means, manifest_id: UUID) -> None:
+    """Examine one statement: each file in a process of its own, no transaction open meanwhile."""
+    with means.sessions() as session:
+        found = examinations.waiting(session, means.keyring, manifest_id)
+    for one in found:
+        seen = _look(means, one)
+        with means.sessions.begin() as session:
+            examinations.store(session, one.id, seen, means.clock())
+    _conclude(means, manifest_id)
+
+
+def _look(means: Means, one: examinations.ToExamine) -> Examination:
+    try:
+        content = read_item(means.store, means.settings.tenant, one.blob_key, (one.key, one.sha256))
+    except (EvidenceError, Problem) as error:
+        # Altered where it lies: said here, named by the check of everything, never guessed at.
+        return Examination(state=State.UNDECODABLE, reason=f"the stored bytes do not open: {type(error).__name__}")
+    return examine(content, one.media_type, DEFAULT)
+
+
+def _conclude(means: Means, manifest_id: UUID) -> None:
+    now: datetime = means.clock()
+    with means.sessions.begin() as session:
+        done = [manifest_id] if examinations.conclude(session, manifest_id, now) else []
+    with means.sessions.begin() as session:
+        done.extend(one for one in examinations.closes_of(session, manifest_id) if examinations.conclude(session, one, now))
+    if not done:
+        return
+    log.sequence(means.sessions, means.keyring, means.origin, now)
+    for one in done:
+        with means.sessions.begin() as session:
+            receipts.issue_examined(session, means.keyring, one, now, origin=means.origin)
+
+
+def _unexamined(means: Means) -> tuple[UUID, ...]:
+    with means.sessions() as session:
+        return examinations.unfinished(session)
+
+
+def _abandon(means: Means, manifest_id: UUID) -> None:
+    with means.sessions.begin() as session:
+        examinations.give_up(session, manifest_id, "the examination failed repeatedly", means.clock())
+    _conclude(means, manifest_id)
+
+
+def _expire(means: Means, upload_id: UUID) -> None:
+    with means.sessions.begin() as session:
+        is_over = uploads.leave_expired(session, upload_id, means.clock())
+    if is_over:
+        means.store.delete_part(f"uploads/{upload_id.hex}")
+
+
+def _expired(means: Means) -> tuple[UUID, ...]:
+    with means.sessions() as session:
+        return tuple(uploads.expired(session, means.clock()))
