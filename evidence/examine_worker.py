@@ -22,7 +22,8 @@ from evidence.policy import ContentPolicy
 from evidence.sandbox import is_offline, lock_down
 
 _OUTPUT_BYTES_MAX: Final = 1_000_000
-_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8",
+                       "HOME": "/nonexistent"}              # Without HOME, libc asks a name service through a socket.
 _NO_DECODER: Final = 3
 _NO_SANDBOX: Final = 4
 

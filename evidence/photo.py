@@ -136,6 +136,8 @@ def _opened(raw: bytes, policy: ContentPolicy) -> Image.Image:
         warnings.simplefilter("error")
         try:
             image: Image.Image = Image.open(io.BytesIO(raw), formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise TooLarge(f"far more than {policy.photo_pixels_max} pixels") from None
         except DECODER_ERRORS as error:
             raise UnsupportedMediaType(f"not a readable picture ({type(error).__name__})") from None
     if image.width * image.height > policy.photo_pixels_max or min(image.size) < 1:
