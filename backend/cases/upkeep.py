@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import available_timezones
 
 import msgspec
 from sqlalchemy import select, update
@@ -44,6 +45,8 @@ class NewAddress(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.point is None) != (self.datum is None):
             raise ValueError("a position names its datum")
+        if self.timezone not in available_timezones():
+            raise ValueError("a time zone is an IANA name such as Asia/Shanghai")
 
 
 def allocate(session: Session, actor: Actor, case_ids: tuple[CaseId, ...], assignee_id: StaffId, now: datetime) -> int:

@@ -36,6 +36,7 @@ from backend.contacts.model import (
     RecordContact,
     Result,
     Standing,
+    Told,
 )
 from backend.contacts.queries import Evidence, contact_facts, zone_of
 from backend.contacts.rules import judge_agreement, judge_contact, judge_third_party
@@ -87,7 +88,9 @@ def record_contact(session: Session, actor: Actor, keyring: Keyring, command: Re
     breaches = _judge(session, row, command, at, policy, third_party)
     if command.mode is Mode.INTENT:
         demand(breaches)
-    contact = _contact_row(session, actor, row, command, at, box)
+    contact = _contact_row(session, actor, row, command, at)
+    if command.told is not None:
+        _write_result(contact, command.told, at, box)
     contact.third_party_id = None if third_party is None else third_party.id
     contact.standing = Standing.BREACH if breaches else Standing.ACCEPTED
     contact.policy_version, contact.recorded_at = policy.version, now
@@ -105,15 +108,7 @@ def record_contact(session: Session, actor: Actor, keyring: Keyring, command: Re
     return _receipt(contact, breaches, row)
 
 
-class ContactResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a permitted contact."""
-
-    contact_id: ContactId
-    result: Result
-    command: RecordContact
-
-
-def conclude_contact(session: Session, actor: Actor, keyring: Keyring, concluded: ContactResult, now: datetime) -> ContactReceipt:
+def conclude_contact(session: Session, actor: Actor, keyring: Keyring, contact_id: ContactId, told: Told, now: datetime) -> ContactReceipt:
     """Write down what came of a contact that leave was given for.
 
     Raises:
@@ -121,23 +116,21 @@ def conclude_contact(session: Session, actor: Actor, keyring: Keyring, concluded
         Conflict: It has a result already.
     """
     authorise(actor, Permission.CONTACT_RECORD)
-    contact = session.get(ContactRecordRow, concluded.contact_id)
+    contact = session.get(ContactRecordRow, contact_id)
     if contact is None or contact.by != actor.id:
         raise NotFound
     row = lock_debtor(session, actor, contact.case_id)
+    session.refresh(contact)
     if contact.result is not None:
         raise Conflict(reason="concluded", result=contact.result.value)
-    command, box = concluded.command, sealer(session, keyring, row.id)
-    told = _contact_row(session, actor, row, command, contact.at, box)
-    contact.result, contact.result_at, contact.promised_fen, contact.promised_on = told.result, now, told.promised_fen, told.promised_on
-    contact.attitude, contact.feedback, contact.next_step = told.attitude, told.feedback, told.next_step
-    contact.recording_reference = told.recording_reference
+    _write_result(contact, told, now, sealer(session, keyring, row.id))
     breaches = judge_third_party(
-        contact.person, contact.purpose, is_consented=contact.is_consented, carried=_carried(command), is_ceased=False
+        contact.person, contact.purpose, is_consented=contact.is_consented, carried=_carried(frozenset(), told), is_ceased=False
     )
     contact.standing = Standing.BREACH if breaches else contact.standing
+    session.flush()
     stored_breaches.store(session, f"contact:{contact.id}", breaches, now, contact.policy_version)
-    record(session, actor, EventTag.CONTACT_RECORDED, f"case:{row.id}", now, contact=contact.id, result=concluded.result.value)
+    record(session, actor, EventTag.CONTACT_RECORDED, f"case:{row.id}", now, contact=contact.id, result=told.stored_result.value)
     _take_effect(session, actor, row, contact, now)
     return _receipt(contact, breaches, row)
 
@@ -198,9 +191,9 @@ def register_work_number(session: Session, actor: Actor, branch_id: UUID, number
     record(session, actor, EventTag.CASE_CHANGED, f"branch:{branch_id}", now, work_number=True)
 
 
-def _carried(command: RecordContact) -> frozenset[Carried]:
-    told = _CARRIES.get(command.result) if command.result is not None else None
-    return command.carried if told is None else command.carried | {told}
+def _carried(carried: frozenset[Carried], told: Told | None) -> frozenset[Carried]:
+    implied = None if told is None else _CARRIES.get(told.result)
+    return carried if implied is None else carried | {implied}
 
 
 def _judge(
@@ -212,7 +205,7 @@ def _judge(
     facts = contact_facts(session, row, command.channel, at, policy, evidence)
     return judge_contact(
         msgspec.structs.replace(
-            facts, purpose=command.purpose, carried=_carried(command), is_consented=command.is_consented,
+            facts, purpose=command.purpose, carried=_carried(command.carried, command.told), is_consented=command.is_consented,
             identity_presented=command.identity_presented,
         ),
         policy,
@@ -234,19 +227,21 @@ def _third_party(session: Session, keyring: Keyring, row: CaseRow, command: Reco
     return known
 
 
-def _contact_row(session: Session, actor: Actor, row: CaseRow, command: RecordContact, at: datetime, box: Sealer) -> ContactRecordRow:
-    is_promise = command.result is Result.PROMISE_TO_PAY
-    is_vague = is_promise and (command.promised_fen is None or command.promised_on is None)  # CASE-32: no amount or day, no promise.
+def _contact_row(session: Session, actor: Actor, row: CaseRow, command: RecordContact, at: datetime) -> ContactRecordRow:
     return ContactRecordRow(
         id=new_id(), case_id=row.id, channel=command.channel, mode=command.mode, at=at, local_on=at.astimezone(zone_of(session, row.id)).date(),
-        by=actor.id, person=command.person, purpose=command.purpose, is_consented=command.is_consented,
-        result=Result.VAGUE_PROMISE if is_vague else command.result, result_at=None if command.result is None else at, attitude=command.attitude,
-        feedback=None if command.feedback is None else box.seal("contact_records.feedback", command.feedback),
-        next_step=None if command.next_step is None else box.seal("contact_records.next_step", command.next_step),
-        promised_fen=command.promised_fen if is_promise and not is_vague else None,
-        promised_on=command.promised_on if is_promise and not is_vague else None,
-        work_number=command.work_number, recording_reference=command.recording_reference, identity_presented=command.identity_presented,
+        by=actor.id, person=command.person, purpose=command.purpose, is_consented=command.is_consented, work_number=command.work_number,
+        identity_presented=command.identity_presented,
     )
+
+
+def _write_result(contact: ContactRecordRow, told: Told, at: datetime, box: Sealer) -> None:
+    is_promise = told.stored_result is Result.PROMISE_TO_PAY
+    contact.result, contact.result_at, contact.attitude = told.stored_result, at, told.attitude
+    contact.feedback = None if told.feedback is None else box.seal("contact_records.feedback", told.feedback)
+    contact.next_step = None if told.next_step is None else box.seal("contact_records.next_step", told.next_step)
+    contact.promised_fen, contact.promised_on = (told.promised_fen, told.promised_on) if is_promise else (None, None)
+    contact.recording_reference = told.recording_reference
 
 
 def _take_effect(session: Session, actor: Actor, row: CaseRow, contact: ContactRecordRow, now: datetime) -> None:

@@ -136,8 +136,26 @@ class ThirdParty(msgspec.Struct, frozen=True, kw_only=True):
     phone: str
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a contact. A promise without amount and day is stored as a vague one (CASE-32)."""
+
+    result: Result
+    attitude: Attitude | None = None
+    feedback: str | None = None
+    next_step: str | None = None
+    promised_fen: Fen | None = None
+    promised_on: date | None = None
+    recording_reference: str | None = None
+
+    @property
+    def stored_result(self) -> Result:
+        """The result as it counts."""
+        is_vague = self.result is Result.PROMISE_TO_PAY and (self.promised_fen is None or self.promised_on is None)
+        return Result.VAGUE_PROMISE if is_vague else self.result
+
+
 class RecordContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact asked for (`result` None) or reported."""
+    """A contact asked for (`told` None) or reported."""
 
     case_id: CaseId
     mode: Mode
@@ -145,23 +163,17 @@ class RecordContact(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     person: Person = Person.DEBTOR
     purpose: Purpose = Purpose.COLLECTION
-    result: Result | None = None
+    told: Told | None = None
     carried: frozenset[Carried] = frozenset()
     third_party: ThirdParty | None = None
     is_consented: bool = False
     work_number: str | None = None
-    recording_reference: str | None = None
-    attitude: Attitude | None = None
-    feedback: str | None = None
-    next_step: str | None = None
-    promised_fen: Fen | None = None
-    promised_on: date | None = None
     identity_presented: str = AGENCY_IDENTITY
 
     def __post_init__(self) -> None:
         if (self.person is Person.THIRD_PARTY) != (self.third_party is not None):
             raise ValueError("a third party is named exactly when one is contacted")
-        if (self.mode is Mode.FACT) != (self.result is not None):
+        if (self.mode is Mode.FACT) != (self.told is not None):
             raise ValueError("a contact that happened has a result, one asked for has none yet")
 
 

@@ -11,8 +11,8 @@ from backend.cases import actions as cases
 from backend.cases.model import CaseStatus, Stop, SuspensionReason
 from backend.cases.queries import stops_of
 from backend.cases.tables import CaseAddressRow, CaseRow
-from backend.contacts.actions import ContactResult, agree_hours, conclude_contact, record_contact, record_visit_contact, register_work_number
-from backend.contacts.model import AgreeHours, Channel, Mode, Person, Purpose, RecordContact, Result, Standing, ThirdParty
+from backend.contacts.actions import agree_hours, conclude_contact, record_contact, record_visit_contact, register_work_number
+from backend.contacts.model import AgreeHours, Channel, Mode, Person, Purpose, RecordContact, Result, Standing, ThirdParty, Told
 from backend.contacts.queries import contact_facts, list_contacts
 from backend.contacts.rules import judge_contact
 from backend.contacts.tables import ContactRecordRow
@@ -153,12 +153,8 @@ def test_CONT_08_CONT_09_third_party_is_asked_with_consent_and_nothing_else(sess
     assert refused_rules(session, keyring, made, case, **asked) == [Rule.CONT_09]
     assert refused_rules(session, keyring, made, case, **asked, purpose=Purpose.INFORMATION_REQUEST) == [Rule.CONT_09]
     contact_id = intend(session, keyring, made, case, **asked, purpose=Purpose.INFORMATION_REQUEST, is_consented=True)
-    command = RecordContact(
-        case_id=CaseId(case.id), mode=Mode.FACT, channel=Channel.PHONE, at=made.now, person=Person.THIRD_PARTY, third_party=neighbour,
-        purpose=Purpose.INFORMATION_REQUEST, is_consented=True, result=Result.PROMISE_TO_PAY, promised_fen=Fen(1), promised_on=made.today,
-    )
-    result = ContactResult(contact_id=contact_id, result=Result.PROMISE_TO_PAY, command=command)
-    concluded = conclude_contact(session, made.hana.actor, keyring, result, made.now)
+    told = Told(result=Result.PROMISE_TO_PAY, promised_fen=Fen(1), promised_on=made.today)
+    concluded = conclude_contact(session, made.hana.actor, keyring, contact_id, told, made.now)
     assert (concluded.standing, [breach.rule for breach in concluded.breaches]) == (Standing.BREACH, [Rule.CONT_08])
     assert case.status is CaseStatus.PHONE_COLLECTION  # A third party's promise is none of the debtor's.
 
@@ -241,12 +237,9 @@ def test_CASE_28_wrong_number_raises_the_priority_by_itself(session: Session, ke
 
 def test_permitted_call_is_concluded_once_and_by_its_caller(session: Session, keyring: Keyring, made: World, case: CaseRow) -> None:
     contact_id = intend(session, keyring, made, case)
-    command = RecordContact(
-        case_id=CaseId(case.id), mode=Mode.FACT, channel=Channel.PHONE, at=made.now, result=Result.CONNECTED, feedback="will call back"
-    )
-    result = ContactResult(contact_id=contact_id, result=Result.CONNECTED, command=command)
+    told = Told(result=Result.CONNECTED, feedback="will call back")
     with pytest.raises(NotFound):
-        conclude_contact(session, made.amina.actor, keyring, result, made.now)
-    assert conclude_contact(session, made.hana.actor, keyring, result, made.now).standing is Standing.ACCEPTED
+        conclude_contact(session, made.amina.actor, keyring, contact_id, told, made.now)
+    assert conclude_contact(session, made.hana.actor, keyring, contact_id, told, made.now).standing is Standing.ACCEPTED
     with pytest.raises(Conflict):
-        conclude_contact(session, made.hana.actor, keyring, result, made.now)
+        conclude_contact(session, made.hana.actor, keyring, contact_id, told, made.now)

@@ -19,7 +19,7 @@ from backend.cases.batches import import_placement
 from backend.cases.layout import Acceptance, BatchResult, Encoding, ImportPlacement
 from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.contacts.actions import record_contact, register_work_number
-from backend.contacts.model import Channel, ContactReceipt, Mode, Person, RecordContact, Result
+from backend.contacts.model import Channel, ContactReceipt, Mode, Person, RecordContact, Result, Told
 from backend.contacts.tables import WorkNumberRow
 from backend.core.fen import Fen
 from backend.core.geo import LonLat
@@ -30,6 +30,7 @@ from backend.requests.model import Choice, RaiseRequest
 from tests.support.world import Bank, World
 
 WORK_NUMBER = "02100000001"
+_TOLD = frozenset(Told.__struct_fields__)
 HEADINGS: Mapping[str, str] = {
     "bank_reference": "案件编号", "name": "姓名", "id_number": "身份证号", "card_number": "卡号", "phone": "手机", "occupation": "职业",
     "amount": "欠款金额", "principal": "本金", "days_past_due": "逾期天数", "term_ends_on": "委托到期日", "street": "地址",
@@ -127,10 +128,11 @@ def ready_case(session: Session, keyring: Keyring, world: World, serial: int = 1
 def call(
     session: Session, keyring: Keyring, world: World, case_id: UUID, result: Result = Result.NO_ANSWER, at: datetime | None = None, **changes: object
 ) -> ContactReceipt:
-    """Report a call that hana made."""
+    """Report a call that hana made; `changes` are fields of the contact or of what was told."""
+    told: dict[str, object] = {"result": result, "recording_reference": "REC-1", **{key: changes.pop(key) for key in _TOLD & changes.keys()}}
     values: dict[str, object] = {
-        "case_id": CaseId(case_id), "mode": Mode.FACT, "channel": Channel.PHONE, "at": at or world.now, "person": Person.DEBTOR, "result": result,
-        "work_number": WORK_NUMBER, "recording_reference": "REC-1",
+        "case_id": CaseId(case_id), "mode": Mode.FACT, "channel": Channel.PHONE, "at": at or world.now, "person": Person.DEBTOR,
+        "told": Told(**told), "work_number": WORK_NUMBER,  # type: ignore[arg-type]
     }
     return record_contact(session, world.hana.actor, keyring, RecordContact(**{**values, **changes}), world.now)  # type: ignore[arg-type]
 
