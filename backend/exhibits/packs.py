@@ -29,7 +29,9 @@ from backend.keys.model import KeyPurpose
 from backend.staff.tables import DeviceChangeRow, DeviceRow
 from evidence.canonical import canonicalise
 from evidence.envelope import SignatureMember, assemble
+from evidence.facts import CashReceiptFacts, Kind
 from evidence.keys import PublicKey, key_from_jwk
+from evidence.manifest import decode_manifest
 from evidence.pack import Pack, PackCopy, PackEntry, PackSummary, ServiceKeys, Withheld, trust_document, write_pack
 from evidence.statements import DeviceHistory, DeviceState, sign_devices
 from evidence.times import format_utc
@@ -76,6 +78,13 @@ def contents(session: Session, actor: Actor, visit_id: VisitId) -> Contents:
         visit_id=visit_id, case_id=CaseId(rows[0].case_id), bank=str(rows[0].bank_id), manifest_ids=tuple(ManifestId(one) for one in by_id),
         items=tuple(held.values()), withheld=tuple(withheld.values()),
         unreceipted=tuple(ManifestId(row.id) for row in rows if row.id not in by_id))
+
+
+def authorisations_named(session: Session, actor: Actor, visit_id: VisitId) -> frozenset[str]:
+    """Return the ids of the bank's authorisations under which a visit's receipts say that money was taken."""
+    query = select(ManifestRow.payload).where(ManifestRow.visit_id == visit_id, ManifestRow.kind == Kind.CASH_RECEIPT, visible_to(actor))
+    facts = [decode_manifest(payload).facts for payload in session.scalars(query)]
+    return frozenset(one.authorisation_jti for one in facts if isinstance(one, CashReceiptFacts) and one.authorisation_jti is not None)
 
 
 def build(
