@@ -173,9 +173,16 @@ def judge_carrying(facts: CollectionFacts, policy: Policy) -> tuple[Breach, ...]
     return tuple(found)
 
 
+def judge_free_number(number: NumberFacts | None, device: str, bank_id: BankId) -> tuple[Breach, ...]:
+    """Judge whether a number may be used from now on: as `judge_number`, and not suspended with a lost phone."""
+    if number is not None and number.status is NumberStatus.SUSPENDED:
+        return judge_number(None, device, bank_id)
+    return judge_number(number, device, bank_id)
+
+
 def judge_intent(facts: CollectionFacts, policy: Policy) -> tuple[Breach, ...]:
     """Judge a request for leave to take money: everything at once, empty means go ahead."""
-    return (*judge_authority(facts), *judge_number(facts.number, facts.capturer_device, facts.bank_id), *judge_carrying(facts, policy))
+    return (*judge_authority(facts), *judge_free_number(facts.number, facts.capturer_device, facts.bank_id), *judge_carrying(facts, policy))
 
 
 def judge_paper(facts: PaperFacts) -> tuple[Breach, ...]:

@@ -101,7 +101,8 @@ def show_declaration(declaration_id: FromPath[UUID], actor: NamedDependency[Acto
 
 
 @post(
-    "/api/v1/declarations/{declaration_id:uuid}/investigator", operation_id="nameInvestigator", status_code=200, sync_to_thread=True, tags=["disputes"]
+    "/api/v1/declarations/{declaration_id:uuid}/investigator", operation_id="nameInvestigator",
+    status_code=200, sync_to_thread=True, tags=["disputes"]
 )
 def name_investigator(
     declaration_id: FromPath[UUID], data: JSONBody[InvestigatorBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
@@ -114,7 +115,8 @@ def name_investigator(
 
 
 @post(
-    "/api/v1/declarations/{declaration_id:uuid}/handwriting", operation_id="compareHandwriting", status_code=200, sync_to_thread=True, tags=["disputes"]
+    "/api/v1/declarations/{declaration_id:uuid}/handwriting", operation_id="compareHandwriting",
+    status_code=200, sync_to_thread=True, tags=["disputes"]
 )
 def compare_handwriting(
     declaration_id: FromPath[UUID], data: JSONBody[HandwritingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],

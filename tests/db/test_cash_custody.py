@@ -1,0 +1,286 @@
+"""Custody: hand-overs, deposits, statements, corrections, and the books proven, on both engines."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.audit.breaches import breaches_of
+from backend.cash import corrections, custody, queries, reconciliation, transfers
+from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, Shortfall, VarianceKind
+from backend.cash.proof import prove_books
+from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, VarianceRow
+from backend.core.fen import Fen
+from backend.core.ids import TransferId
+from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, NotFound, RulesBreached
+from backend.core.rulebook import Rule
+from backend.exhibits.model import Standing
+from backend.exhibits.refusals import SignatureInvalid
+from backend.keys.keyring import Keyring
+from tests.support.cash import Door, door, signed_words
+from tests.support.world import ACCOUNT_NUMBER, world
+
+
+@pytest.fixture
+def at(session: Session, keyring: Keyring) -> Iterator[Door]:
+    """Return a door of the world, 1,000 fen taken by bilal under two receipts."""
+    made = door(session, keyring, world(session, keyring))
+    numbers, jti = made.lease(), made.authorise()
+    made.take(numbers[0], 600, jti)
+    made.take(numbers[1], 400, jti)
+    made.numbers = numbers  # type: ignore[attr-defined]
+    yield made
+    proof = prove_books(session, made.bank.id)
+    assert proof.differences == (), proof.differences
+    assert proof.receipted_fen == proof.custody_fen + proof.in_transit_fen + proof.designated_fen + proof.suspense_fen
+
+
+def numbers_of(at: Door) -> tuple[str, ...]:
+    """Return the leased numbers."""
+    return at.numbers  # type: ignore[attr-defined, no-any-return]
+
+
+def held(at: Door, person: str = "bilal") -> int:
+    """Return what somebody holds for bank A."""
+    return transfers.balance(at.session, transfers.custody_of(getattr(at.made, person).id, at.bank.id))
+
+
+def refused_rules(at: Door, **changes: object) -> set[Rule]:
+    """Ask to deposit both receipts in a way that must be refused."""
+    members = {"amount_fen": Fen(1_000)} | changes
+    command = msgspec.structs.replace(at.deposit(1_000, *numbers_of(at)[:2]), **members)
+    with pytest.raises(RulesBreached) as caught:
+        custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    return {breach.rule for breach in caught.value.breaches}
+
+
+def test_CASH_06_another_account_is_refused(at: Door) -> None:
+    assert refused_rules(at, account_digest=hashlib.sha256(b"1").hexdigest()) == {Rule.CASH_06}
+    command = at.deposit(1_000, *numbers_of(at)[:2], account_digest=hashlib.sha256(b"1").hexdigest())
+    with pytest.raises(RulesBreached) as caught:
+        custody.ask_deposit(at.session, at.made.bilal.actor, command)
+    assert (caught.value.answered_status, caught.value.answered_code) == (422, "account-not-designated")
+
+
+def test_CASH_09_less_than_was_taken_is_refused(at: Door) -> None:
+    assert refused_rules(at, amount_fen=Fen(980)) == {Rule.CASH_09}
+
+
+def test_CASH_07_more_than_was_taken_is_refused(at: Door) -> None:
+    assert refused_rules(at, amount_fen=Fen(1_001)) == {Rule.CASH_09}
+
+
+def test_CASH_06_no_slip_is_refused(at: Door) -> None:
+    assert refused_rules(at, slip_reference=" ") == {Rule.CASH_06}
+
+
+def test_CASH_08_the_same_money_is_not_deposited_twice(at: Door) -> None:
+    custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, numbers_of(at)[0]), at.policy, at.now)
+    with pytest.raises(RulesBreached) as caught:
+        custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, numbers_of(at)[0]), at.policy, at.now)
+    assert {breach.rule for breach in caught.value.breaches} == {Rule.CASH_08}
+    with pytest.raises(transfers.FundsMissing):
+        custody.deposit(at.session, at.made.dong.actor, at.deposit(400, numbers_of(at)[1]), at.policy, at.now)
+
+
+def test_CASH_06_a_reported_deposit_elsewhere_moves_nothing(at: Door) -> None:
+    command = at.deposit(1_000, *numbers_of(at)[:2], account_digest=hashlib.sha256(b"1").hexdigest())
+    done = custody.report_deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    assert (done.status, done.standing, held(at)) == (DepositStatus.UNBOOKED, Standing.BREACH, 1_000)
+    assert {breach.rule for breach in breaches_of(at.session, f"deposit:{done.deposit_id}")} == {Rule.CASH_06}
+
+
+def test_CASH_09_a_reported_net_deposit_leaves_the_rest_with_its_owner(at: Door) -> None:
+    done = custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(980, *numbers_of(at)[:2]), at.policy, at.now)
+    assert (done.status, done.standing, held(at)) == (DepositStatus.POSTED, Standing.BREACH, 20)
+    variance = at.session.scalars(select(VarianceRow)).one()
+    assert (variance.kind, variance.amount_fen, variance.owner_id) == (VarianceKind.NET_DEPOSIT, 20, at.made.bilal.id)
+    resolution = reconciliation.Resolution(
+        variance_id=variance.id, code="paid-in", slip_reference="SLIP-REST", account_digest=at.bank.account_digest)
+    with pytest.raises(Forbidden):
+        reconciliation.resolve_variance(at.session, at.made.bilal.actor, resolution, at.policy, at.now)
+    reconciliation.resolve_variance(at.session, at.made.amina.actor, resolution, at.policy, at.now)
+    assert held(at) == 0
+
+
+def test_CASH_09_a_deposit_is_gross_and_the_same_id_is_the_same_deposit(at: Door) -> None:
+    command = at.deposit(1_000, *numbers_of(at)[:2])
+    first = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    again = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    assert first == again
+    assert (first.status, held(at)) == (DepositStatus.POSTED, 0)
+    with pytest.raises(IdempotencyConflict):
+        other = msgspec.structs.replace(command, slip_reference="OTHER")
+        custody.report_deposit(at.session, at.made.bilal.actor, other, at.policy, at.now)
+
+
+def test_CASH_08_a_false_note_is_a_variance_with_an_owner(at: Door) -> None:
+    false_note = Shortfall(kind=VarianceKind.COUNTERFEIT, amount_fen=Fen(100), certificate="CERT-1")
+    command = at.deposit(900, *numbers_of(at)[:2], shortfalls=(false_note,))
+    done = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    assert (done.status, held(at)) == (DepositStatus.POSTED, 0)
+    assert transfers.balance(at.session, transfers.suspense_of(at.made.bilal.id, at.bank.id)) == 100
+
+
+def test_CASH_08_a_handover_takes_both_signatures(at: Door) -> None:
+    giver, taker = at.made.bilal, at.made.dong
+    command = at.handover(giver, taker, 300, signs=False)
+    assert custody.hand_over(at.session, giver.on_phone, command, at.now) is HandoverStatus.OFFERED
+    assert held(at, "dong") == 0
+    forged = msgspec.structs.replace(command, taker_token=signed_words(giver, custody.handover_words(command)))
+    with pytest.raises(Exception, match="unknown-device"):
+        custody.hand_over(at.session, giver.on_phone, forged, at.now)
+    other_words = msgspec.structs.replace(command, taker_token=signed_words(taker, custody.handover_words(command) | {"amount_fen": 1}))
+    with pytest.raises(SignatureInvalid):
+        custody.hand_over(at.session, giver.on_phone, other_words, at.now)
+    signed = msgspec.structs.replace(command, taker_token=signed_words(taker, custody.handover_words(command)))
+    assert custody.hand_over(at.session, taker.on_phone, signed, at.now) is HandoverStatus.POSTED
+    assert custody.hand_over(at.session, giver.on_phone, signed, at.now) is HandoverStatus.POSTED
+    assert (held(at), held(at, "dong")) == (700, 300)
+
+
+def test_CASH_08_a_cashier_takes_at_the_desk(at: Door) -> None:
+    command = at.handover(at.made.bilal, at.made.kai, 1_000, signs=False)
+    custody.hand_over(at.session, at.made.bilal.on_phone, command, at.now)
+    with pytest.raises(NotFound):
+        custody.accept_handover(at.session, at.made.dong.actor, command.handover_id, at.now)
+    assert custody.accept_handover(at.session, at.made.kai.actor, command.handover_id, at.now) is HandoverStatus.POSTED
+    done = custody.deposit(at.session, at.made.kai.actor, at.deposit(1_000, *numbers_of(at)[:2]), at.policy, at.now)
+    assert (done.status, held(at, "kai")) == (DepositStatus.POSTED, 0)
+
+
+def test_what_spends_money_that_has_not_arrived_waits_for_it(at: Door) -> None:
+    jti = at.authorise()
+    statement = at.statement(numbers_of(at)[2], 250, jti)
+    handover = at.handover(at.made.bilal, at.made.dong, 1_250)
+    assert custody.hand_over(at.session, at.made.dong.on_phone, handover, at.now) is HandoverStatus.HELD
+    waiting = custody.report_deposit(at.session, at.made.dong.actor, at.deposit(1_250, *numbers_of(at)[:3]), at.policy, at.now)
+    assert waiting.status is DepositStatus.HELD
+    at.collect(statement)
+    assert at.session.get_one(HandoverRow, handover.handover_id).status is HandoverStatus.POSTED
+    assert at.session.get_one(DepositRow, waiting.deposit_id).status is DepositStatus.POSTED
+    assert (held(at), held(at, "dong")) == (0, 0)
+
+
+def csv_of(*lines: tuple[str, str]) -> bytes:
+    """Write a statement of bank A's account."""
+    return "\n".join(["account,booked_on,reference,amount", *(f"{ACCOUNT_NUMBER},2026-11-27,{ref},{yuan}" for ref, yuan in lines)]).encode()
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"account,booked_on\n", b"\xff\xfe\x00", csv_of(("R1", "1.2")), csv_of(("R1", "-1.00")), csv_of(("R1", "0.00")), csv_of(("a b", "1.00")),
+    csv_of(("R1", "1.00")).replace(b"2026-11-27", b"2026-11-31"), csv_of(("R1", "1.00")).replace(ACCOUNT_NUMBER.encode(), b"999"),
+    csv_of(("R1", "1.00")) + b",x", b'account,booked_on,reference,amount\n"',
+])
+def test_an_unreadable_statement_books_nothing(at: Door, content: bytes) -> None:
+    with pytest.raises(reconciliation.StatementUnreadable):
+        reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+
+
+def test_CASH_08_a_statement_confirms_the_slip_to_the_fen(at: Door) -> None:
+    command = at.deposit(1_000, *numbers_of(at)[:2])
+    custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    content = csv_of((command.slip_reference, "10.00"))
+    with pytest.raises(Forbidden):
+        reconciliation.import_statement(at.session, at.made.mo.actor, at.bank.id, content, at.now)
+    first = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    assert (first.matched_count, first.variance_count, first.is_first) == (1, 0, True)
+    again = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    assert (again.statement_id, again.is_first) == (first.statement_id, False)
+    overlapping = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content + b"\n", at.now)
+    assert overlapping.matched_count == 0
+    proof = reconciliation.close_books(at.session, at.made.kai.actor, at.bank.id, at.now)
+    assert (proof.designated_fen, proof.in_transit_fen, proof.custody_fen) == (1_000, 0, 0)
+
+
+def test_CASH_08_credits_that_differ_are_variances_with_owners(at: Door) -> None:
+    short, surplus = at.deposit(600, numbers_of(at)[0]), at.deposit(400, numbers_of(at)[1])
+    for command in (short, surplus):
+        custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    content = csv_of((short.slip_reference, "5.00"), (surplus.slip_reference, "4.01"), ("NOBODY", "7.77"))
+    reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    found = {row.kind: (row.amount_fen, row.owner_id) for row in at.session.scalars(select(VarianceRow))}
+    assert found == {
+        VarianceKind.SHORT_CREDIT: (100, at.made.bilal.id), VarianceKind.SURPLUS_CREDIT: (1, at.made.bilal.id),
+        VarianceKind.UNKNOWN_CREDIT: (777, at.made.kai.id),
+    }
+    assert transfers.balance(at.session, transfers.suspense_of(at.made.bilal.id, at.bank.id)) == 100
+
+
+def test_a_slip_that_no_statement_shows_is_a_variance_once(at: Door) -> None:
+    custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, numbers_of(at)[0], deposited_at=at.now - timedelta(days=3)), at.policy, at.now)
+    assert reconciliation.flag_missing_credits(at.session, at.bank.id, at.now - timedelta(days=2), at.now) == 1
+    assert reconciliation.flag_missing_credits(at.session, at.bank.id, at.now - timedelta(days=2), at.now) == 0
+
+
+def transfer_of(at: Door, number: str) -> TransferId:
+    """Return the transfer behind a receipt."""
+    return TransferId(at.session.scalars(select(CollectionRow.transfer_id).where(CollectionRow.receipt_number == number)).one())
+
+
+def test_a_correction_takes_a_reason_and_two_people(at: Door) -> None:
+    number = numbers_of(at)[0]
+    proposal = corrections.Proposal(transfer_id=transfer_of(at, number), reason="written on the wrong case")
+    with pytest.raises(Forbidden):
+        corrections.propose(at.session, at.made.bilal.actor, proposal, at.now)
+    correction_id = corrections.propose(at.session, at.made.kai.actor, proposal, at.now)
+    with pytest.raises(Forbidden):
+        corrections.decide(at.session, at.made.kai.actor, correction_id, at.now, is_approved=True)
+    assert corrections.decide(at.session, at.made.amina.actor, correction_id, at.now, is_approved=True) is not None
+    assert (held(at), at.session.get_one(ReceiptNumberRow, number).status) == (400, NumberStatus.VOID)
+    with pytest.raises(Conflict):
+        corrections.decide(at.session, at.made.amina.actor, correction_id, at.now, is_approved=True)
+    with pytest.raises(Conflict):
+        corrections.propose(at.session, at.made.kai.actor, proposal, at.now)
+
+
+def test_money_that_is_paid_in_is_not_taken_back_before_its_deposit_is(at: Door) -> None:
+    number = numbers_of(at)[0]
+    false_note = Shortfall(kind=VarianceKind.COUNTERFEIT, amount_fen=Fen(100), certificate="CERT-1")
+    command = at.deposit(500, number, shortfalls=(false_note,))
+    custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    early = corrections.propose(at.session, at.made.kai.actor, corrections.Proposal(transfer_id=transfer_of(at, number), reason="wrong"), at.now)
+    with pytest.raises(Conflict):
+        corrections.decide(at.session, at.made.amina.actor, early, at.now, is_approved=True)
+    deposit_row = at.session.get_one(DepositRow, command.deposit_id)
+    assert deposit_row.transfer_id is not None
+    proposal = corrections.Proposal(transfer_id=TransferId(deposit_row.transfer_id), reason="slip of another pair")
+    undo = corrections.propose(at.session, at.made.kai.actor, proposal, at.now)
+    corrections.decide(at.session, at.made.amina.actor, undo, at.now, is_approved=True)
+    assert (deposit_row.status, held(at)) == (DepositStatus.REVERSED, 1_000)
+    again = custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, number), at.policy, at.now)
+    assert again.status is DepositStatus.POSTED
+
+
+def test_CASH_08_custody_is_told_per_collector_and_to_the_own_bank_only(at: Door) -> None:
+    for person, expected in ((at.made.kai, 1), (at.made.amina, 1), (at.made.mo, 1), (at.made.nuo, 0), (at.made.yara, 0), (at.made.wei, 1)):
+        rows = queries.list_custody(at.session, person.actor, at.now)
+        assert len(rows) == expected, person.name
+    late = queries.list_custody(at.session, at.made.kai.actor, at.now + timedelta(seconds=at.policy.deposit_deadline_s))
+    assert (late[0].custody_fen, late[0].overdue_fen) == (1_000, 1_000)
+    statement = transfers.account_statement(at.session, transfers.custody_of(at.made.bilal.id, at.bank.id))
+    assert [(line.ordinal, line.amount_fen, line.balance_fen) for line in statement] == [(1, 600, 600), (2, 400, 1_000)]
+
+
+def test_the_public_learns_genuine_void_or_unknown_and_no_more(at: Door) -> None:
+    number = numbers_of(at)[0]
+    code = at.session.get_one(ReceiptNumberRow, number).code
+    assert queries.verify_receipt(at.session, number, 600, code).status == "genuine"
+    for asked in ((number, 601, code), (number, 600, "A" * 20), ("NO-SUCH", 600, code), (numbers_of(at)[2], 0, code)):
+        assert queries.verify_receipt(at.session, *asked).status == "unknown"
+    proposal = corrections.Proposal(transfer_id=transfer_of(at, number), reason="wrong")
+    correction_id = corrections.propose(at.session, at.made.kai.actor, proposal, at.now)
+    corrections.decide(at.session, at.made.amina.actor, correction_id, at.now, is_approved=True)
+    assert queries.verify_receipt(at.session, number, 600, code).status == "void"
+
+
+def test_the_phone_gets_its_authorisations_and_what_is_revoked(at: Door) -> None:
+    devices = frozenset({at.first.kid, at.second.kid})
+    [view] = queries.authorisations_in_force(at.session, devices, at.now)
+    assert (view.remaining_fen, view.remaining_collections) == (499_000, 1)
+    assert queries.authorisations_in_force(at.session, frozenset({at.first.kid, "x" * 43}), at.now) == ()
+    assert queries.revocations(at.session, at.now).jtis == ()
