@@ -12,6 +12,7 @@ from routing.alone import Alone, alone
 from routing.changes import Change, ChangeKind, apply_changes
 from routing.engines.insertion import cheapest_place
 from routing.engines.polish import Swap, cheapest_swaps, idle_pair
+from routing.engines.regroup import formations
 from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import GenderRule, Instance, Plan, StopType, Visit, VisitId
 from routing.objective import Tour, unserved_of, visits_of
@@ -95,7 +96,6 @@ class _Case:
 
     def __init__(self, instance: Instance, problem: Problem, tours: list[Tour], swaps: dict[int, Swap]) -> None:
         self.instance, self.problem, self.tours, self.swaps = instance, problem, tours, swaps
-        self.used = {one: row for row, tour in enumerate(tours) for one in tour.collectors if tour.timing.nodes}
 
     def names(self, a: int, b: int) -> list[str]:
         return [self.instance.collectors[a].id, self.instance.collectors[b].id]
@@ -231,25 +231,14 @@ class _Case:
 
     def not_formed(self, visit: Visit, node: int, tried: Alone) -> Reason:
         """No pair of the plan can make it: price the able pair whose forming gives up least."""
-        options: list[tuple[int, int, tuple[int, ...]]] = []
-        spare = len(set(self.used.values())) < self.problem.pairs_max
-        losses = [sum(int(self.problem.loss[one]) for one in visits_of(self.problem, tour)) for tour in self.tours]
-        least = min((row for row in set(self.used.values())), key=lambda row: losses[row], default=None)
-        for index in np.flatnonzero(tried.with_cash).tolist():
-            rows = {self.used[one] for one in (int(tried.a[index]), int(tried.b[index])) if one in self.used}
-            if not rows and not spare and least is not None:
-                rows = {least}
-            saved = sum(self.tours[row].timing.travel_s for row in rows)
-            price = sum(losses[row] for row in rows) + self.problem.travel_weight * (int(tried.travel_s[index]) - saved)
-            options.append((price - int(self.problem.loss[node]), index, tuple(sorted(rows))))
-        price, index, rows_lost = min(options)
-        pair = self.names(int(tried.a[index]), int(tried.b[index]))
-        given_up = self.ids([one for row in rows_lost for one in visits_of(self.problem, self.tours[row])])
+        option = formations(self.problem, self.tours, node, tried)[0]
+        pair = self.names(option.a, option.b)
+        given_up = self.ids([one for row in option.rows for one in visits_of(self.problem, self.tours[row])])
         mandatory = Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id)
         if not given_up:
-            return _reason(visit, ReasonCode.NOT_WORTH_A_PAIR, {"pair": pair, "price": price}, mandatory)
+            return _reason(visit, ReasonCode.NOT_WORTH_A_PAIR, {"pair": pair, "price": option.price}, mandatory)
         change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(given_up)) if visit.mandatory else mandatory
-        return _reason(visit, ReasonCode.PAIR_NOT_FORMED, {"pair": pair, "visits": given_up, "price": price}, change)
+        return _reason(visit, ReasonCode.PAIR_NOT_FORMED, {"pair": pair, "visits": given_up, "price": option.price}, change)
 
 
 def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Problem, Sequence[Tour]], found: list[Reason]) -> tuple[Reason, ...]:

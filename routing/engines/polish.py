@@ -9,6 +9,7 @@ import numpy as np
 
 from routing.alone import alone
 from routing.engines.insertion import IMPOSSIBLE, cheapest_place, insert_visit, offers, repair
+from routing.engines.regroup import regroup
 from routing.objective import Tour, empty_tour, total_cost, unserved_of, visits_of
 from routing.problem import I64, Problem
 from routing.schedule import plan_deposits
@@ -41,15 +42,15 @@ def cheapest_swaps(problem: Problem, tours: Sequence[Tour], left: Sequence[int],
 
 
 def polish(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
-    """Repair, then take every exchange that lowers the cost, and repair again after each; the plan never gets worse by an exchange."""
-    grown = send_out(problem, repair(problem, tours))
+    """Repair, then take every exchange and every other pairing that lowers the cost, repairing after each."""
+    grown = regroup(problem, send_out(problem, repair(problem, tours)), is_late)
     for _ in range(ROUNDS_MAX):
         swaps = cheapest_swaps(problem, grown, unserved_of(problem, grown), is_late)
         gains = sorted((swap.price, node) for node, swap in swaps.items() if swap.price < 0)
         changed = next((better for _, node in gains if (better := _take(problem, grown, node, swaps[node])) is not None), None)
         if changed is None or is_late():
             return grown
-        grown = repair(problem, changed)
+        grown = regroup(problem, repair(problem, changed), is_late)
     return grown
 
 

@@ -174,9 +174,9 @@ def test_progress_shows_a_clean_incumbent_and_cancel_ends_the_search() -> None:
     seen: list[Plan] = []
     began = time.monotonic()
     plan = solve(
-        instance, Limits(search_s=300, engine=Engine.ORTOOLS), on_progress=lambda now: seen.append(now.plan()), cancelled=lambda: len(seen) > 1
+        instance, Limits(search_s=300, engine=Engine.ORTOOLS), on_progress=lambda now: seen.append(now.plan()), cancelled=lambda: bool(seen)
     )
-    assert time.monotonic() - began < 250
+    assert time.monotonic() - began < 100
     assert seen
     assert all(check(instance, one) == () for one in seen)
     assert check(instance, plan) == ()

@@ -1,0 +1,261 @@
+"""Drive the compiled search: problem to arrays, start, annealing by the clock or by iterations, tours back.
+
+numba is optional. `is_ready` says whether the kernels can run at once; compiling them (45 s) never happens inside a solve but in `warm`,
+which the installation runs and which leaves a mark beside numba's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from routing.objective import Tour
+from routing.pairing import Matching, pair_weights
+from routing.problem import I64, Problem
+from routing.schedule import make_pair, plan_deposits, time_route
+
+FAR = 1 << 40
+NEAR = 100
+BANKS_NEAR = 3
+CHUNK = 500
+TEMPERATURE_END = 5.0
+KERNEL_FILES = ("kernels.py", "anneal.py")
+
+
+class Heat(msgspec.Struct, frozen=True, kw_only=True):
+    """How an annealing runs: temperatures from `start` to `end`, pair moves per thousand, visits removed, longest string, pair screen."""
+
+    start: float
+    end: float = TEMPERATURE_END
+    pair_permille: int = 0
+    ruin: int = 10
+    string: int = 10
+    screen: float = 9.0
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """When to stop: seconds of search and a predicate, or a number of iterations."""
+
+    search_s: float
+    stop: Callable[[], bool]
+    iterations_max: int | None = None
+
+
+class Found(msgspec.Struct, frozen=True, eq=False):
+    """What a search returns: routes as (a, b, nodes), their cost, and how it went."""
+
+    routes: list[tuple[int, int, tuple[int, ...]]]
+    cost: int
+    iterations: int
+    pairs_kept: int
+
+
+class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The kernels' arguments that never change; see `kernels.py` for the layout."""
+
+    travel: Any
+    node: I64
+    win: I64
+    way_out: I64
+    way_back: I64
+    banks: I64
+    crew: I64
+    needs: I64
+    excluded: Any
+    near: I64
+    weight: I64
+    par: I64
+    stops_max: int
+
+
+def is_ready() -> bool:
+    """Report whether numba is there and the kernels are compiled for this very code and version."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    return any(mark.is_file() and mark.read_text() == _fingerprint() for mark in _marks())
+
+
+def warm() -> float:
+    """Compile every kernel into numba's cache on a tiny problem, leave the mark, and return the seconds it took.
+
+    Raises:
+        ImportError: the extra `fast` (numba) is not installed.
+    """
+    began = time.monotonic()
+    anneal_routes(_tiny(), [(0, 1)], Heat(start=10.0, pair_permille=500), Pace(search_s=60, stop=lambda: False, iterations_max=50), 0)
+    for mark in _marks():
+        try:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(_fingerprint())
+            break
+        except OSError:
+            continue
+    return time.monotonic() - began
+
+
+def _marks() -> list[Path]:
+    return [Path(__file__).parent / "__pycache__" / "kernels.warm", Path.home() / ".cache" / "fieldvisit" / "kernels.warm"]
+
+
+def _fingerprint() -> str:
+    """Name the code, its modification time (numba's own criterion) and the compiler's version."""
+    state = hashlib.sha256(version("numba").encode())
+    for name in KERNEL_FILES:
+        path = Path(__file__).parent / name
+        state.update(path.read_bytes() + str(path.stat().st_mtime_ns).encode())
+    return state.hexdigest()
+
+
+def search_tours(problem: Problem, matching: Matching, heat: Heat, pace: Pace, seed: int) -> tuple[list[Tour], Found]:
+    """Search from a matching; return tours whose deposits are placed anew, and the record."""
+    found = anneal_routes(day_arrays(problem, heat), list(matching), heat, pace, seed)
+    tours: list[Tour] = []
+    for a, b, nodes in found.routes:
+        pair = make_pair(problem, a, b)
+        timings = [time_route(problem, pair, nodes), plan_deposits(problem, pair, tuple(one for one in nodes if one < problem.n))]
+        possible = [timing for timing in timings if timing is not None]
+        if possible:
+            tours.append(Tour(pair, min(possible, key=lambda timing: (timing.travel_s, timing.return_at))))
+    return tours, found
+
+
+def day_arrays(problem: Problem, heat: Heat) -> Arrays:
+    """Lay a day out for the kernels."""
+    n, banks = problem.n, problem.banks
+    node = np.zeros((n + banks, 4), dtype=np.int64)
+    node[:, 0] = problem.service_s
+    node[:n, 1], node[:n, 3] = problem.cash_fen, problem.loss
+    win = np.empty((n + banks, 2 * problem.window_lo.shape[1]), dtype=np.int64)
+    win[:, 0::2], win[:, 1::2] = problem.window_lo, problem.window_hi
+    crew = np.hstack([problem.shift_lo[:, None], problem.shift_hi[:, None], problem.skills]).astype(np.int64)
+    nearest_banks = np.argsort(problem.travel_s[:n, n:], axis=1, kind="stable")[:, :BANKS_NEAR].astype(np.int64) + n
+    par = np.array([n, problem.carry_limit_fen, FAR, problem.travel_weight, problem.imbalance_div, 6, heat.pair_permille, heat.ruin, heat.string, 0])
+    longest_s = int((problem.shift_hi - problem.shift_lo).max(initial=0))
+    briefest_s = max(1, int(problem.service_s[:n].min(initial=longest_s)))
+    stops = min(n, longest_s // briefest_s + 2)
+    return Arrays(
+        travel=np.ascontiguousarray(problem.travel_s), node=node, win=win, way_out=problem.out_s.astype(np.int64),
+        way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
+        excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), weight=pair_weights(problem).weight, par=par.astype(np.int64),
+        stops_max=2 * stops + 6,
+    )
+
+
+def nearest(travel: Any) -> I64:
+    """Return, per visit, the other visits by growing distance, at most NEAR of them."""
+    n = len(travel)
+    width = min(NEAR, n - 1)
+    if width <= 0:
+        return np.zeros((n, 1), dtype=np.int64)
+    apart = travel + travel.T
+    np.fill_diagonal(apart, -1)
+    rough = np.argpartition(apart, width, axis=1)[:, : width + 1]
+    order = np.argsort(np.take_along_axis(apart, rough, axis=1), axis=1, kind="stable")
+    return np.ascontiguousarray(np.take_along_axis(rough, order, axis=1)[:, 1:]).astype(np.int64)
+
+
+def _kernels() -> ModuleType:
+    from routing.engines import anneal
+
+    return anneal
+
+
+def anneal_routes(
+    arrays: Arrays, matching: Sequence[tuple[int, int]], heat: Heat, pace: Pace, seed: int
+) -> Found:
+    """Build a start on the matching, anneal it, and return the best routes seen.
+
+    By iterations the result depends on the seed alone; by the clock the temperature follows the time that has passed.
+    """
+    began = time.monotonic()
+    code = _kernels()
+    state = _State(arrays, matching, seed)
+    state.construct(code)
+    while not pace.stop():
+        elapsed = time.monotonic() - began
+        if pace.iterations_max is None:
+            share, chunk = elapsed / pace.search_s, CHUNK
+        else:
+            share, chunk = state.iterations / max(1, pace.iterations_max), min(CHUNK, pace.iterations_max - state.iterations)
+        if share >= 1 or chunk <= 0:
+            break
+        state.advance(code, chunk, heat.start * (heat.end / heat.start) ** share, heat.screen)
+    return state.found()
+
+
+class _State:
+    """The search's changing arrays."""
+
+    def __init__(self, arrays: Arrays, matching: Sequence[tuple[int, int]], seed: int) -> None:
+        self.arrays = arrays
+        routes, n = len(matching), int(arrays.par[0])
+        self.rt = np.zeros((routes, arrays.stops_max, 5), dtype=np.int64)
+        self.rs = np.zeros((routes, 8), dtype=np.int64)
+        for row, (a, b) in enumerate(matching):
+            lo, hi = max(arrays.crew[a, 0], arrays.crew[b, 0]), min(arrays.crew[a, 1], arrays.crew[b, 1])
+            self.rs[row] = (0, a, b, lo, hi, 0, 0, 0)
+            self.rt[row, 0] = (-1, 0, hi, -1, 0)
+        self.where = np.full(n, -1, dtype=np.int64)
+        self.unserved = np.arange(2 * n + 2, dtype=np.int64)
+        used = {one for pair in matching for one in pair}
+        self.idle = np.array([one for one in range(len(arrays.crew)) if one not in used and arrays.weight[one].any()], dtype=np.int64)
+        self.stat = np.zeros(8, dtype=np.int64)
+        self.rng = np.array([(seed * 2654435769 + 88172645463325252) % 2**64 or 1], dtype=np.uint64)
+        self.best_rt, self.best_rs = np.zeros((routes, arrays.stops_max), dtype=np.int64), self.rs.copy()
+
+    @property
+    def iterations(self) -> int:
+        return int(self.stat[2])
+
+    def static(self) -> tuple[Any, ...]:
+        one = self.arrays
+        return one.travel, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near
+
+    def construct(self, code: ModuleType) -> None:
+        """Insert dearest and then narrowest visits first; take stock of the cost."""
+        one, n = self.arrays, int(self.arrays.par[0])
+        width = np.where(one.win[:n, 1::2] >= 0, one.win[:n, 1::2] - one.win[:n, 0::2], 0).sum(axis=1)
+        wanted = np.lexsort((width, -one.node[:n, 3])).astype(np.int64)
+        left = code.construct(wanted, *self.static(), self.rt, self.rs, self.where, one.par, self.rng)
+        self.unserved[:left] = wanted[:left]
+        loss, way = int(one.node[wanted[:left], 3].sum()), int(self.rs[:, 5].sum())
+        work = self.rs[self.rs[:, 0] > 0, 6]
+        balance = int(work.max() - work.min()) // int(one.par[4]) if len(work) else 0
+        cost = loss + int(one.par[3]) * way + balance
+        self.stat[:] = (cost, cost, 0, left, 0, 0, loss, way)
+        self.best_rt[:], self.best_rs[:] = self.rt[:, :, 0], self.rs
+
+    def advance(self, code: ModuleType, chunk: int, temperature: float, screen: float) -> None:
+        one = self.arrays
+        code.anneal(
+            chunk, temperature, screen, *self.static(), one.weight, self.rt, self.rs, self.best_rt, self.best_rs, self.where, self.unserved,
+            self.idle, one.par, self.stat, self.rng,
+        )
+
+    def found(self) -> Found:
+        routes = [
+            (int(row[1]), int(row[2]), tuple(self.best_rt[index, : int(row[0])].tolist())) for index, row in enumerate(self.best_rs) if row[0]
+        ]
+        return Found(routes, int(self.stat[1]), self.iterations, int(self.stat[5]))
+
+
+def _tiny() -> Arrays:
+    """Four visits (two with cash), a bank and four collectors on a line: enough to compile every kernel with the true types."""
+    travel = np.array([[abs(a - b) * 60 for b in range(5)] for a in range(5)], dtype=np.int32)
+    node = np.array([[600, 0, 0, 9000], [600, 50, 0, 9000], [600, 0, 0, 9000], [600, 50, 0, 9000], [300, 0, 0, 0]], dtype=np.int64)
+    return Arrays(
+        travel=travel, node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64), way_out=np.full((4, 5), 300, dtype=np.int64),
+        way_back=np.full((4, 5), 300, dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
+        crew=np.array([[0, 36000, 3]] * 4, dtype=np.int64), needs=np.zeros((4, 1), dtype=np.int64), excluded=np.zeros((4, 4), dtype=np.bool_),
+        near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), weight=np.full((4, 4), 10, dtype=np.int64),
+        par=np.array([4, 80, FAR, 1, 10, 6, 500, 10, 10, 0], dtype=np.int64), stops_max=14,
+    )
