@@ -63,12 +63,20 @@ class Sealer:
 
     def update(self, plain: bytes) -> bytes:
         """Take plain bytes, return the sealed records that are full; the rest waits for `flush` or `finish`."""
-        self._buffer += plain
-        sealed = bytearray()
-        while len(self._buffer) >= CHUNK_BYTES:
-            sealed += self._record(bytes(self._buffer[:CHUNK_BYTES]), 0)
-            del self._buffer[:CHUNK_BYTES]
-        return bytes(sealed)
+        sealed: list[bytes] = []
+        fresh = memoryview(plain)
+        if self._buffer:
+            missing = CHUNK_BYTES - len(self._buffer)
+            self._buffer += fresh[:missing]
+            fresh = fresh[missing:]
+            if len(self._buffer) == CHUNK_BYTES:
+                sealed.append(self._record(bytes(self._buffer), 0))
+                self._buffer.clear()
+        while len(fresh) >= CHUNK_BYTES:
+            sealed.append(self._record(fresh[:CHUNK_BYTES], 0))
+            fresh = fresh[CHUNK_BYTES:]
+        self._buffer += fresh
+        return b"".join(sealed)
 
     def flush(self) -> bytes:
         """Seal what waits as a short record, so that it can be made durable and acknowledged."""
@@ -84,7 +92,7 @@ class Sealer:
         self._is_finished = True
         return sealed
 
-    def _record(self, plain: bytes, flag: int) -> bytes:
+    def _record(self, plain: bytes | memoryview, flag: int) -> bytes:
         if self._is_finished or self._records > _COUNTER_MAX:
             raise ValueError("nothing may follow the last record")
         nonce = _nonce(self._prefix, self._records, flag)
@@ -122,14 +130,29 @@ def open_part(sealed: Iterable[bytes], key: bytes, context: SealContext) -> Iter
 
 
 def measure(sealed: Iterable[bytes]) -> SealedExtent:
-    """Tell from record heads alone how far a sealed file reaches. Reads no key, proves nothing about content."""
-    plain, size, count, is_finished = 0, 0, 0, False
-    for _, length, body in _records(sealed, is_torn_end_allowed=True):
-        if is_finished:
-            raise SealBroken("records follow the last one")
-        size += (len(MAGIC) if count == 0 else 0) + _HEAD.size + len(body)
-        plain, count, is_finished = plain + (length & ~_LAST), count + 1, bool(length & _LAST)
-    return SealedExtent(plain_bytes=plain, sealed_bytes=size, records=count, is_finished=is_finished)
+    """Tell from record heads alone how far a sealed file reaches. Reads no key, proves nothing about content.
+
+    Raises:
+        SealBroken: not a sealed file, a record longer than 64 KiB, or records after the last one.
+    """
+    extent = SealedExtent(plain_bytes=0, sealed_bytes=0, records=0, is_finished=False)
+    head, wanted, skip, length = bytearray(), len(MAGIC), 0, 0
+    for chunk in sealed:
+        rest = memoryview(chunk)
+        while rest:
+            if skip:
+                step = min(skip, len(rest))
+                skip, rest = skip - step, rest[step:]
+                extent = extent if skip else _extended(extent, length)
+                continue
+            taken = wanted - len(head)
+            head += rest[:taken]
+            rest = rest[taken:]
+            if len(head) == wanted:
+                length, skip = _read_head(bytes(head))
+                head.clear()
+                wanted = _HEAD.size
+    return extent
 
 
 def digest_of(sealed: Iterable[bytes], key: bytes, context: SealContext) -> str:
@@ -193,6 +216,27 @@ def _records(sealed: Iterable[bytes], *, is_torn_end_allowed: bool = False) -> I
                 head, needed = None, _HEAD.size
     if (buffer or head is not None or not has_magic) and not is_torn_end_allowed:
         raise SealBroken("the file ends inside a record")
+
+
+def _read_head(head: bytes) -> tuple[int, int]:
+    """Return a record's length field and how many bytes follow; the magic has neither."""
+    if len(head) == len(MAGIC):
+        if head != MAGIC:
+            raise SealBroken("not a sealed file")
+        return 0, 0
+    length: int = _HEAD.unpack(head)[1]
+    if length & ~_LAST > CHUNK_BYTES:
+        raise SealBroken("a record is longer than 64 KiB")
+    return length, (length & ~_LAST) + _TAG_BYTES
+
+
+def _extended(extent: SealedExtent, length: int) -> SealedExtent:
+    """Count one whole record more."""
+    if extent.is_finished:
+        raise SealBroken("records follow the last one")
+    plain = length & ~_LAST
+    size = (extent.sealed_bytes or len(MAGIC)) + _HEAD.size + plain + _TAG_BYTES
+    return SealedExtent(plain_bytes=extent.plain_bytes + plain, sealed_bytes=size, records=extent.records + 1, is_finished=bool(length & _LAST))
 
 
 def _opened(cipher: AESGCM, associated: bytes, place: tuple[bytes, int, int], body: bytes) -> bytes:
