@@ -1,6 +1,8 @@
 """People, their papers and their phones on both engines: refusals first."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +20,7 @@ from backend.keys.keyring import Keyring
 from backend.policies.model import Policy
 from backend.staff import actions, devices, logins, queries
 from backend.staff.devices import DeviceChange
+from backend.staff.dpop import Proven
 from backend.staff.logins import LoginClaim, NewLogin
 from backend.staff.model import (
     DEVICE_TRANSITIONS,
@@ -362,16 +365,61 @@ def test_a_devices_history_and_the_inspection_register_are_never_rewritten(sessi
         session.execute(update(DeviceChangeRow).values(reason="another"))
 
 
-def test_the_last_used_code_survives_a_race(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) -> None:
+def in_parallel(act: Callable[[], object], number: int = 6) -> list[object]:
+    start = threading.Barrier(number)
+
+    def run() -> object:
+        start.wait()
+        return act()
+
+    with ThreadPoolExecutor(number) as threads:
+        return [answer.result() for answer in [threads.submit(run) for _ in range(number)]]
+
+
+def test_one_code_opens_one_session_however_many_try_at_once(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) -> None:
     with sessions.begin() as session:
         world(session, keyring, now)
-    outcomes = []
-    for _ in range(2):
+    with sessions() as session:
+        known = logins.find_login(session, "amina", now)
+    assert isinstance(known, logins.KnownLogin)
+    code = pyotp.TOTP(TOTP_SECRET).generate_otp(int(now.timestamp()) // 30)
+
+    def attempt() -> object:
         with sessions.begin() as session:
-            outcomes.append(signed_in(session, keyring, "amina", TOTP_SECRET, now))
-    assert [type(outcome) for outcome in outcomes] == [SessionOpened, logins.LoginRefused]
+            return type(logins.conclude_login(session, keyring, LoginClaim(username="amina", known=known, is_password_right=True, totp=code), now))
+
+    outcomes = in_parallel(attempt)
+    assert outcomes.count(SessionOpened) == 1
     with sessions() as session:
         assert session.query(ConsoleSessionRow).count() == 1
+
+
+def test_guesses_at_once_are_counted_one_by_one(sessions: sessionmaker[Session], keyring: Keyring, now: datetime) -> None:
+    with sessions.begin() as session:
+        world(session, keyring, now)
+
+    claim = LoginClaim(username="amina", known=None, is_password_right=False, totp="000000")
+
+    def guess() -> object:
+        with sessions.begin() as session:
+            return type(logins.conclude_login(session, keyring, claim, now))
+
+    assert in_parallel(guess, logins.FAILURES_MAX + 2).count(logins.LoginRefused) == logins.FAILURES_MAX
+
+
+def test_a_proof_passes_once_however_many_try_at_once(sessions: sessionmaker[Session], now: datetime) -> None:
+    proven = Proven(kid="k" * 43, replay_digest="d" * 64, expires_at=now + timedelta(seconds=1))
+
+    def use() -> object:
+        with sessions.begin() as session:
+            return devices.use_proof(session, proven)
+
+    assert in_parallel(use).count(True) == 1
+    with sessions.begin() as session:
+        devices.forget_proofs(session, now)
+        assert not devices.use_proof(session, proven)
+        devices.forget_proofs(session, now + timedelta(seconds=2))
+        assert devices.use_proof(session, proven)
 
 
 def test_nothing_is_found_for_ids_that_nobody_has(session: Session, made: World, now: datetime) -> None:

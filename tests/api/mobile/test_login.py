@@ -21,6 +21,7 @@ from backend.web.auth import phone_actor
 from evidence.es256 import compact_peek, compact_sign, compact_verify
 from evidence.keys import PrivateKey, generate_key, public_jwk, thumbprint
 from mobile_api import login
+from mobile_api.phone_link import Link
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
 from tests.support.phones import access_token, assertion, assertion_claims, enrolment_proof, phone_headers, proof, proof_claims
 from tests.support.world import Person, World, device_key, world
@@ -307,3 +308,13 @@ def test_the_token_names_person_and_key(client: TestClient[Any], made: World, no
     assert made.bilal.phone is not None
     assert claims["sub"] == str(made.bilal.id)
     assert claims["cnf"] == {"jkt": made.bilal.phone.kid}
+
+
+def test_the_reference_phone_enrols_and_signs_in(client: TestClient[Any], joined: sessionmaker[Session], clock: SteppedClock, retired: World) -> None:
+    link = Link(client, "http://127.0.0.1:8000", generate_key(), clock)
+    code = ask(joined, retired).code
+    offered = link.post_open("/mobile/v1/device-enrolments", {"code": code})
+    signed = enrolment_proof(link.key, offered["challenge"], offered["staffId"])
+    assert link.post_open("/mobile/v1/device-enrolments/complete", {"code": code, "jwk": public_jwk(link.key), "proof": signed})["state"] == "active"
+    for _ in range(2):
+        assert link.call("GET", ASKED).status_code == 200
