@@ -3,9 +3,7 @@
 `examine` is the caller's side. Run as a program, this file is the worker: it reads the bytes from standard input, never from a path.
 """
 
-import os
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -19,13 +17,9 @@ from evidence.errors import EvidenceError
 from evidence.examination import Examination, State
 from evidence.magic import HEAD_BYTES, IMAGES, Container, media_types, sniff
 from evidence.policy import ContentPolicy
-from evidence.sandbox import is_offline, lock_down
+from evidence.sandbox import NO_DECODER, NO_SANDBOX, lock_down_or_exit, run_locked
 
 _OUTPUT_BYTES_MAX: Final = 1_000_000
-_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8",
-                       "HOME": "/nonexistent"}              # Without HOME, libc asks a name service through a socket.
-_NO_DECODER: Final = 3
-_NO_SANDBOX: Final = 4
 
 
 def examine(source: bytes | Path, media_type: str, policy: ContentPolicy) -> Examination:
@@ -46,25 +40,15 @@ def examine(source: bytes | Path, media_type: str, policy: ContentPolicy) -> Exa
 
 def _run(source: bytes | Path, kind: tuple[Container, str, int], policy: ContentPolicy) -> Examination:
     container, media_type, size = kind
-    command = [sys.executable, "-I", str(Path(__file__).resolve()), container, media_type, msgspec.json.encode(policy).decode()]
     outcome = Examination(state=State.UNDECODABLE, container=container, size=size)
-    given = subprocess.PIPE if isinstance(source, bytes) else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/") as worker:
-            try:
-                said, _ = worker.communicate(source if isinstance(source, bytes) else None, timeout=policy.decode_wall_s_max)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.communicate()
-                return msgspec.structs.replace(outcome, reason=f"stopped after {policy.decode_wall_s_max} s")
-    finally:
-        if not isinstance(source, bytes):
-            os.close(given)
-    if worker.returncode in (_NO_DECODER, _NO_SANDBOX):
-        reason = "no decoder is installed" if worker.returncode == _NO_DECODER else "no isolation from the network"
+    code, said = run_locked(Path(__file__), (container, media_type, msgspec.json.encode(policy).decode()), source, policy.decode_wall_s_max)
+    if code is None:
+        return msgspec.structs.replace(outcome, reason=f"stopped after {policy.decode_wall_s_max} s")
+    if code in (NO_DECODER, NO_SANDBOX):
+        reason = "no decoder is installed" if code == NO_DECODER else "no isolation from the network"
         return msgspec.structs.replace(outcome, state=State.NOT_EXAMINED, reason=reason)
-    if worker.returncode != 0 or len(said) > _OUTPUT_BYTES_MAX:
-        return msgspec.structs.replace(outcome, reason=f"the decoder ended with {worker.returncode}")
+    if code != 0 or len(said) > _OUTPUT_BYTES_MAX:
+        return msgspec.structs.replace(outcome, reason=f"the decoder ended with {code}")
     try:
         return msgspec.json.decode(said, type=Examination)
     except msgspec.MsgspecError:
@@ -112,16 +96,14 @@ def _load_decoder(container: Container) -> None:
         else:
             import evidence.audio  # noqa: F401
     except ImportError:
-        sys.exit(_NO_DECODER)
+        sys.exit(NO_DECODER)
 
 
 def main(arguments: "list[str]") -> None:
     """Be the worker: CONTAINER MEDIA_TYPE POLICY, bytes on standard input, an `Examination` on standard output."""
     container, policy = Container(arguments[0]), msgspec.json.decode(arguments[2], type=ContentPolicy)
     _load_decoder(container)
-    isolation = lock_down(cpu_s=policy.decode_cpu_s_max, bytes_max=policy.decode_bytes_max)
-    if not is_offline():
-        sys.exit(_NO_SANDBOX)
+    isolation = lock_down_or_exit(cpu_s=policy.decode_cpu_s_max, bytes_max=policy.decode_bytes_max)
     raw = sys.stdin.buffer.read(max(policy.video_bytes_max, policy.photo_bytes_max) + 1)
     outcome = _work(container, arguments[1], policy, raw)
     used = resource.getrusage(resource.RUSAGE_SELF)

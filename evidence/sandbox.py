@@ -6,14 +6,25 @@ privilege. A decoder that gets neither must not start.
 
 import ctypes
 import errno
+import os
 import platform
 import resource
 import socket
 import struct
+import subprocess
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+NO_DECODER: Final = 3                     # Exit codes of a worker.
+NO_SANDBOX: Final = 4
+_ENVIRONMENT: Final = MappingProxyType({
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8",
+    "HOME": "/nonexistent",               # Without HOME, libc asks a name service through a socket.
+})
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -29,6 +40,36 @@ _FORBIDDEN: Final = MappingProxyType({
     "x86_64": (41, 42, 43, 49, 50, 53, 59, 101, 57, 58, 288, 310, 311, 322, 425, 426, 427),
     "aarch64": (198, 203, 202, 200, 201, 199, 221, 117, 242, 270, 271, 281, 425, 426, 427),
 })
+
+
+def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path, wall_s: int) -> tuple[int | None, bytes]:
+    """Run one of our worker programs on bytes or on a file's descriptor; return exit code and output, or (None, b"") when it was killed.
+
+    Raises:
+        OSError: the file cannot be read, or no process can be started.
+    """
+    given = subprocess.PIPE if isinstance(source, bytes) else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with subprocess.Popen([sys.executable, "-I", str(program.resolve()), *arguments], stdin=given, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/") as worker:
+            try:
+                said, _ = worker.communicate(source if isinstance(source, bytes) else None, timeout=wall_s)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.communicate()
+                return None, b""
+            return worker.returncode, said
+    finally:
+        if not isinstance(source, bytes):
+            os.close(given)
+
+
+def lock_down_or_exit(*, cpu_s: int, bytes_max: int) -> str:
+    """Lock this worker down; end it where it would still reach a network."""
+    isolation = lock_down(cpu_s=cpu_s, bytes_max=bytes_max)
+    if not is_offline():
+        sys.exit(NO_SANDBOX)
+    return isolation
 
 
 def lock_down(*, cpu_s: int, bytes_max: int) -> str:

@@ -90,14 +90,14 @@ class Door:
             header = SignatureHeader(kid=DONG_KID, role=SignerRole.WITNESS, at=captured, seq=seq, prev=prev, pos=None)
             signatures.append(sign(payload, DONG, header))
             self.prev[DONG_KID] = digest
-        self._receive(manifest, payload, assemble(payload, signatures))
+        self.receive(manifest, payload, assemble(payload, signatures))
         return manifest
 
     def _link(self, kid: str) -> tuple[int, str]:
         self.seq[kid] += 1
         return self.seq[kid], self.prev[kid]
 
-    def _receive(self, manifest: Manifest, payload: bytes, envelope: bytes) -> None:
+    def receive(self, manifest: Manifest, payload: bytes, envelope: bytes) -> None:
         digest = manifest_digest(payload)
         index, proof = self.house.logged("manifest", payload)
         said = receipt_payload(manifest, digest, status=ReceiptStatus.RECEIVED, received_at="2026-11-27T05:00:00.000Z",

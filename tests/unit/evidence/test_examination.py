@@ -22,6 +22,7 @@ from evidence.examination import Examination, State, Tail
 from evidence.examine_worker import examine
 from evidence.magic import Container, demuxer, media_types, sniff
 from evidence.policy import DEFAULT, ContentPolicy
+from evidence.stamp_worker import make_copy
 from tests.unit.evidence.samples import FOLDER, sample, sample_json
 
 TYPES = {".jpg": "image/jpeg", ".mpo": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".heic": "image/heic", ".heif": "image/heif",
@@ -271,6 +272,17 @@ def test_ARCH_14_a_copy_is_stamped_masked_and_free_of_metadata() -> None:
     assert b"Maker" not in copy
     plain = photo.stamped_copy(jpeg(), photo.Stamp(lines=(), text=" "), cjk_font(), DEFAULT)
     assert plain != copy
+
+
+def test_ARCH_14_a_copy_is_made_in_a_locked_process(tmp_path: Path) -> None:
+    stamp = photo.Stamp(lines=("2026-11-27 10:00", "C-1"))
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    assert make_copy(tmp_path / "a.jpg", stamp, cjk_font(), DEFAULT) == photo.stamped_copy(jpeg(), stamp, cjk_font(), DEFAULT)
+    for hostile in (b"", b"GIF89a", jpeg()[:-2_000]):
+        with pytest.raises(UnsupportedMediaType):
+            make_copy(hostile, stamp, cjk_font(), DEFAULT)
+    with pytest.raises(UnsupportedMediaType):
+        make_copy(jpeg(), stamp, cjk_font(), ContentPolicy(decode_wall_s_max=0))
 
 
 def test_a_font_that_lacks_a_character_is_refused() -> None:

@@ -13,14 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from evidence import verify_pack
 from evidence.canonical import sha256_hex
+from evidence.envelope import assemble, check_shape, header_for, sign
+from evidence.es256 import compact_peek, compact_sign
 from evidence.facts import CaptureFacts, Kind
+from evidence.keys import thumbprint
+from evidence.manifest import decode_manifest, encode_manifest
 from evidence.merkle import leaf_hash
-from evidence.pack import Withheld, trust_document
-from evidence.statements import DeviceState
+from evidence.pack import PackCopy, PackOriginal, Withheld, trust_document
+from evidence.statements import DeviceState, sign_receipt
 from tests.unit.evidence import builders, packs
 from tests.unit.evidence.packs import House, cash_facts, devices, door, grant, pack_of, packed
 
@@ -234,6 +239,85 @@ def test_a_chain_that_does_not_join_is_found(house: House, judge: Callable[..., 
     at.prev[builders.BILAL_KID] = "a" * 64
     at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT)
     assert names(judge(packed(house, pack_of(house, at, copies=(), originals=(), authorisations=())))) == {"chain-broken"}
+
+
+def one_capture(house: House, payload: bytes | None = None, **changes: Any) -> packs.Door:
+    """Make a door with one statement by one signer; with `payload`, the signed bytes are replaced before signing."""
+    at = packs.Door(house)
+    at.add(Kind.CAPTURE, CaptureFacts(occasion="door_plate"), builders.AT, witness=False, **{"cosigner": None, "cosigner_device": None, **changes})
+    if payload is not None:
+        manifest = decode_manifest(check_shape(at.entries[0].envelope).payload)
+        at.entries.clear()
+        at.receive(manifest, payload, assemble(payload, [sign(payload, builders.BILAL, header_for(manifest))]))
+    return at
+
+
+def bare(house: House, at: packs.Door, **changes: Any) -> bytes:
+    return packed(house, pack_of(house, at, **{"copies": (), "originals": (), "authorisations": (), **changes}))
+
+
+def test_what_even_our_own_keys_may_not_sign_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    """The insider's pack: index, receipts and log are signed by the trusted keys, and one statement inside is wrong."""
+    at = one_capture(house)
+    good = check_shape(at.entries[0].envelope).payload
+    assert names(judge(bare(house, at))) == set()
+    assert names(judge(bare(house, at, visit="visit-2"))) == {"manifest-foreign", "manifests-missing", "proof-unexpected"}
+    spaced = one_capture(house, good.replace(b'","', b'", "', 1))
+    assert "payload-not-canonical" in names(judge(bare(house, spaced)))
+    unknown = one_capture(house, good.replace(b'"capture"', b'"rapture"'))
+    assert "schema-unknown" in names(judge(bare(house, unknown)))
+    later = one_capture(house, good.replace(b'"seq":1', b'"seq":2'))
+    assert "header-differs" in names(judge(bare(house, later)))
+
+
+def test_a_receipt_or_proof_that_says_something_else_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at, other = one_capture(house), one_capture(house, visit_version=2)
+    entry = at.entries[0]
+    _, said = compact_peek(entry.receipt, "evidence-receipt+jws")
+    for changes in ({"log_index": 0}, {"log_origin": "log.example/other"}, {"items": [{"item_id": "i9", "sha256": "a" * 64}]}):
+        receipt = sign_receipt({**said, **changes}, house.receipt, thumbprint(house.receipt))
+        wrong = msgspec.structs.replace(entry, receipt=receipt)
+        assert "receipt-differs" in names(judge(bare(house, at, entries=[wrong])))
+    swapped = msgspec.structs.replace(entry, receipt=other.entries[0].receipt)
+    assert "receipt-of-no-manifest" in names(judge(bare(house, at, entries=[swapped])))
+    unproven = msgspec.structs.replace(entry, proof=other.entries[0].proof)
+    assert "log-proof-invalid" in names(judge(bare(house, at, entries=[unproven])))
+    disguised = msgspec.structs.replace(entry, proof=str(entry.report_proof))
+    assert "log-proof-invalid" in names(judge(bare(house, at, entries=[disguised])))
+    unreported = msgspec.structs.replace(entry, report=b"{}")
+    assert "log-proof-invalid" in names(judge(bare(house, at, entries=[unreported])))
+
+
+def test_two_statements_under_one_number_are_a_fork(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at, other = one_capture(house), one_capture(house, visit_version=2)
+    assert "chain-fork" in names(judge(bare(house, at, entries=[*at.entries, *other.entries])))
+
+
+def test_VIS_01_one_device_that_signs_twice_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = packs.Door(house)
+    payload = encode_manifest(builders.manifest())
+    twice = assemble(payload, [sign(payload, builders.BILAL, header_for(builders.manifest()))] * 2)
+    at.receive(builders.manifest(), payload, twice)
+    assert "cosigner-not-distinct" in names(judge(bare(house, at)))
+
+
+def test_a_copy_or_original_that_is_another_file_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = door(house)
+    copy = pack_of(house, at).copies[0]
+    other = PackCopy(original_sha256=copy.original_sha256, extension="jpg", chunks=[b"another"], derivation=copy.derivation)
+    assert names(judge(packed(house, pack_of(house, at, copies=[other])))) == {"digest-mismatch"}
+    foreign = PackCopy(original_sha256="9" * 64, extension="jpg", chunks=[packs.COPY], derivation=copy.derivation)
+    assert {"derivation-differs", "item-not-declared"} <= names(judge(packed(house, pack_of(house, at, copies=[copy, foreign]))))
+    original = PackOriginal(sha256=sha256_hex(packs.ORIGINAL), chunks=[b"another original"])
+    assert names(judge(packed(house, pack_of(house, at, originals=[original])))) == {"digest-mismatch"}
+
+
+def test_a_device_key_under_another_name_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    _, history = compact_peek(devices(house), "device-history+jws")
+    listed: Any = history["devices"]
+    listed[0]["kid"], listed[1]["kid"] = listed[1]["kid"], listed[0]["kid"]
+    signed = compact_sign({**history, "devices": listed}, house.receipt, typ="device-history+jws", kid=thumbprint(house.receipt))
+    assert "device-key-differs" in names(judge(packed(house, pack_of(house, door(house), devices=signed))))
 
 
 def test_the_good_pack_is_verified_by_the_file_alone_in_a_clean_process(house: House, good: bytes, tmp_path: Path) -> None:
