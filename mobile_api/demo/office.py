@@ -88,6 +88,10 @@ class BankSystem:
         """The public key to be enrolled."""
         return public_jwk(self._key)
 
+    def prove(self, statement: Json) -> str:
+        """Sign the statement with which the bank's authoriser enrols the key."""
+        return compact_sign(statement, self._key, typ="bank-key-enrolment+jws", kid=self.kid)
+
     def sign(self, claims: Json) -> str:
         """Sign a cash authorisation."""
         return compact_sign(claims, self._key, typ="cash-authorisation+jwt", kid=self.kid)
