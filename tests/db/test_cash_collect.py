@@ -1,6 +1,5 @@
 """Taking money: leave refused before, facts booked after, on both engines."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -26,9 +25,9 @@ from tests.support.world import world
 
 
 @pytest.fixture
-def at(session: Session, keyring: Keyring) -> Iterator[Door]:
+def at(session: Session, keyring: Keyring) -> Door:
     """Return a door of the world."""
-    yield door(session, keyring, world(session, keyring))
+    return door(session, keyring, world(session, keyring))
 
 
 def refused(at: Door, *arguments: object, **changes: object) -> RulesBreached:

@@ -113,8 +113,8 @@ def test_CASH_09_a_deposit_is_gross_and_the_same_id_is_the_same_deposit(at: Door
     again = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
     assert first == again
     assert (first.status, held(at)) == (DepositStatus.POSTED, 0)
+    other = msgspec.structs.replace(command, slip_reference="OTHER")
     with pytest.raises(IdempotencyConflict):
-        other = msgspec.structs.replace(command, slip_reference="OTHER")
         custody.report_deposit(at.session, at.made.bilal.actor, other, at.policy, at.now)
 
 

@@ -197,7 +197,8 @@ def door(session: Session, keyring: Keyring, made: World, serial: int = 1) -> Do
     ))
     session.flush()
     session.add(RouteRow(
-        id=ids["route"], plan_id=ids["plan"], number=1, collector_a=made.bilal.id, collector_b=made.dong.id, departure_at=made.now, return_at=made.now))
+        id=ids["route"], plan_id=ids["plan"], number=1, collector_a=made.bilal.id, collector_b=made.dong.id, departure_at=made.now,
+        return_at=made.now))
     session.flush()
     session.add(StopRow(
         id=ids["stop"], route_id=ids["route"], position=1, kind=StopKind.VISIT, visit_id=ids["visit"], request_id=approved.request_id,
