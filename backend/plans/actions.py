@@ -22,7 +22,17 @@ from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.db.engine import is_unique_violation
 from backend.plans.gather import day_facts, local_day, publication_facts
-from backend.plans.model import OrderPlan, PlanEvent, PlanOrdered, PlanPublished, PlanStatus, StopKind, advance
+from backend.plans.model import (
+    OrderPlan,
+    PlanEvent,
+    PlanJudged,
+    PlanOrdered,
+    PlanPublished,
+    PlanStatus,
+    StopKind,
+    ViolationView,
+    advance,
+)
 from backend.plans.queries import visible_to
 from backend.plans.reasons import Unplannable, screen
 from backend.plans.rules import judge_publication
@@ -33,9 +43,17 @@ from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.requests.tables import VisitRequestRow
 from backend.staff import queries as staff
-from routing import Plan, StopType, Unserved, check, cost, encode_plan, load_instance, load_plan
+from routing import InstanceError, Plan, StopType, Unserved, check, cost, encode_plan, load_instance, load_plan
 
 FAILURE_LENGTH_MAX = 200
+
+
+class HandMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispatcher's own `fieldday-plan/1` for a day; employees, requests and offices by their ids."""
+
+    branch_id: BranchId
+    on: date
+    plan: dict[str, Any]
 
 
 def order(session: Session, actor: Actor, command: OrderPlan, now: datetime) -> PlanOrdered:
@@ -95,6 +113,30 @@ def prepare(
     version = (latest or 0) + 1
     instance = to_instance(facts, entering, policy, f"{facts.branch_code} {on.isoformat()} v{version}")
     return version, msgspec.to_builtins(instance), unplannable
+
+
+def judge_hand_made(session: Session, actor: Actor, command: HandMade, now: datetime) -> PlanJudged:
+    """Judge a dispatcher's own plan by the same checker as the solver's, against what is true now. Nothing is stored.
+
+    Raises:
+        Forbidden, NotFound, InvalidInput: as `order`; also for a document that is no plan at all.
+    """
+    authorise(actor, Permission.PLAN_MAKE)
+    policy = policy_in_force(session, None, now)
+    _, prepared, _ = prepare(session, actor, command.branch_id, command.on, policy, now)
+    instance = load_instance(prepared)
+    try:
+        plan = load_plan({**command.plan, "instance": instance.name})
+    except InstanceError as error:
+        raise InvalidInput(pointer="/plan", expected="a fieldday-plan/1", got=str(error)[:300]) from None
+    judged = cost(instance, plan)
+    return PlanJudged(
+        violations=tuple(
+            ViolationView(code=one.code.value, rule=one.rule, subject=one.subject, message=one.message, route=one.route, stop=one.stop)
+            for one in check(instance, plan)
+        ),
+        cost=judged.total, served=judged.served, mandatory_unserved=judged.mandatory_unserved, travel_s=judged.travel_s,
+    )
 
 
 def claim(session: Session, plan_id: UUID) -> SolveOrder | None:

@@ -77,7 +77,7 @@ class OrderPlan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"a search takes 1 to {SEARCH_S_MAX} seconds")
 
 
-class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True):
+class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An order taken: the plan's id and version; `visit_count` requests entered the instance, `unserved_count` could not."""
 
     id: PlanId
@@ -87,7 +87,7 @@ class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True):
     unserved_count: int
 
 
-class UnservedView(msgspec.Struct, frozen=True, kw_only=True):
+class UnservedView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A request without a stop, with the true reason in both languages and, where they are known, changes that would serve it."""
 
     request_id: RequestId
@@ -98,7 +98,7 @@ class UnservedView(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Mapping[str, Any], ...]
 
 
-class StopView(msgspec.Struct, frozen=True, kw_only=True):
+class StopView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One stop. `withdrawn` is derived, never stored: why the case is not open for collection now, or that the approval is gone."""
 
     id: StopId
@@ -115,7 +115,7 @@ class StopView(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn: str | None = None
 
 
-class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+class RouteView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The day of one pair."""
 
     id: RouteId
@@ -153,7 +153,7 @@ class PlanPublished(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[PlannedStop, ...]
 
 
-class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
+class PlanSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One version of a branch's day, without its routes."""
 
     id: PlanId
@@ -171,7 +171,7 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
     published_at: datetime | None
 
 
-class PlanView(msgspec.Struct, frozen=True, kw_only=True):
+class PlanView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A plan with everything that the dispatcher decides by."""
 
     summary: PlanSummary
@@ -182,7 +182,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     unserved: tuple[UnservedView, ...]
 
 
-class ViolationView(msgspec.Struct, frozen=True, kw_only=True):
+class ViolationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A broken hard rule of a plan, solved or hand-made. `route` and `stop` count from 0."""
 
     code: str
@@ -191,3 +191,13 @@ class ViolationView(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     route: int | None
     stop: int | None
+
+
+class PlanJudged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the checker says of a hand-made plan: every violation, and its cost; it may be published only without any."""
+
+    violations: tuple[ViolationView, ...]
+    cost: int
+    served: int
+    mandatory_unserved: int
+    travel_s: int

@@ -88,10 +88,15 @@ def settle_incident(session: Session, actor: Actor, incident_id: UUID, now: date
     record(session, actor, EventTag.INCIDENT_SETTLED, f"visit:{row.visit_id}", now, incident=row.id)
 
 
-def incidents_of(session: Session, keyring: Keyring, visit: VisitRow) -> tuple[IncidentView, ...]:
-    """Return a visit's incidents; the caller has checked who asks and records the read."""
-    rows = session.scalars(select(IncidentRow).where(IncidentRow.visit_id == visit.id).order_by(IncidentRow.at, IncidentRow.id))
-    return tuple(_view(session, keyring, row, visit.case_id) for row in rows)
+def incidents_of(session: Session, actor: Actor, keyring: Keyring, visit_id: VisitId) -> tuple[IncidentView, ...]:
+    """Return a visit's incidents to the agency's people, none to a bank's; the caller records the read."""
+    if actor.bank is not None:
+        return ()
+    rows = session.execute(
+        select(IncidentRow, VisitRow.case_id).join(VisitRow, VisitRow.id == IncidentRow.visit_id)
+        .where(IncidentRow.visit_id == visit_id, visible_to(actor)).order_by(IncidentRow.at, IncidentRow.id)
+    )
+    return tuple(_view(session, keyring, row, case_id) for row, case_id in rows)
 
 
 def _view(session: Session, keyring: Keyring, row: IncidentRow, case_id: UUID) -> IncidentView:

@@ -6,6 +6,7 @@ A fact happened when the phone captured it; `visit.start` alone may also be aske
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta
 
 from backend.core.geo import Datum, LonLat, to_wgs84
@@ -80,7 +81,7 @@ class OutcomeBody(Body, kw_only=True):
 
     visit_id: UUID
     code: Code
-    fields: Annotated[dict[Code, Any], Meta(max_length=20)] = {}
+    fields: Annotated[dict[Code, Any], Meta(max_length=20)] = msgspec.field(default_factory=dict)
     note: Note | None = None
 
 
