@@ -102,7 +102,8 @@ def review_visit(
 ) -> StatusView:
     """Accept a visit or send it back; what its closing lacked is taken on by name or not accepted (EVD-01, TEAM-09)."""
     command = ReviewVerdict(
-        visit_id=VisitId(visit_id), verdict=data.verdict, checklist=data.checklist, comment=data.comment, accepted_exceptions=data.accepted_exceptions,
+        visit_id=VisitId(visit_id), verdict=data.verdict, checklist=data.checklist, comment=data.comment,
+        accepted_exceptions=data.accepted_exceptions,
     )
     with transaction(resources.sessions, actor, now) as session:
         return StatusView(id=VisitId(visit_id), status=reports.review(session, actor, resources.keyring, command, now))
@@ -129,12 +130,12 @@ def archive_visit(
 @get("/api/v1/incidents", operation_id="listIncidents", sync_to_thread=True, tags=["visits"])
 def read_incidents(
     actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime], limit: FromQuery[int | None] = None,
-    cursor: FromQuery[str | None] = None, is_open: FromQuery[bool] = True,
+    cursor: FromQuery[str | None] = None, settled: FromQuery[bool | None] = None,
 ) -> Page[IncidentView]:
-    """List incidents of the supervisor's branches, oldest first; the read is recorded (VIS-09)."""
+    """List the open incidents of the supervisor's branches, or with `settled` all of them, oldest first; the read is recorded (VIS-09)."""
     asked = read_page(limit, cursor)
     with transaction(resources.sessions, actor, now) as session:
-        rows = incidents.incident_page(session, actor, resources.keyring, now, after=asked.after_id, limit=asked.limit, is_open=is_open)
+        rows = incidents.incident_page(session, actor, resources.keyring, now, after=asked.after_id, limit=asked.limit, is_open=not settled)
     return page_of(rows, asked, lambda row: str(row.id))
 
 
