@@ -90,7 +90,7 @@ def _judge_text(facts: DeclarationFacts) -> list[Finding]:
             findings.append(_found("transcription-missing", "DECL-11", "the set text copied out", "nothing", pointer="/facts/transcription"))
         elif places := deviations(facts.transcription, facts.text):
             told = "; ".join(f"{one.at}: {one.expected or '∅'} → {one.got or '∅'}" for one in places[:5])
-            findings.append(_found("text-deviates", "DECL-11", "the set text", told, Grade.INFO, pointer="/facts/transcription"))
+            findings.append(_found("text-deviates", "DECL-11", "the set text", told, pointer="/facts/transcription"))
     if not (facts.written_by_declarant and facts.signed_by_declarant):
         findings.append(_found("not-by-declarant", "DECL-04", "written and signed by the cardholder", "not both"))
     return findings
@@ -118,5 +118,6 @@ def _looks_alike(front: Examination | None, back: Examination | None, policy: Co
     return bits < policy.id_sides_bits_min
 
 
-def _found(name: str, rule: str, expected: str, got: str, grade: Grade = Grade.DOUBT, *, pointer: str = "") -> Finding:
+def _found(name: str, rule: str, expected: str, got: str, *, pointer: str = "") -> Finding:
+    grade = Grade.INFO if name == "text-deviates" else Grade.DOUBT
     return Finding(name=name, grade=grade, rules=(rule,), pointer=pointer, expected=expected, got=got)

@@ -59,15 +59,15 @@ def zip_files(pack: Buffer) -> tuple[dict[str, memoryview], list[dict[str, str]]
     while bytes(view[at:at + 4]) == b"PK\x03\x04":
         crc, size, _, name_length, _ = struct.unpack("<IIIHH", view[at + 14:at + 30])
         start = at + 30 + name_length
-        name, data = bytes(view[at + 30:start]), view[start:start + size]
+        name, content = bytes(view[at + 30:start]), view[start:start + size]
         text = name.decode("ascii")
-        fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, crc, len(data), len(data), len(name), 0)
+        fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, crc, len(content), len(content), len(name), 0)
         if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", text) or ".." in text or text <= last:
             raise Bad("unreadable", f"file names are plain, different and sorted: {text!r}")
-        if bytes(view[at:start]) != b"PK\x03\x04" + fields + name or zlib.crc32(data) != crc:
+        if bytes(view[at:start]) != b"PK\x03\x04" + fields + name or zlib.crc32(content) != crc:
             faults.append({"name": "container-differs", "file": text, "detail": "header or checksum"})
         central += b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, at) + name
-        files[text], at, last = data, start + size, text
+        files[text], at, last = content, start + size, text
     end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(files), len(files), len(central), at, 0)
     demand(files, "unreadable", "not a pack")
     if bytes(view[at:]) != central + end:
@@ -231,10 +231,10 @@ class Verifier:
 
     def check_bag(self) -> None:
         """Step 2. Every file is listed with its digest, in both BagIt lists."""
-        data = {name: sha(raw) for name, raw in self.files.items() if name.startswith("data/")}
+        payload = {name: sha(raw) for name, raw in self.files.items() if name.startswith("data/")}
         tags = {name: sha(raw) for name, raw in self.files.items() if not name.startswith("data/") and name != "tagmanifest-sha256.txt"}
         demand(set(tags) == {"bagit.txt", "bag-info.txt", "manifest-sha256.txt"}, "bag-file-unexpected")
-        for listing, digests in (("manifest-sha256.txt", data), ("tagmanifest-sha256.txt", tags)):
+        for listing, digests in (("manifest-sha256.txt", payload), ("tagmanifest-sha256.txt", tags)):
             expected, listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())), bytes(self.files[listing]).decode("ascii")
             for name in sorted({line[66:] for line in set(expected.splitlines()) ^ set(listed.splitlines())}):
                 self.found("file-differs", name, listing)
