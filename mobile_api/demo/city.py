@@ -183,7 +183,8 @@ def _debtor(chance: random.Random, place: int) -> Debtor:
     bank = BANKS[place % len(BANKS)]
     trait = TRAITS[place] if place < len(TRAITS) else ""
     is_female = chance.random() < 0.45
-    lon, lat, division = chance.choice(_DISTRICTS)
+    # The scripted doors lie in one district, so that few pairs meet all of them.
+    lon, lat, division = _DISTRICTS[1] if trait else chance.choice(_DISTRICTS)
     amount_fen = round(chance.lognormvariate(10.2, 0.8)) * 100 + chance.randint(0, 99)
     # Without a pin nobody can be sent; the scripted ones all have one.
     has_pin = bool(trait) or chance.random() > 0.035
@@ -196,7 +197,7 @@ def _debtor(chance: random.Random, place: int) -> Debtor:
         gender_rule="female_present" if is_female and chance.random() < 0.25 else "any",
         language="wuu" if chance.random() < 0.06 else "zh",
         street=f"{chance.choice(_COMPOUNDS)}{chance.randint(1, 60)}弄{chance.randint(1, 40)}号{chance.randint(1, 24)}{chance.randint(1, 4):02d}室",
-        division_code=division, point=_near(chance, lon, lat, 0.04) if has_pin else None,
+        division_code=division, point=_near(chance, lon, lat, 0.008 if trait else 0.04) if has_pin else None,
         safety_note="三楼有犬" if chance.random() < 0.03 else "", trait=trait,
     )
 

@@ -96,8 +96,8 @@ def server_keys(scene: Scene) -> dict[str, list[dict[str, Any]]]:
     history = scene.http.get(scene.stage.base_url + "/verify/keys").json()
     keys: dict[str, list[dict[str, Any]]] = {}
     for entry in history["keys"]:
-        if isinstance(entry.get("jwk"), dict):
-            keys.setdefault(entry["purpose"], []).append({"kid": entry["kid"], "jwk": entry["jwk"]})
+        if isinstance(entry["public"], dict):
+            keys.setdefault(entry["purpose"], []).append({"kid": entry["kid"], "jwk": entry["public"]})
     return keys
 
 
@@ -123,6 +123,7 @@ def _register_bank(scene: Scene, bank: city.Bank) -> None:
     })["id"]
     _bank_people(scene, bank, bank_id)
     number = f"99{int(hashlib.sha256(bank.code.encode()).hexdigest()[:12], 16) % 10**14:014d}"
+    scene.account_numbers[bank.code] = number
     oscar.post(f"/api/v1/banks/{bank_id}/accounts", {"number": number, "holder": bank.name_zh})
     account = oscar.get(f"/api/v1/banks/{bank_id}/accounts")[0]
     scene.account_digests[bank.code] = account["accountDigest"]

@@ -5,6 +5,8 @@ five minutes as the protocol asks.
 """
 
 import array
+import importlib
+import importlib.util
 import io
 import math
 import random
@@ -73,7 +75,7 @@ class Library:
         """Return a whole recording of `duration_s` seconds in segments of at most five minutes."""
         whole, rest = divmod(duration_s, SEGMENT_S_MAX)
         lengths = [SEGMENT_S_MAX] * whole + ([rest] if rest else [])
-        return tuple(Sound(content=_speech(self._chance, length), media_type="audio/wav", duration_ms=length * 1000) for length in lengths)
+        return tuple(_compressed(_speech(self._chance, length), length) for length in lengths)
 
     def _scene(self) -> Image.Image:
         sky, wall = (self._chance.randint(150, 220) for _ in range(2))
@@ -118,6 +120,22 @@ def _jpeg(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, format="JPEG", quality=82)
     return stream.getvalue()
+
+
+def _compressed(sound: bytes, length_s: int) -> Sound:
+    """Encode as phones do, AAC in MP4, where the decoder extra is installed; plain WAV elsewhere."""
+    if importlib.util.find_spec("av") is None:
+        return Sound(content=sound, media_type="audio/wav", duration_ms=length_s * 1000)
+    av = importlib.import_module("av")
+    stream = io.BytesIO()
+    with av.open(io.BytesIO(sound), format="wav") as source, av.open(stream, "w", format="mp4") as target:
+        track = target.add_stream("aac", rate=RATE_HZ)
+        track.bit_rate = 16_000
+        for frame in source.decode(audio=0):
+            frame.pts = None
+            target.mux(track.encode(frame))
+        target.mux(track.encode(None))
+    return Sound(content=stream.getvalue(), media_type="audio/mp4", duration_ms=length_s * 1000)
 
 
 def _speech(chance: random.Random, length_s: int) -> bytes:

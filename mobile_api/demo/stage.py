@@ -84,6 +84,7 @@ class Scene:
         self.bank_codes: dict[str, str] = {}
         self.profiles: dict[str, str] = {}
         self.account_digests: dict[str, str] = {}
+        self.account_numbers: dict[str, str] = {}
         self.templates: dict[str, dict[str, Any]] = {}
         self.bank_systems: dict[str, BankSystem] = {}
         self.collectors: dict[str, tuple[str, Collector]] = {}
