@@ -1,0 +1,186 @@
+"""Sixteen connections want the same thing at the same moment: exactly one gets it. PostgreSQL only; SQLite has one writer."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.cash import custody, transfers
+from backend.cash.model import DepositStatus
+from backend.cash.proof import prove_books
+from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, ReceiptRow
+from backend.core.problems import Problem
+from backend.db.engine import session_factory
+from backend.exhibits.model import Accepted, Standing
+from tests.support.cash import Door, door
+from tests.support.engines import AnyEngine
+from tests.support.world import shared_keyring, world
+
+CONNECTIONS = 16
+
+
+@pytest.fixture(scope="module")
+def engine(database: AnyEngine) -> Iterator[Engine]:
+    """A database of this module's own, with as many connections as there are runners."""
+    if database.kind != "postgresql":
+        pytest.skip("SQLite has one writer at a time: nothing races")
+    with database.clone() as clone:
+        engine = clone.engine(pool_size=CONNECTIONS + 2)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Return sessions with real commits."""
+    return session_factory(engine)
+
+
+@pytest.fixture(scope="module")
+def base(sessions: sessionmaker[Session]) -> Door:
+    """Return a committed door."""
+    with sessions.begin() as session:
+        return door(session, shared_keyring(), world(session, shared_keyring()))
+
+
+def opened(base: Door, session: Session) -> Door:
+    """Return the door as one session sees it; its two phones go on where they were."""
+    return replace(base, session=session)
+
+
+def race(sessions: sessionmaker[Session], acts: list[Callable[[Session], Any]]) -> list[Any]:
+    """Let every act begin at the same moment, each in a transaction of its own; a refusal is an answer."""
+    start = threading.Barrier(len(acts))
+
+    def attempt(act: Callable[[Session], Any], *, is_first: bool) -> Any:
+        with sessions() as session:
+            session.connection()
+            if is_first:
+                start.wait()
+            try:
+                done = act(session)
+                session.commit()
+            except Problem as problem:
+                session.rollback()
+                return problem
+            return done
+
+    def runner(act: Callable[[Session], Any]) -> Any:
+        is_first = True
+        while True:
+            try:
+                return attempt(act, is_first=is_first)
+            except OperationalError as error:
+                # A slow machine: the queue was longer than a lock is waited for. A phone is told 503 and sends again.
+                if not isinstance(error.orig, LockNotAvailable):
+                    raise
+                is_first = False
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(runner, acts))
+
+
+def collecting(base: Door, statement: Accepted) -> Callable[[Session], Any]:
+    """Return the act of booking a statement."""
+    return lambda session: opened(base, session).collect(statement)
+
+
+def last_fen_under_a_cap(sessions: sessionmaker[Session], base: Door) -> None:
+    """Each of sixteen receipts would use up the whole cap."""
+    with sessions.begin() as session:
+        at = opened(base, session)
+        jti, numbers = at.authorise(cap_fen=100, max_collections=50), at.lease(CONNECTIONS)
+        statements = [at.statement(number, 100, jti) for number in numbers]
+    done = race(sessions, [collecting(base, statement) for statement in statements])
+    assert [one.exception_number is None for one in done].count(True) == 1
+    with sessions() as session:
+        assert session.get_one(AuthorisationRow, jti).collected_fen == 100
+        sent = [statement.manifest_id for statement in statements]
+        booked = session.scalar(select(func.count()).select_from(CollectionRow).where(CollectionRow.manifest_id.in_(sent)))
+        assert booked == CONNECTIONS  # None refused, none lost.
+
+
+def one_receipt_number(sessions: sessionmaker[Session], base: Door) -> None:
+    """Sixteen statements claim one printed number."""
+    with sessions.begin() as session:
+        at = opened(base, session)
+        jti, number = at.authorise(cap_fen=10_000, max_collections=50), at.lease(1)[0]
+        statements = [at.statement(number, 5, jti) for _ in range(CONNECTIONS)]
+    done = race(sessions, [collecting(base, statement) for statement in statements])
+    assert [one.receipt_number == number for one in done].count(True) == 1
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(ReceiptRow).where(ReceiptRow.stated_number == number)) == CONNECTIONS
+
+
+def one_statement_sixteen_times(sessions: sessionmaker[Session], base: Door) -> None:
+    """Both phones send the same receipt again and again."""
+    with sessions.begin() as session:
+        at = opened(base, session)
+        statement = at.statement(at.lease(1)[0], 7, at.authorise())
+    done = race(sessions, [collecting(base, statement)] * CONNECTIONS)
+    assert len({one.collection_id for one in done}) == 1
+    assert done[0].standing in (Standing.ACCEPTED, Standing.BREACH)
+
+
+def one_deposit_of_the_same_money(sessions: sessionmaker[Session], base: Door) -> None:
+    """Sixteen slips claim one receipt."""
+    with sessions.begin() as session:
+        at = opened(base, session)
+        number = at.lease(1)[0]
+        done = at.take(number, 11, at.authorise())
+        deposits = [at.deposit(11, number) for _ in range(CONNECTIONS)]
+
+    def paying_in(index: int) -> Callable[[Session], Any]:
+        return lambda session: custody.report_deposit(session, base.made.bilal.actor, deposits[index], base.policy, base.now)
+
+    answers = race(sessions, [paying_in(index) for index in range(CONNECTIONS)])
+    assert [answer.status for answer in answers].count(DepositStatus.POSTED) == 1
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(DepositLineRow).where(DepositLineRow.collection_id == done.collection_id)) == 1
+
+
+def money_handed_to_and_fro(sessions: sessionmaker[Session], base: Door) -> None:
+    """Hand-overs in both directions lock the same two accounts: none waits for ever, none makes a fen."""
+    bilal, dong = base.made.bilal, base.made.dong
+    with sessions.begin() as session:
+        at = opened(base, session)
+        at.take(at.lease(1)[0], 40, at.authorise())
+        before = sum(transfers.balance(session, transfers.custody_of(one.id, base.bank.id)) for one in (bilal, dong))
+    commands = [at.handover(*pair, 3) for pair in ((bilal, dong), (dong, bilal)) * (CONNECTIONS // 2)]
+
+    def handing(index: int) -> Callable[[Session], Any]:
+        giver = bilal if index % 2 == 0 else dong
+        return lambda session: custody.hand_over(session, giver.on_phone, commands[index], base.now)
+
+    answers = race(sessions, [handing(index) for index in range(CONNECTIONS)])
+    assert not [answer for answer in answers if isinstance(answer, Problem)]
+    with sessions() as session:
+        assert sum(transfers.balance(session, transfers.custody_of(one.id, base.bank.id)) for one in (bilal, dong)) == before
+
+
+RACES = (last_fen_under_a_cap, one_receipt_number, one_statement_sixteen_times, one_deposit_of_the_same_money, money_handed_to_and_fro)
+
+
+@pytest.mark.parametrize("contest", RACES, ids=lambda contest: contest.__name__)
+def test_exactly_one_wins(sessions: sessionmaker[Session], base: Door, contest: Callable[[sessionmaker[Session], Door], None]) -> None:
+    contest(sessions, base)
+    with sessions() as session:
+        assert prove_books(session, base.bank.id).differences == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contest", RACES, ids=lambda contest: contest.__name__)
+def test_exactly_one_wins_five_hundred_times(
+    sessions: sessionmaker[Session], base: Door, contest: Callable[[sessionmaker[Session], Door], None]
+) -> None:
+    for _ in range(500):
+        contest(sessions, base)
+    with sessions() as session:
+        assert prove_books(session, base.bank.id).differences == ()
