@@ -1,0 +1,201 @@
+"""The console's pages: the day's visits, one visit with its evidence, stamped copies. They work without script, in both languages."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import MediaType, Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, URLEncodedBody
+from msgspec import Meta
+from sqlalchemy.orm import Session
+
+from backend.audit.record import record_read
+from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
+from backend.auth.permissions import GRANTS, Permission
+from backend.banks import queries as banks
+from backend.console.timeline import timeline_of
+from backend.console.words import withheld_word, word
+from backend.core.fen import format_yuan
+from backend.core.ids import StaffId, VisitId
+from backend.core.problems import InvalidInput, Problem, RulesBreached, Unauthenticated
+from backend.exhibits import commands, queries
+from backend.exhibits.copies import Copy, CopyPurpose
+from backend.exhibits.model import ItemState
+from backend.staff import queries as staff
+from backend.staff.logins import ConsoleIdentity
+from backend.visits import queries as visits
+from backend.visits.model import BEGUN, VisitStatus
+from backend.web.app import SECURITY_HEADERS, Resources
+from backend.web.auth import CSRF_IN_FORM, demand_csrf, identify_page
+from backend.web.body import CONTENT_TYPES
+from backend.web.pages import LANGUAGE_COOKIE, reader_language, render_page
+from backend.web.transaction import transaction
+from evidence.model import Grade
+
+LOGIN = "/console/login"
+AGENCY_ZONE = "Asia/Shanghai"
+COPIES_MAX = 12
+_FORM = {CONTENT_TYPES: frozenset({"application/x-www-form-urlencoded"}), CSRF_IN_FORM: True}
+_MEDIA_TYPES = {"jpg": "image/jpeg", "wav": "audio/wav", "m4a": "audio/mp4", "mp4": "video/mp4"}
+_SEALED_OFF = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+class CopiesForm(msgspec.Struct, forbid_unknown_fields=True):
+    """Which files to copy and what for; it enters the register (ARCH-13)."""
+
+    purpose: CopyPurpose
+    item: UUID | Annotated[list[UUID], Meta(min_length=1, max_length=COPIES_MAX)]      # A form with one field of a name sends no list.
+    csrf: Annotated[str, Meta(max_length=64)] = ""
+
+
+def refuse(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+    """Answer a refusal as a page; who is not signed in is sent to the login page and comes back."""
+    if isinstance(problem, Unauthenticated):
+        return Response("", status_code=303, headers={"Location": f"{LOGIN}?next={quote(request.url.path)}"}, media_type=MediaType.HTML)
+    breaches = problem.breaches if isinstance(problem, RulesBreached) else ()
+    page = render_page("refused.html", request, status_code=problem.answered_status, problem=problem, breaches=breaches)
+    # The application adds these to what handlers return, not to what exceptions become.
+    page.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
+    return page
+
+
+PAGE: dict[str, Any] = {"sync_to_thread": True, "media_type": MediaType.HTML, "tags": ["pages"], "exception_handlers": {Problem: refuse}}
+
+
+@get("/console/", operation_id="showDay", **PAGE)
+def show_day(
+    request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime],
+    on: FromQuery[date | None] = None,
+) -> Response[str]:
+    """Show a day's visits of the actor's branches or bank; without `on`, of today where the branch is."""
+    with transaction(resources.sessions, actor, now) as session:
+        branches = staff.branches(session, actor)
+        shown_on = on or now.astimezone(ZoneInfo(branches[0].timezone if branches else AGENCY_ZONE)).date()
+        may_read = _may(actor, Permission.VISIT_READ)
+        rows = visits.day(session, actor, resources.keyring, None, shown_on, now) if may_read else ()
+        values = _shared(session, request, actor, resources, now)
+    counts = [
+        ("planned", len(rows)), ("withdrawn", sum(row.withdrawn is not None for row in rows)), ("begun", sum(row.status in BEGUN for row in rows)),
+        ("closed", sum(row.closed_at is not None for row in rows)), ("due", sum(row.status is VisitStatus.REPORTED for row in rows)),
+    ]
+    return _page(
+        "visits.html", request, **values, rows=rows, may_read=may_read, on=shown_on, counts=dict(counts),
+        before=shown_on - timedelta(days=1), after=shown_on + timedelta(days=1),
+    )
+
+
+@get("/console/visits/{visit_id:uuid}", operation_id="showVisit", **PAGE)
+def show_visit(
+    visit_id: FromPath[UUID], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Response[str]:
+    """Show one visit: what was told, what was signed, how it stands, what is missing (EVD-08, BANK-08)."""
+    may_prove = _may(actor, Permission.EVIDENCE_READ)
+    with transaction(resources.sessions, actor, now) as session:
+        visit = visits.detail(session, actor, resources.keyring, VisitId(visit_id), now)
+        statements: Sequence[queries.StatementView] = ()
+        exceptions = None
+        if may_prove:
+            record_read(session, actor, [visit.summary.case_id], now, "evidence")
+            statements = queries.statements_of(session, actor, VisitId(visit_id))
+            exceptions = queries.exceptions_of(session, VisitId(visit_id))
+        signers = _signers(session, statements)
+        people = {one.id: one.name for one in visit.summary.pair}
+        people |= staff.names_of(session, {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports})
+        values = _shared(session, request, actor, resources, now)
+    copyable = [one.id for statement in statements for one in statement.items if _is_picture(one)][:COPIES_MAX]
+    return _page(
+        "visit.html", request, **values, visit=visit, statements=statements, exceptions=exceptions, signers=signers, people=people,
+        timeline=timeline_of(visit, statements, people), copyable=copyable, purposes=tuple(CopyPurpose), is_held=_is_held,
+    )
+
+
+@post("/console/copies", operation_id="submitCopies", status_code=200, opt=_FORM, **PAGE)
+def submit_copies(
+    data: URLEncodedBody[CopiesForm], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> Response[Any]:
+    """Make stamped, registered copies (ARCH-13, ARCH-14): pictures are shown on a page, one recording is handed over as a file."""
+    keys = tuple(dict.fromkeys(data.item if isinstance(data.item, list) else [data.item]))
+    with transaction(resources.sessions, actor, now) as session:
+        demand_csrf(_identity(request, resources, now), data.csrf)
+        authorise(actor, Permission.EVIDENCE_READ)
+        kinds = [queries.stored_item(session, actor, key).media_type for key in keys]
+        if len(keys) > 1 and not all(kind.startswith("image/") for kind in kinds):
+            raise InvalidInput(pointer="/item", expected="pictures, or one other file", got=", ".join(sorted(set(kinds))))
+        values = _shared(session, request, actor, resources, now)
+    place = (resources.store, resources.settings.tenant)
+    made = [
+        commands.copy_item(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (key, data.purpose, now))
+        for key in keys
+    ]
+    if len(made) == 1 and made[0].extension != "jpg":
+        return _download(made[0])
+    return _page("copies.html", request, **values, copies=made, purpose=data.purpose, picture=_picture)
+
+
+ROUTES = [show_day, show_visit, submit_copies]
+
+
+def _page(template: str, request: Request[Any, Any, Any], **values: Any) -> Response[str]:
+    page = render_page(template, request, word=word, withheld_word=withheld_word, yuan=format_yuan, grade=Grade, **values)
+    if "lang" in request.query_params:
+        page.set_cookie(Cookie(key=LANGUAGE_COOKIE, value=reader_language(request), path="/", samesite="lax", max_age=365 * 86_400))
+    return page
+
+
+def _shared(session: Session, request: Request[Any, Any, Any], actor: Actor, resources: Resources, now: datetime) -> dict[str, Any]:
+    """Return what every page needs: who is signed in, the banks' names in the reader's language, local times."""
+    is_chinese = reader_language(request) == "zh-Hans"
+    return {
+        "identity": _identity(request, resources, now), "actor": actor, "actor_name": staff.staff(session, actor, actor.id).name, "now": now,
+        "banks": {one.id: one.name_zh if is_chinese else one.name_en for one in banks.banks(session, actor)}, "local": _local,
+    }
+
+
+def _identity(request: Request[Any, Any, Any], resources: Resources, now: datetime) -> ConsoleIdentity:
+    identity = identify_page(request, resources, now)
+    if identity is None:
+        raise Unauthenticated
+    return identity
+
+
+def _may(actor: Actor, permission: Permission) -> bool:
+    return any(permission in GRANTS.get(role, frozenset()) for role in actor.roles)
+
+
+def _signers(session: Session, statements: Sequence[queries.StatementView]) -> Mapping[str, str]:
+    devices = {kid: staff.device(session, kid) for kid in sorted({kid for one in statements for kid in one.signers})}
+    names = staff.names_of(session, {device.staff_id for device in devices.values() if device is not None})
+    return {kid: names.get(StaffId(device.staff_id), "") if device is not None else "" for kid, device in devices.items()}
+
+
+def _is_held(item: queries.ItemView) -> bool:
+    return item.state is ItemState.STORED and not item.is_destroyed
+
+
+def _is_picture(item: queries.ItemView) -> bool:
+    return _is_held(item) and item.media_type.startswith("image/")
+
+
+def _local(at: datetime, timezone: str, style: str = "%H:%M") -> str:
+    return at.astimezone(ZoneInfo(timezone)).strftime(style)
+
+
+def _picture(copy: Copy) -> str:
+    assert copy.extension == "jpg", copy.extension
+    return f"data:image/jpeg;base64,{base64.b64encode(copy.content).decode()}"
+
+
+def _download(copy: Copy) -> Response[bytes]:
+    return Response(copy.content, media_type=_MEDIA_TYPES[copy.extension], headers={
+        **_SEALED_OFF, "Content-Disposition": f'attachment; filename="{copy.number}.{copy.extension}"', "X-Register-Number": copy.number,
+    })

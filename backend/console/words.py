@@ -1,0 +1,99 @@
+"""What codes are called on pages: one short English text per code, translated where it is shown."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from backend.auth.actors import Role
+from backend.core.i18n import N_
+from backend.exhibits.copies import CopyPurpose
+from backend.exhibits.model import ItemState, ManifestState, Standing
+from backend.requests.model import Withheld
+from backend.visits.catalogue import Outcome
+from backend.visits.model import Identity, Recoverability, Reviewer, Verdict, VisitStatus
+from evidence.facts import Kind
+from evidence.manifest import Role as ItemRole
+from evidence.model import Grade
+
+_ROLES: Mapping[StrEnum, str] = {
+    Role.FIELD_COLLECTOR: N_("field collector"), Role.PHONE_COLLECTOR: N_("phone collector"), Role.DISPATCHER: N_("dispatcher"),
+    Role.SUPERVISOR: N_("supervisor"), Role.BANK_LIAISON: N_("bank liaison"), Role.BANK_AUTHORISER: N_("bank authoriser"),
+    Role.DATA_CLERK: N_("data clerk"), Role.CASHIER: N_("cashier"), Role.LETTER_DUTY: N_("letter duty-holder"),
+    Role.POLICE_DUTY: N_("police duty-holder"), Role.ARCHIVE_ADMIN: N_("archive administrator"), Role.MANAGER: N_("manager"),
+    Role.GENERAL_MANAGER: N_("general manager"), Role.AUDITOR: N_("auditor"), Role.OPERATOR: N_("operator"),
+}
+_STATUSES: Mapping[StrEnum, str] = {
+    VisitStatus.DISPATCHED: N_("dispatched"), VisitStatus.STARTED: N_("started"), VisitStatus.ENTERED: N_("entered"),
+    VisitStatus.CONCLUDED: N_("concluded, report due"), VisitStatus.REPORTED: N_("reported, review due"),
+    VisitStatus.RETURNED: N_("returned to the pair"), VisitStatus.REVIEWED: N_("reviewed"), VisitStatus.CANCELLED: N_("cancelled"),
+    VisitStatus.ARCHIVED: N_("archived"),
+}
+_OUTCOMES: Mapping[StrEnum, str] = {
+    Outcome.PROMISE: N_("promise to pay"), Outcome.PROMISE_VAGUE: N_("vague promise"), Outcome.REFUSED_TO_PAY: N_("refused to pay"),
+    Outcome.HARDSHIP: N_("hardship, proposal noted"), Outcome.PAID_DIRECTLY: N_("paid to the bank directly, unconfirmed"),
+    Outcome.CASH_TAKEN: N_("cash taken"), Outcome.DENIES_APPLICATION: N_("denies having applied"),
+    Outcome.DENIES_SPENDING: N_("denies the spending"), Outcome.DISPUTES_AMOUNT: N_("disputes the amount"),
+    Outcome.DECLARATION_TAKEN: N_("declaration taken"), Outcome.THIRD_PARTY_MET: N_("third party met"), Outcome.TENANT_MET: N_("tenant met"),
+    Outcome.ONLY_MINOR: N_("only a minor there"), Outcome.ONLY_FRAIL_PERSON: N_("only an elderly or confused person there"),
+    Outcome.NOBODY_MET: N_("nobody met"), Outcome.NO_ANSWER_INTERCOM: N_("no answer at the intercom"),
+    Outcome.GATE_REFUSED: N_("refused at the gate"), Outcome.ADDRESS_ABSENT: N_("address does not exist"), Outcome.MOVED_AWAY: N_("moved away"),
+    Outcome.LETTER_HANDED_OVER: N_("letter handed over"), Outcome.LETTER_IN_MAILBOX: N_("letter put into the mailbox"),
+    Outcome.DECEASED: N_("deceased"), Outcome.VULNERABLE_FOUND: N_("vulnerable person found"),
+    Outcome.SELF_HARM_THREAT: N_("threat of self-harm"), Outcome.CONFLICT_LEFT: N_("left to avoid a conflict"),
+    Outcome.POLICE_ATTENDED: N_("police attended"), Outcome.FILMED_BY_DEBTOR: N_("filmed by the debtor"), Outcome.HAZARD: N_("hazard"),
+    Outcome.RECORDING_OBJECTED: N_("recording objected to"), Outcome.OUT_OF_TIME: N_("out of time"),
+}
+_WITHHELD: Mapping[StrEnum, str] = {
+    Withheld.NOT_APPROVED: N_("not approved"), Withheld.NOT_YET_EFFECTIVE: N_("approval not yet effective"),
+    Withheld.APPROVAL_EXPIRED: N_("approval expired"), Withheld.NEEDS_PIN: N_("address needs a pin"),
+    Withheld.OUTSIDE_TERRITORY: N_("outside the territory"), Withheld.ADDRESS_REPLACED: N_("address replaced"),
+    Withheld.UNCONFIRMED: N_("fields not confirmed"), Withheld.AMOUNT_TOO_OLD: N_("amount too old"), Withheld.DAILY_CAP: N_("daily cap reached"),
+    Withheld.NO_HOURS: N_("outside the permitted hours"), Withheld.SUSPENDED: N_("collection suspended"), Withheld.DECEASED: N_("deceased"),
+    Withheld.PAID: N_("paid"), Withheld.RECALLED: N_("recalled by the bank"), Withheld.TERM_OVER: N_("placement term over"),
+    Withheld.VULNERABLE: N_("vulnerable person, held"), Withheld.COMPLAINT: N_("complaint being handled"), Withheld.HOLD: N_("held by decision"),
+    Withheld.CLOSED: N_("case closed"),
+}
+_KINDS: Mapping[StrEnum, str] = {
+    Kind.ARRIVAL: N_("arrival"), Kind.CAPTURE: N_("capture"), Kind.DECLARATION: N_("declaration"), Kind.CASH_RECEIPT: N_("cash receipt"),
+    Kind.VOID: N_("void receipt"), Kind.DEPARTURE: N_("departure"), Kind.VISIT_CLOSE: N_("closing of the visit"),
+}
+_ITEMS: Mapping[StrEnum, str] = {
+    ItemRole.PHOTO: N_("photo"), ItemRole.AUDIO: N_("recording"), ItemRole.VIDEO: N_("video"),
+    ItemRole.DECLARATION_PAGE: N_("declaration page"), ItemRole.ID_FRONT: N_("identity card, front"), ItemRole.ID_BACK: N_("identity card, back"),
+    ItemRole.PAYER_SIGNATURE: N_("payer's signature"), ItemRole.DEPOSIT_SLIP: N_("deposit slip"),
+    ItemRole.DEBTOR_DOCUMENT: N_("document from the debtor"), ItemRole.DOOR_PLATE: N_("door plate"),
+    ItemRole.AUTHORISATION_SHOWN: N_("authorisation shown"), ItemRole.LETTER_DELIVERY: N_("letter delivery"),
+    ItemRole.POLICE_SLIP: N_("police slip"), ItemRole.CASH_COUNT: N_("cash counted"), ItemRole.COUNTERFOIL: N_("counterfoil"),
+    ItemRole.REFUSAL: N_("refusal"),
+}
+_STATES: Mapping[StrEnum, str] = {
+    Standing.ACCEPTED: N_("accepted"), Standing.DOUBTFUL: N_("in doubt"), Standing.BREACH: N_("breach"), Standing.QUARANTINED: N_("quarantined"),
+    ManifestState.AWAITING_COSIGNATURE: N_("awaits the second signature"), ManifestState.COMPLETE: N_("all signatures there"),
+    ItemState.NEEDED: N_("not received"), ItemState.STORED: N_("stored"),
+    Grade.INFO: N_("note"), Grade.DOUBT: N_("doubt"), Grade.FRAUD_SIGN: N_("sign of fraud"),
+}
+_REST: Mapping[StrEnum, str] = {
+    Recoverability.RECOVERABLE: N_("recoverable"), Recoverability.PARTLY: N_("partly recoverable"), Recoverability.UNLIKELY: N_("unlikely"),
+    Recoverability.UNRECOVERABLE: N_("unrecoverable"), Recoverability.UNKNOWN: N_("unknown"),
+    Verdict.ACCEPTED: N_("accepted"), Verdict.RETURNED: N_("returned"), Reviewer.SUPERVISOR: N_("supervisor"), Reviewer.LIAISON: N_("bank liaison"),
+    Identity.AGENCY: N_("as the agency"), Identity.BANK: N_("as the bank"), Identity.AUTHORITY: N_("as an authority"),
+    Identity.OTHER: N_("as somebody else"),
+}
+_PURPOSES: Mapping[StrEnum, str] = {
+    CopyPurpose.REVIEW: N_("review"), CopyPurpose.BANK: N_("for the bank"), CopyPurpose.LITIGATION: N_("litigation"),
+    CopyPurpose.COMPLAINT: N_("complaint"), CopyPurpose.AUDIT: N_("audit"), CopyPurpose.POLICE: N_("police"),
+}
+# Keyed by type and value, and made of several tables: codes of different nouns share spellings, and a `StrEnum` equals its text.
+_WORDS = {
+    (type(code), code.value): text
+    for words in (_ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES) for code, text in words.items()
+}
+
+
+def word(code: StrEnum) -> str:
+    """Return the msgid of what `code` is called; every code of these enums has one."""
+    return _WORDS[type(code), code.value]
+
+
+def withheld_word(code: str) -> str:
+    """Return the msgid of why a stop is withdrawn."""
+    return word(Withheld(code))
