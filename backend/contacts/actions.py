@@ -18,6 +18,9 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.model import MandateAction
+from backend.banks.queries import mandate_facts
+from backend.banks.rules import MandateQuestion, judge_mandate
 from backend.cases import actions as cases
 from backend.cases.model import CaseEvent, Signal
 from backend.cases.queries import case_of
@@ -54,6 +57,10 @@ _CARRIES: Final = {
     Result.PROMISE_TO_PAY: Carried.PROMISE, Result.VAGUE_PROMISE: Carried.PROMISE, Result.REFUSES: Carried.DEMAND, Result.DELIVERED: Carried.LETTER,
 }
 _EVENT_OF: Final = {Result.PROMISE_TO_PAY: CaseEvent.PROMISE, Result.WRONG_NUMBER: CaseEvent.LOSE_CONTACT}
+_MANDATED: Final = {
+    Channel.PHONE: MandateAction.PHONE_CONTACT, Channel.SMS: MandateAction.SMS, Channel.LETTER: MandateAction.LETTER,
+    Channel.VISIT: MandateAction.FIELD_VISIT,
+}
 _SIGNAL_OF: Final = {Result.WRONG_NUMBER: Signal.LOST_CONTACT}
 
 
@@ -85,7 +92,7 @@ def record_contact(session: Session, actor: Actor, keyring: Keyring, command: Re
     policy = policy_in_force(session, BankId(row.bank_id), at)
     box = sealer(session, keyring, row.id)
     third_party = _third_party(session, keyring, row, command, box)
-    breaches = _judge(session, row, command, at, policy, third_party)
+    breaches = (*_judge(session, row, command, at, policy, third_party), *_judge_mandate(session, row, command.channel, at))
     if command.mode is Mode.INTENT:
         demand(breaches)
     contact = _contact_row(session, actor, row, command, at)
@@ -210,6 +217,12 @@ def _judge(
         ),
         policy,
     )
+
+
+def _judge_mandate(session: Session, row: CaseRow, channel: Channel, at: datetime) -> tuple[Breach, ...]:
+    on = at.astimezone(zone_of(session, row.id)).date()
+    question = MandateQuestion(action=_MANDATED[channel], on=on, at=at)
+    return judge_mandate(mandate_facts(session, BankId(row.bank_id)), question)
 
 
 def _third_party(session: Session, keyring: Keyring, row: CaseRow, command: RecordContact, box: Sealer) -> ThirdPartyRow | None:

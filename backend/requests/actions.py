@@ -14,8 +14,11 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.model import MandateAction
+from backend.banks.queries import mandate_facts
+from backend.banks.rules import MandateQuestion, judge_mandate
 from backend.cases.actions import locked_case, step_if_allowed
-from backend.cases.model import CaseEvent
+from backend.cases.model import CaseEvent, today_of
 from backend.cases.queries import stops_of, unconfirmed_of
 from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.contacts.model import Channel
@@ -24,7 +27,7 @@ from backend.contacts.tables import ContactRecordRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, RequestId, StaffId, new_id
 from backend.core.problems import Conflict, NotFound
-from backend.core.rulebook import demand
+from backend.core.rulebook import Breach, demand
 from backend.db.base import SealedValue
 from backend.db.engine import is_unique_violation
 from backend.db.geo import covers
@@ -71,7 +74,8 @@ def raise_request(session: Session, actor: Actor, keyring: Keyring, command: Rai
     row = locked_case(session, actor, command.case_id)
     policy = policy_in_force(session, BankId(row.bank_id), now)
     address = _address(session, row, command.address_id)
-    demand(judge_request(_request_facts(session, row, command, address, policy, now), policy))
+    breaches = judge_request(_request_facts(session, row, command, address, policy, now), policy)
+    demand((*breaches, *_judge_mandate(session, row, now)))
     assert address is not None, "VIS-16 was demanded"
     assert command.contact_id is not None, "REQ-01 was demanded"
     request = VisitRequestRow(
@@ -130,11 +134,12 @@ def decide(session: Session, actor: Actor, keyring: Keyring, command: Decide, no
     for request, row in found:
         policy = policy_in_force(session, BankId(row.bank_id), now)
         on = now.astimezone(_zone(session, request)).date()
-        demand(judge_decision(DecisionFacts(
+        breaches = judge_decision(DecisionFacts(
             choice=command.choice, requester=StaffId(request.requested_by), decider=actor.id,
             analyst=None if request.analysed_by is None else StaffId(request.analysed_by), stops=stops_of(row, on),
             unconfirmed=unconfirmed_of(row, on, policy),
-        ), policy))
+        ), policy)
+        demand((*breaches, *(_judge_mandate(session, row, now) if command.choice is Choice.APPROVE else ())))
         request.status = advance(request.status, event)
         request.decided_by, request.decided_at = actor.id, now
         request.decision_reason = _sealed(session, keyring, row.id, "decision_reason", command.reason)
@@ -239,6 +244,11 @@ def _triage_facts(session: Session, request: VisitRequestRow, row: CaseRow, poli
         cash_expected_fen=Fen(request.cash_expected_fen), amount_fen=Fen(row.amount_fen), stops=stops_of(row, on),
         unconfirmed=unconfirmed_of(row, on, policy),
     )
+
+
+def _judge_mandate(session: Session, row: CaseRow, now: datetime) -> tuple[Breach, ...]:
+    question = MandateQuestion(action=MandateAction.FIELD_VISIT, on=today_of(now), at=now)
+    return judge_mandate(mandate_facts(session, BankId(row.bank_id)), question)
 
 
 def _zone(session: Session, request: VisitRequestRow) -> ZoneInfo:

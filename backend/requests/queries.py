@@ -13,8 +13,11 @@ from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.model import MandateAction
+from backend.banks.queries import mandate_facts
+from backend.banks.rules import MandateQuestion, judge_mandate
 from backend.cases import queries as cases
-from backend.cases.model import GenderRule, Stop, today_of, visit_value
+from backend.cases.model import AGENCY_ZONE, GenderRule, Stop, today_of, visit_value
 from backend.cases.queries import stops_of, unconfirmed_of
 from backend.cases.tables import CaseAddressRow, CaseRow, VulnerabilityReleaseRow
 from backend.contacts.model import FAILED, Channel, Person
@@ -114,6 +117,7 @@ class _Day(msgspec.Struct, frozen=True, kw_only=True):
 
     on: date
     policies: dict[UUID, Policy]
+    mandated: frozenset[UUID]                    # The banks whose mandate permits field visits that day.
     contacts: dict[bytes, int]
     failed: dict[UUID, int]
     agreements: dict[UUID, list[tuple[datetime, datetime]]]
@@ -223,7 +227,10 @@ def _read_day(session: Session, rows: Sequence[_Open], on: date) -> _Day:
         ):
             releases[release.case_id] = (release.from_at, release.to_at)
     policies = {bank_id: policy_in_force(session, BankId(bank_id), at) for bank_id in {one.case.bank_id for one in rows}}
-    return _Day(on=on, policies=policies, contacts=contacts, failed=failed, agreements=agreements, releases=releases)
+    day_end = datetime.combine(on + timedelta(days=1), time(), AGENCY_ZONE)
+    question = MandateQuestion(action=MandateAction.FIELD_VISIT, on=on, at=day_end)
+    mandated = frozenset(bank_id for bank_id in policies if not judge_mandate(mandate_facts(session, BankId(bank_id)), question))
+    return _Day(on=on, policies=policies, mandated=mandated, contacts=contacts, failed=failed, agreements=agreements, releases=releases)
 
 
 def _reasons(one: _Open, day: _Day) -> tuple[Withheld, ...]:
@@ -235,6 +242,7 @@ def _reasons(one: _Open, day: _Day) -> tuple[Withheld, ...]:
     found = {
         Withheld(stop.value.replace("_", "-")): stop in stops for stop in Stop
     } | {
+        Withheld.RECALLED: Stop.RECALLED in stops or case.bank_id not in day.mandated,  # An ended mandate recalls its cases (BANK-03).
         Withheld.NOT_APPROVED: request.status is not RequestStatus.APPROVED,
         Withheld.NOT_YET_EFFECTIVE: effective is not None and effective >= end_at,
         Withheld.APPROVAL_EXPIRED: effective is not None and effective + timedelta(days=policy.request_valid_days) < _instant(one, day.on, 0),

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow
@@ -19,7 +20,7 @@ from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound, T
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import CaseKeyDestroyed
 from backend.keys.tables import CaseKeyRow
-from tests.support.cases import HEADINGS, case_by_reference, csv_text, id_number, place, placement, profile, row, total_fen
+from tests.support.cases import HEADINGS, case_by_reference, counted_statements, csv_text, id_number, place, placement, profile, row, total_fen
 from tests.support.world import World, shared_keyring, world
 
 
@@ -213,7 +214,7 @@ def test_SEC_01_phone_collector_sees_allocated_cases_only(session: Session, keyr
         show_case(session, made.hana.actor, keyring, case_by_reference(session, made.bank_a, "R-0001").id, made.now)
 
 
-def test_SEC_03_unmasking_needs_the_permission_and_is_recorded_with_its_purpose(session: Session, keyring: Keyring, made: World) -> None:
+def test_SEC_03_SEC_05_unmasking_needs_the_permission_and_states_its_purpose(session: Session, keyring: Keyring, made: World) -> None:
     place(session, keyring, made, [row(1)])
     case = case_by_reference(session, made.bank_a, "R-0001")
     with pytest.raises(Forbidden):
@@ -263,3 +264,25 @@ def test_import_of_committed_files_is_once_even_when_sessions_differ(sessions: s
 def _with_branch(rows: list[dict[str, str]], codes: list[str]) -> bytes:
     lines = csv_text(rows).splitlines()
     return "\r\n".join(line + "," + extra for line, extra in zip(lines, ["分行", *codes], strict=True)).encode()
+
+
+def test_LEGAL_11_amount_changes_by_a_later_statement_of_the_bank_only(session: Session, keyring: Keyring, made: World) -> None:
+    place(session, keyring, made, [row(1)])
+    case = case_by_reference(session, made.bank_a, "R-0001")
+    raised = update(CaseRow).where(CaseRow.id == case.id).values(amount_fen=CaseRow.amount_fen + 1)
+    with pytest.raises(DBAPIError, match="later statement of the bank"), session.begin_nested():
+        session.execute(raised)
+    session.refresh(case)
+    case.amount_fen, case.amount_as_of_on = case.amount_fen + 1, made.today + timedelta(days=1)
+    session.flush()
+
+
+def test_page_of_cases_asks_the_database_as_often_for_nine_as_for_three(session: Session, keyring: Keyring, made: World) -> None:
+    place(session, keyring, made, [row(serial) for serial in range(1, 10)])
+    session.flush()
+    counts = []
+    for limit in (3, 9):
+        with counted_statements(session) as statements:
+            list_cases(session, made.amina.actor, keyring, made.now, limit=limit, after=None)
+        counts.append(sum(not statement.startswith("INSERT") for statement in statements))
+    assert counts[0] == counts[1]

@@ -1,12 +1,15 @@
 """Contacts on both engines: intents refused with every breach, facts stored with them and taking effect."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.breaches import breaches_of
+from backend.banks.tables import MandateRow
 from backend.cases import actions as cases
 from backend.cases.model import CaseStatus, Stop, SuspensionReason
 from backend.cases.queries import stops_of
@@ -23,7 +26,7 @@ from backend.core.rulebook import Rule
 from backend.keys.keyring import Keyring
 from backend.policies.model import DEFAULT_POLICY
 from tests.support.cases import WORK_NUMBER, call, id_number, ready_case
-from tests.support.world import SHANGHAI, World, world
+from tests.support.world import SHANGHAI, World, shared_keyring, world
 
 NIGHT = datetime(2026, 11, 27, 13, 30, tzinfo=UTC)  # 21:30 in Shanghai.
 
@@ -243,3 +246,37 @@ def test_permitted_call_is_concluded_once_and_by_its_caller(session: Session, ke
     assert conclude_contact(session, made.hana.actor, keyring, contact_id, told, made.now).standing is Standing.ACCEPTED
     with pytest.raises(Conflict):
         conclude_contact(session, made.hana.actor, keyring, contact_id, told, made.now)
+
+
+def test_BANK_02_channel_outside_the_mandate_is_refused(session: Session, keyring: Keyring, made: World, case: CaseRow) -> None:
+    session.get_one(MandateRow, made.bank_a.mandate_id).permitted = ["phone_contact"]
+    session.flush()
+    assert refused_rules(session, keyring, made, case, channel=Channel.SMS) == [Rule.BANK_02]
+    intend(session, keyring, made, case)
+
+
+def test_CONT_11_paid_case_is_not_contacted(session: Session, keyring: Keyring, made: World, case: CaseRow) -> None:
+    cases.record_repayment(session, made.gu.actor, case.id, reference="T", amount=Fen(case.amount_fen), paid_on=made.today, now=made.now)
+    assert refused_rules(session, keyring, made, case) == [Rule.CONT_11]
+
+
+def test_CONT_05_two_calls_at_once_never_pass_the_cap_together(sessions: sessionmaker[Session], now: datetime) -> None:
+    keyring = shared_keyring()
+    with sessions.begin() as session:
+        made = world(session, keyring, now)
+        first = ready_case(session, keyring, made, 1)
+        second = ready_case(session, keyring, made, 2, bank=made.bank_b, id_number=id_number(1))
+        ids = [first.id, second.id]
+        for _ in range(2):
+            intend(session, keyring, made, first)
+
+    def attempt(case_id: UUID) -> bool:
+        try:
+            with sessions.begin() as session:
+                intend(session, keyring, made, session.get_one(CaseRow, case_id))
+        except RulesBreached:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(attempt, ids * 2)) == [False, False, False, True]

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.banks.tables import MandateRow
 from backend.cases import actions as cases
+from backend.cases import upkeep
 from backend.cases.model import CaseStatus, Release, SuspensionReason
 from backend.contacts.actions import agree_hours
 from backend.contacts.model import AgreeHours, Channel, Result
@@ -19,7 +21,7 @@ from backend.requests.actions import Decide, analyse, decide, fulfil, raise_requ
 from backend.requests.model import Choice, RaiseRequest, RequestStatus, Verdict, Withheld
 from backend.requests.queries import list_requests, plannable, show_request, withheld_reasons
 from backend.requests.tables import RequestDecisionRow
-from tests.support.cases import approved_request, call, called_case, ready_case
+from tests.support.cases import approved_request, call, called_case, counted_statements, ready_case
 from tests.support.world import SHANGHAI, World, world
 
 
@@ -240,3 +242,53 @@ def test_fulfilled_request_is_neither_ready_nor_withheld(session: Session, keyri
     found = plannable(session, made.sh1, made.today)
     assert (found.ready, found.withheld) == ((), ())
     assert approved.case.status is CaseStatus.VISITED
+
+
+def test_BANK_03_ended_mandate_refuses_requests_and_approvals_and_withdraws_what_was_approved(
+    session: Session, keyring: Keyring, made: World
+) -> None:
+    approved = approved_request(session, keyring, made, 1)
+    case, contact = called_case(session, keyring, made, 2)
+    raised = raise_request(session, made.hana.actor, keyring, ask(case.id, contact), made.now)
+    analyse(session, made.petra.actor, keyring, raised.id, "read", made.now)
+    other, other_contact = called_case(session, keyring, made, 3)
+    session.get_one(MandateRow, made.bank_a.mandate_id).terminated_at = made.now
+    session.flush()
+    with pytest.raises(RulesBreached) as refused:
+        raise_request(session, made.hana.actor, keyring, ask(other.id, other_contact), made.now)
+    assert rules(refused.value) == [Rule.BANK_03]
+    with pytest.raises(RulesBreached) as refused:
+        decide(session, made.amina.actor, keyring, Decide(request_ids=(raised.id,), choice=Choice.APPROVE, reason="yes"), made.now)
+    assert rules(refused.value) == [Rule.BANK_03]
+    assert withheld_reasons(session, [approved.request_id], made.today) == {approved.request_id: (Withheld.RECALLED,)}
+
+
+def test_BANK_02_mandate_without_field_visits_refuses_requests(session: Session, keyring: Keyring, made: World) -> None:
+    case, contact = called_case(session, keyring, made)
+    session.get_one(MandateRow, made.bank_a.mandate_id).permitted = ["phone_contact"]
+    session.flush()
+    with pytest.raises(RulesBreached) as refused:
+        raise_request(session, made.hana.actor, keyring, ask(case.id, contact), made.now)
+    assert rules(refused.value) == [Rule.BANK_02]
+
+
+def test_CASE_39_urgent_case_comes_first_and_passes_no_rule(session: Session, keyring: Keyring, made: World) -> None:
+    calm, urgent, unapproved = (approved_request(session, keyring, made, serial, amount="1000.00", days_past_due="62") for serial in (1, 2, 3))
+    for one in (urgent, unapproved):
+        upkeep.mark_urgent(session, made.amina.actor, keyring, one.case.id, "moving away", made.now)
+    withdraw(session, made.hana.actor, unapproved.request_id, made.now)
+    values = {one.request_id: one.value for one in plannable(session, made.sh1, made.today).ready}
+    assert values.keys() == {calm.request_id, urgent.request_id}
+    assert values[urgent.request_id] > values[calm.request_id]
+
+
+def test_plannable_asks_the_database_as_often_for_nine_requests_as_for_three(session: Session, keyring: Keyring, made: World) -> None:
+    counts = []
+    for serials in (range(1, 4), range(4, 10)):
+        for serial in serials:
+            approved_request(session, keyring, made, serial)
+        session.flush()
+        with counted_statements(session) as statements:
+            plannable(session, made.sh1, made.today)
+        counts.append(len(statements))
+    assert counts[0] == counts[1] <= 10

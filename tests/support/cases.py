@@ -4,12 +4,13 @@
 contact, `approved_request` one whose visit is approved by amina after petra's analysis of hana's request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from backend.banks.model import AmountStyle, DateStyle
@@ -176,3 +177,19 @@ def approved_request(
     address = session.scalars(select(CaseAddressRow).where(CaseAddressRow.case_id == placed.id, CaseAddressRow.is_current)).first()
     assert address is not None
     return Approved(placed, raised.id, address)
+
+
+@contextmanager
+def counted_statements(session: Session) -> Iterator[list[str]]:
+    """Collect the SQL statements that a session sends."""
+    statements: list[str] = []
+
+    def note(*arguments: object) -> None:
+        statements.append(str(arguments[2]))
+
+    connection = session.connection()
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(connection, "before_cursor_execute", note)

@@ -131,6 +131,16 @@ def upgrade() -> None:
     op.create_index("ix_cases_branch_id_id", "cases", ["branch_id", "id"])
     op.create_index("ix_cases_debtor_hmac", "cases", ["debtor_hmac"])
     ddl.grant_app("cases")
+    ddl.immutable_columns("cases", ("id", "bank_id", "batch_id", "bank_reference", "debtor_hmac"))
+    # LEGAL-11: nobody here raises an amount; it follows the bank's statements, each later than the one before.
+    stale = "OLD.amount_fen <> NEW.amount_fen AND NEW.amount_as_of_on <= OLD.amount_as_of_on"
+    reason = "an amount changes by a later statement of the bank only"
+    ddl.execute(
+        postgresql=f"CREATE TRIGGER tr_cases_amount_by_bank BEFORE UPDATE ON cases FOR EACH ROW WHEN ({stale}) "
+        f"EXECUTE FUNCTION fieldvisit_refuse('{reason}')",
+        sqlite=f"CREATE TRIGGER tr_cases_amount_by_bank BEFORE UPDATE ON cases FOR EACH ROW WHEN ({stale}) "
+        f"BEGIN SELECT RAISE(ABORT, '{reason}'); END",
+    )
 
     op.create_table(
         "case_addresses",
