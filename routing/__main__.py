@@ -52,6 +52,8 @@ def _parser() -> _Parser:
     solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
     solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
     solve.set_defaults(run=_solve)
+    warm = commands.add_parser("warm", help="compile the search kernels once, after installing the extra `fast`")
+    warm.set_defaults(run=_warm)
     check = commands.add_parser("check", help="judge a plan")
     check.add_argument("instance", type=Path)
     check.add_argument("plan", type=Path)
@@ -113,6 +115,16 @@ def _solve(asked: argparse.Namespace) -> int:
     _write(asked.out, encode_plan(plan))
     assert plan.solver is not None
     print(f"cost {plan.solver.cost}  served {len(plan.served())} of {len(instance.visits)}  pairs {len(plan.routes)}  {asked.out}")
+    return 0
+
+
+def _warm(_: argparse.Namespace) -> int:
+    from routing.engines import search
+
+    if not search.is_installed():
+        print("numba is not installed: the compiled search stays off, everything else works")
+        return 0
+    print("the search kernels are compiled already" if search.is_ready() else f"compiled the search kernels in {search.warm():.0f} s")
     return 0
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from routing.assemble import assemble_plan
 from routing.check import Violation, check
+from routing.engines import search
 from routing.engines.decompose import Pace, improve_parts
 from routing.engines.insertion import regret_start
 from routing.engines.ortools import Effort, final_times, route_pairs
@@ -25,7 +26,7 @@ from routing.engines.pairing import match_pairs
 from routing.engines.polish import polish
 from routing.explain import explain_tours
 from routing.matrix import TravelMatrix, travel_matrix
-from routing.model import Contribution, Instance, Limits, Plan, SolverRecord
+from routing.model import Contribution, Engine, Instance, Limits, Plan, SolverRecord
 from routing.objective import Tour, empty_tour, total_cost
 from routing.pairing import Matching, pair_weights, swap_matching
 from routing.problem import Problem, build_problem
@@ -35,6 +36,7 @@ WHOLE_SHARE = 0.6
 PAIRING_SHARE = 0.06
 PAIRING_S_MAX = 2.0
 BOTH_MATCHINGS_VISITS_MAX = 400
+SMALL_VISITS_MAX = 260
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +98,13 @@ class _Run:
         self.problem: Problem = build_problem(instance, self.matrix)
         self.on_progress, self.cancelled = callbacks
         self.tours: list[Tour] = []
+        self.matching: Matching = ()
         self.cost = total_cost(self.problem, [])
         self.contributions: list[Contribution] = []
         self.trace: list[dict[str, Any]] = []
         self.parameters: dict[str, Any] = {"engine": limits.engine.value, "search_s": limits.search_s, "iterations_max": limits.iterations_max}
         n = self.problem.n
-        self.search_end = self.started + limits.search_s - min(0.25 * limits.search_s, 0.05 + 0.0008 * n)
+        self.search_end = self.started + limits.search_s - min(0.25 * limits.search_s, 0.05 + 0.0012 * n)
 
     @property
     def is_timed(self) -> bool:
@@ -139,12 +142,14 @@ class _Run:
         since = time.monotonic()
         weights = pair_weights(self.problem)
         swapped = swap_matching(weights, self.problem.pairs_max)
+        self.matching = swapped
         if self.problem.n <= BOTH_MATCHINGS_VISITS_MAX:
             self.adopt("swap matching + regret start", self.start_on(swapped), 1, since)
         since = time.monotonic()
         budget_s = min(PAIRING_S_MAX, PAIRING_SHARE * self.limits.search_s) if self.is_timed else None
         matched = match_pairs(weights, self.problem.pairs_max, swapped, search_s=budget_s, seed=self.seed)
-        if matched != swapped or not self.tours:
+        self.matching = matched
+        if not self.uses_compiled() and (matched != swapped or not self.tours):
             self.adopt("CP-SAT pairing + regret start", self.start_on(matched), 1, since)
         self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched)})
 
@@ -153,8 +158,26 @@ class _Run:
         return regret_start(self.problem, empty, self.is_over)
 
     def search(self) -> None:
-        """Stage 3: improve until the limit."""
-        self.search_ortools()
+        """Stage 3: improve until the limit, by the compiled search where it can run at once, else by OR-Tools alone."""
+        if self.uses_compiled():
+            self.search_compiled()
+        else:
+            self.search_ortools()
+
+    def uses_compiled(self) -> bool:
+        if self.limits.engine is Engine.ORTOOLS or not search.is_ready():
+            return False
+        return self.limits.engine is Engine.SEARCH or not self.is_timed or search.is_loaded() or self.left_s() > search.LOAD_S
+
+    def search_compiled(self) -> None:
+        """Anneal from the matching, with pair moves; the deposits of what it returns are placed anew."""
+        since = time.monotonic()
+        heat = heat_for(self.problem.n)
+        pace = search.Pace(search_s=max(0.01, self.left_s()), stop=self.is_over, iterations_max=self.limits.iterations_max)
+        tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed)
+        self.adopt("compiled search", tours, found.iterations, since)
+        self.parameters["heat"] = msgspec.to_builtins(heat)
+        self.trace.append({"stage": "search", "engine": "compiled", "seed": self.seed, "iterations": found.iterations, "counts": list(found.counts)})
 
     def search_ortools(self) -> None:
         """OR-Tools alone: the whole day at once where it is small enough, then parts of two to four neighbouring pairs."""
@@ -189,6 +212,13 @@ class _Run:
             contributions=tuple(self.contributions), parameters=self.parameters, versions=_versions(), trace=tuple(self.trace),
         )
         return assemble_plan(self.instance, self.problem, self.tours, [reason.unserved() for reason in reasons], record)
+
+
+def heat_for(visits: int) -> search.Heat:
+    """Choose the annealing by size: small days start hotter and re-form pairs more often."""
+    if visits <= SMALL_VISITS_MAX:
+        return search.Heat(start=4000.0, pair_permille=400)
+    return search.Heat(start=1000.0, pair_permille=150)
 
 
 def _versions() -> dict[str, str]:

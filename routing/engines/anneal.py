@@ -1,14 +1,55 @@
 """The compiled search itself: ruin strings of neighbouring routes, sometimes re-form two pairs, recreate greedily with blinks, anneal."""
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+# ruff: noqa: FBT003
+# Types are numba's to infer; the wrappers in `search.py` are typed.
+
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
 from routing.engines.kernels import (
-    A, B, CASH, FAR, HI, LEG, LEN, LO, LOAD, LOADED, LOSS, NODE, OLD_TRIED, P_CAPACITY, P_CARRY, P_DIV, P_EMPTY_TRIED, P_PAIR_PERMILLE, P_RUIN,
-    P_STRING, P_VISITS, P_WEIGHT, S_BEST, S_COST, S_ITER, S_PAIR_KEPT, S_PAIR_TRIED, S_UNSERVED, SERVICE, TRAVEL, WORK, deposit, draw, imbalance,
-    leg_back, leg_out, may_serve, put, refresh, save, scan, settle, start_at, uniform,
+    CASH,
+    FAR,
+    HI,
+    LEN,
+    LO,
+    LOAD,
+    LOSS,
+    NODE,
+    OLD_TRIED,
+    P_CAPACITY,
+    P_DIV,
+    P_EMPTY_TRIED,
+    P_PAIR_PERMILLE,
+    P_RUIN,
+    P_STRING,
+    P_VISITS,
+    P_WEIGHT,
+    S_BEST,
+    S_COST,
+    S_ITER,
+    S_PAIR_KEPT,
+    S_PAIR_TRIED,
+    S_UNSERVED,
+    SERVICE,
+    TRAVEL,
+    A,
+    B,
+    deposit,
+    draw,
+    imbalance,
+    leg_back,
+    leg_out,
+    may_serve,
+    put,
+    refresh,
+    save,
+    scan,
+    settle,
+    start_at,
+    uniform,
 )
 
 
@@ -155,7 +196,7 @@ def choose_pairs(r, seed, near, where, weight, rs, idle, scale, rng, choice):
 
 
 @njit(cache=True)
-def sort_keys(list_, count, n, node, win, way_out, rng, keys, capacity_bound):
+def sort_keys(list_, count, node, win, way_out, rng, keys, capacity_bound):
     """Give each visit to insert a key: random, dearest, farthest, nearest, narrowest, earliest or latest first."""
     kind = draw(rng) % 14
     for i in range(count):
@@ -184,7 +225,7 @@ def sort_keys(list_, count, n, node, win, way_out, rng, keys, capacity_bound):
 
 
 @njit(cache=True)
-def place(v, is_old, limit, travel, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
           seen, mark, touched, ruined_count, found):
     """Return the route with the cheapest insertion of v (or -1); found = (gap, bank, extra).
 
@@ -195,7 +236,7 @@ def place(v, is_old, limit, travel, node, win, way_out, way_back, banks, crew, n
         for i in range(ruined_count):
             r = touched[i]
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -205,7 +246,7 @@ def place(v, is_old, limit, travel, node, win, way_out, way_back, banks, crew, n
         if r >= 0 and seen[r] != mark:
             seen[r] = mark
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -217,14 +258,14 @@ def place(v, is_old, limit, travel, node, win, way_out, way_back, banks, crew, n
             seen[r] = mark
             tried += 1
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
     if chosen < 0:
         for r in range(rs.shape[0]):
             if seen[r] != mark and rs[r, LEN] > 0 and may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -232,7 +273,7 @@ def place(v, is_old, limit, travel, node, win, way_out, way_back, banks, crew, n
 
 
 @njit(cache=True, nogil=True)
-def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back, banks, crew, needs, excluded, near, weight,
+def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, weight,
            rt, rs, best_rt, best_rs, where, unserved, idle, par, stat, rng):
     """Run so many iterations at one temperature; `stat` carries cost, best, iterations and the number of unserved between calls."""
     n, routes, weight_s, div = par[P_VISITS], rs.shape[0], par[P_WEIGHT], par[P_DIV]
@@ -300,7 +341,6 @@ def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back
         ruined_count = count
         # 3 Recreate: the visits just removed, and some that were left out before.
         old = stat[S_UNSERVED]
-        fresh = gone_count
         skip_from, skip_count = 0, 0
         if old > 0:
             take = min(old, OLD_TRIED)
@@ -311,7 +351,7 @@ def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back
                 is_old[v] = True
                 gone_count += 1
             skip_count = take
-        sort_keys(gone, gone_count, n, node, win, way_out, rng, keys, capacity_bound)
+        sort_keys(gone, gone_count, node, win, way_out, rng, keys, capacity_bound)
         left_count = 0
         for k in range(skip_count, old):
             left[left_count] = unserved[(skip_from + k) % old]
@@ -321,7 +361,7 @@ def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back
             v = gone[i]
             seen_mark += 1
             limit = FAR if weight_s == 0 else (node[v, LOSS] - 1) // weight_s + 1
-            r = place(v, is_old[v], limit, travel, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+            r = place(v, is_old[v], limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
                       seen, seen_mark, touched, ruined_count, found)
             if r >= 0:
                 count = save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
@@ -332,7 +372,7 @@ def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back
                         deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
                     where[v] = r
                 else:
-                    take_out(r, v, found[1], size, n, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
+                    take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
                     r = -1
             if r < 0:
                 left[left_count] = v
@@ -380,16 +420,16 @@ def anneal(iterations, temperature, screen, travel, node, win, way_out, way_back
 
 
 @njit(cache=True)
-def construct(wanted, travel, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, where, par, rng):
+def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, where, par, rng):
     """Insert the wanted visits one by one where each is cheapest; return how many found no place (they are moved to the front of `wanted`)."""
-    n, left, mark = par[P_VISITS], 0, 0
+    left, mark = 0, 0
     lab, order = np.empty((rt.shape[1] + 1, 10, 5), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
     seen, found = np.zeros(rs.shape[0], np.int64), np.zeros(4, np.int64)
     for i in range(wanted.shape[0]):
         v = wanted[i]
         mark += 1
         limit = FAR if par[P_WEIGHT] == 0 else (node[v, LOSS] - 1) // par[P_WEIGHT] + 1
-        r = place(v, False, limit, travel, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+        r = place(v, False, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
                   seen, mark, seen, 0, found)
         if r >= 0:
             size = rs[r, LEN]
@@ -399,14 +439,14 @@ def construct(wanted, travel, node, win, way_out, way_back, banks, crew, needs, 
                     deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
                 where[v] = r
                 continue
-            take_out(r, v, found[1], size, n, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
+            take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
         wanted[left] = v
         left += 1
     return left
 
 
 @njit(cache=True)
-def take_out(r, v, bank, size, n, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order):
+def take_out(r, v, bank, size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order):
     """Undo an insertion that did not hold: remove v (and the bank put in with it) again."""
     q = 0
     p = 0

@@ -3,6 +3,7 @@
 Plain arrays only (a namedtuple passed into small functions made them six times slower). Layout, all whole numbers:
 
     travel[u, v]            seconds between nodes; visits 0 … n-1, then banks
+    inward[v, u]            the same, transposed: an insertion test reads two rows, not a row and a column
     node[u, :]              SERVICE, CASH, LOAD, LOSS
     win[u, 2k], win[u, 2k+1] k-th window of the start of service, sorted; closed slots end at -1
     way_out, way_back[c, u] from a collector's start, to a collector's end
@@ -13,6 +14,9 @@ Plain arrays only (a namedtuple passed into small functions made them six times 
 
 Functions here take more parameters than our rule allows: a struct of arrays costs the speed this file exists for.
 """
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+# Types are numba's to infer; the wrappers in `search.py` are typed.
 
 from __future__ import annotations
 
@@ -218,7 +222,7 @@ def keep_label(lab, i, made, clock, way, carried, place, parent):
 
 
 @njit(cache=True)
-def scan(r, v, best, found, travel, node, win, way_out, way_back, banks, rt, rs, par, rng):
+def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng):
     """Look for a cheaper feasible insertion of v into route r than `best` extra travel; found = (gap, bank)."""
     size = rs[r, LEN]
     if size + 3 >= rt.shape[1] or rs[r, LOADED] + node[v, LOAD] > par[P_CAPACITY]:
@@ -234,7 +238,7 @@ def scan(r, v, best, found, travel, node, win, way_out, way_back, banks, rt, rs,
             leave = rt[r, p - 1, LEAVE]
         if leave > last:
             break
-        to = out_v if p == 0 else travel[rt[r, p - 1, NODE], v]
+        to = out_v if p == 0 else inward[v, rt[r, p - 1, NODE]]
         after = rt[r, p, NODE]
         on = back_v if p == size else travel[v, after]
         old = rt[r, p, LEG]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -27,6 +28,8 @@ FAR = 1 << 40
 NEAR = 100
 BANKS_NEAR = 3
 CHUNK = 500
+LEVELS = 250
+LOAD_S = 2.5
 TEMPERATURE_END = 5.0
 KERNEL_FILES = ("kernels.py", "anneal.py")
 
@@ -43,11 +46,13 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop: seconds of search and a predicate, or a number of iterations."""
+    """When to stop: seconds of search and a predicate, or a number of iterations; `counts` replays a run level by level."""
 
     search_s: float
     stop: Callable[[], bool]
     iterations_max: int | None = None
+    counts: tuple[int, ...] | None = None
+    on_better: Callable[[int, int], None] | None = None
 
 
 class Found(msgspec.Struct, frozen=True, eq=False):
@@ -57,12 +62,14 @@ class Found(msgspec.Struct, frozen=True, eq=False):
     cost: int
     iterations: int
     pairs_kept: int
+    counts: tuple[int, ...]
 
 
 class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The kernels' arguments that never change; see `kernels.py` for the layout."""
 
     travel: Any
+    inward: Any
     node: I64
     win: I64
     way_out: I64
@@ -77,11 +84,21 @@ class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stops_max: int
 
 
+def is_installed() -> bool:
+    """Report whether the extra `fast` is there."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def is_ready() -> bool:
     """Report whether numba is there and the kernels are compiled for this very code and version."""
-    if importlib.util.find_spec("numba") is None:
+    if not is_installed():
         return False
     return any(mark.is_file() and mark.read_text() == _fingerprint() for mark in _marks())
+
+
+def is_loaded() -> bool:
+    """Report whether this process has the kernels in memory already; loading them takes a second or two."""
+    return "routing.engines.anneal" in sys.modules
 
 
 def warm() -> float:
@@ -143,7 +160,7 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     briefest_s = max(1, int(problem.service_s[:n].min(initial=longest_s)))
     stops = min(n, longest_s // briefest_s + 2)
     return Arrays(
-        travel=np.ascontiguousarray(problem.travel_s), node=node, win=win, way_out=problem.out_s.astype(np.int64),
+        travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win, way_out=problem.out_s.astype(np.int64),
         way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
         excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), weight=pair_weights(problem).weight, par=par.astype(np.int64),
         stops_max=2 * stops + 6,
@@ -172,24 +189,43 @@ def _kernels() -> ModuleType:
 def anneal_routes(
     arrays: Arrays, matching: Sequence[tuple[int, int]], heat: Heat, pace: Pace, seed: int
 ) -> Found:
-    """Build a start on the matching, anneal it, and return the best routes seen.
+    """Build a start on the matching, anneal it down LEVELS temperatures, and return the best routes seen.
 
-    By iterations the result depends on the seed alone; by the clock the temperature follows the time that has passed.
+    By the clock the level follows the time that has passed, and the iterations made on each level are counted; by iterations, or by the
+    counts of an earlier run, the result depends on the seed alone.
     """
     began = time.monotonic()
     code = _kernels()
     state = _State(arrays, matching, seed)
     state.construct(code)
+    counts = [0] * LEVELS
+    best = int(state.stat[1])
     while not pace.stop():
-        elapsed = time.monotonic() - began
-        if pace.iterations_max is None:
-            share, chunk = elapsed / pace.search_s, CHUNK
-        else:
-            share, chunk = state.iterations / max(1, pace.iterations_max), min(CHUNK, pace.iterations_max - state.iterations)
-        if share >= 1 or chunk <= 0:
+        level, chunk = _next_step(pace, counts, time.monotonic() - began)
+        if chunk <= 0:
             break
-        state.advance(code, chunk, heat.start * (heat.end / heat.start) ** share, heat.screen)
-    return state.found()
+        state.advance(code, chunk, heat.start * (heat.end / heat.start) ** (level / LEVELS), heat.screen)
+        counts[level] += chunk
+        if pace.on_better is not None and state.stat[1] < best:
+            best = int(state.stat[1])
+            pace.on_better(best, state.iterations)
+    return state.found(tuple(counts))
+
+
+def _next_step(pace: Pace, counts: list[int], elapsed_s: float) -> tuple[int, int]:
+    """Return the temperature level and the number of iterations to run next; 0 iterations end the search."""
+    if pace.counts is not None:
+        for level, wanted in enumerate(pace.counts):
+            if counts[level] < wanted:
+                return level, min(CHUNK, wanted - counts[level])
+        return 0, 0
+    if pace.iterations_max is None:
+        level = int(LEVELS * elapsed_s / pace.search_s)
+        return level, CHUNK if level < LEVELS else 0
+    done = sum(counts)
+    level = done * LEVELS // max(1, pace.iterations_max)
+    ahead = (level + 1) * pace.iterations_max // LEVELS - done
+    return level, min(CHUNK, max(1, ahead), pace.iterations_max - done)
 
 
 class _State:
@@ -218,7 +254,7 @@ class _State:
 
     def static(self) -> tuple[Any, ...]:
         one = self.arrays
-        return one.travel, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near
+        return one.travel, one.inward, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near
 
     def construct(self, code: ModuleType) -> None:
         """Insert dearest and then narrowest visits first; take stock of the cost."""
@@ -237,15 +273,15 @@ class _State:
     def advance(self, code: ModuleType, chunk: int, temperature: float, screen: float) -> None:
         one = self.arrays
         code.anneal(
-            chunk, temperature, screen, *self.static(), one.weight, self.rt, self.rs, self.best_rt, self.best_rs, self.where, self.unserved,
-            self.idle, one.par, self.stat, self.rng,
+            chunk, float(temperature), float(screen), *self.static(), one.weight, self.rt, self.rs, self.best_rt, self.best_rs, self.where,
+            self.unserved, self.idle, one.par, self.stat, self.rng,
         )
 
-    def found(self) -> Found:
+    def found(self, counts: tuple[int, ...]) -> Found:
         routes = [
             (int(row[1]), int(row[2]), tuple(self.best_rt[index, : int(row[0])].tolist())) for index, row in enumerate(self.best_rs) if row[0]
         ]
-        return Found(routes, int(self.stat[1]), self.iterations, int(self.stat[5]))
+        return Found(routes, int(self.stat[1]), self.iterations, int(self.stat[5]), counts)
 
 
 def _tiny() -> Arrays:
@@ -253,7 +289,7 @@ def _tiny() -> Arrays:
     travel = np.array([[abs(a - b) * 60 for b in range(5)] for a in range(5)], dtype=np.int32)
     node = np.array([[600, 0, 0, 9000], [600, 50, 0, 9000], [600, 0, 0, 9000], [600, 50, 0, 9000], [300, 0, 0, 0]], dtype=np.int64)
     return Arrays(
-        travel=travel, node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64), way_out=np.full((4, 5), 300, dtype=np.int64),
+        travel=travel, inward=travel.T.copy(), node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64), way_out=np.full((4, 5), 300, dtype=np.int64),
         way_back=np.full((4, 5), 300, dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
         crew=np.array([[0, 36000, 3]] * 4, dtype=np.int64), needs=np.zeros((4, 1), dtype=np.int64), excluded=np.zeros((4, 4), dtype=np.bool_),
         near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), weight=np.full((4, 4), 10, dtype=np.int64),
