@@ -47,7 +47,6 @@ def close_day(scene: Scene, ticker: Ticker) -> None:
     """Evening: investigator and handwriting, the bank's statement, the books to the fen, reviews by supervisor and liaison."""
     ticker.total(4)
     scene.clock.move_to(21, 30)
-    scene.everybody_again()
     _refuse_late_start(scene)
     _investigate(scene)
     ticker.advance(1)

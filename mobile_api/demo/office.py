@@ -61,12 +61,12 @@ class Desk:
         return self.send("GET", path, params=query).content
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Send one request and return its 2xx answer. Raises Refused, Offline."""
-        headers = {**self._headers, **request.pop("headers", {})}
-        try:
-            answer = self._http.request(method, self._base_url + path, headers=headers, **request)
-        except httpx.TransportError as error:
-            raise Offline(str(error)) from error
+        """Send one request and return its 2xx answer; sign in anew when the hours let the session grow old. Raises Refused, Offline."""
+        own = request.pop("headers", {})
+        answer = self._send_once(method, path, own, request)
+        if answer.status_code == 401 and self._headers:
+            self.again()
+            answer = self._send_once(method, path, own, request)
         if not answer.is_success:
             try:
                 problem = answer.json()
@@ -74,6 +74,12 @@ class Desk:
                 problem = {"type": "about:blank", "title": answer.reason_phrase}
             raise Refused(answer.status_code, problem)
         return answer
+
+    def _send_once(self, method: str, path: str, own: Json, request: Json) -> httpx.Response:
+        try:
+            return self._http.request(method, self._base_url + path, headers={**self._headers, **own}, **request)
+        except httpx.TransportError as error:
+            raise Offline(str(error)) from error
 
 
 class BankSystem:

@@ -16,7 +16,6 @@ def plan_day(scene: Scene, ticker: Ticker) -> None:
     """Order tomorrow's plan, wait for it, publish it."""
     farid = scene.desk("farid")
     scene.clock.move_to(17, 0, day=-1)
-    scene.everybody_again()
     seconds = 6 if scene.stage.is_quick else 20
     ticker.total(seconds + 2)
     ordered = farid.post("/api/v1/plans", {"branchId": scene.branch, "on": city.DAY.isoformat(), "seconds": seconds, "seed": 7})
@@ -43,7 +42,6 @@ def morning(scene: Scene, ticker: Ticker) -> None:
     """Friday, 07:45: a repayment and a recall pull planned stops before anybody leaves; the driven pairs' phones fetch their day."""
     ticker.total(4)
     scene.clock.move_to(7, 45)
-    scene.everybody_again()
     _withdraw(scene)
     ticker.advance(1)
     scene.notes["pairs"] = [_crew(scene, route) for route in _driven(scene)]

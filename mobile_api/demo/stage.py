@@ -122,11 +122,6 @@ class Scene:
         self.logins.append(login)
         return desk
 
-    def everybody_again(self) -> None:
-        """Sign everybody in again, after hours in which their sessions grew old."""
-        for desk in self.desks.values():
-            desk.again()
-
     def invite(self, name: str, role: str, staff_id: str) -> Desk:
         """Invite a person, accept in their place, and sign them in."""
         invited = self.desk("oscar").post(f"/api/v1/staff/{staff_id}/invitation")
