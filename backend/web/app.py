@@ -1,16 +1,17 @@
 """Shared HTTP plumbing: the application around whatever routers the composition root hands in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any
+from email.utils import format_datetime
 
 import msgspec
-from litestar import Litestar, Response
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Message, Scope
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.clock import Clock
@@ -72,7 +73,7 @@ def make_app(
         dependencies=dependencies(resources),
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=check_body,
-        after_request=_secure,
+        before_send=[_finish(resources.clock)],
         request_max_body_size=resources.settings.request_bytes_max,
         openapi_config=None,
         logging_config=None,
@@ -98,11 +99,19 @@ def dependencies(resources: Resources) -> dict[str, Provide]:
     }
 
 
-def _secure(response: Response[Any]) -> Response[Any]:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+def _finish(clock: Clock) -> Callable[[Message, Scope], Awaitable[None]]:
+    """Give every answer, refusals included, its security headers and the `Date` of the clock that proofs are judged by."""
+
+    async def finish(message: Message, _scope: Scope) -> None:
+        if message["type"] != "http.response.start":
+            return
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
+        headers.setdefault("Cache-Control", "no-store")
+        headers["Date"] = format_datetime(clock(), usegmt=True)
+
+    return finish
 
 
 def _threads(number: int) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
