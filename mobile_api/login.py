@@ -12,11 +12,12 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.core.problems import Problem, Unauthenticated
 from backend.exhibits import beacons
+from backend.exhibits.refusals import DeviceNotActive
 from backend.keys.model import KeyPurpose
 from backend.staff import devices, dpop, queries
 from backend.staff.model import DeviceLevel, DeviceState
 from backend.web.app import Resources
-from backend.web.auth import DeviceNotActive, ProofNotAccepted, active_device_actor, read_proof, use_once
+from backend.web.auth import ProofNotAccepted, active_device_actor, read_proof, use_once
 from backend.web.body import Body, View
 from backend.web.transaction import record_refusal, transaction
 from evidence.keys import key_from_jwk

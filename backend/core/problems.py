@@ -26,7 +26,7 @@ class Problem(Exception):
         super().__init_subclass__(**kwargs)
         if cls.code:
             known = PROBLEM_TYPES.get(cls.code)
-            assert known is None or known.__qualname__ == cls.__qualname__, f"two problems named {cls.code}"
+            assert known is None or (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__), f"two problems named {cls.code}"
             assert 400 <= cls.status <= 599, cls
             assert cls.title, cls
             PROBLEM_TYPES[cls.code] = cls

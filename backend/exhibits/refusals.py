@@ -37,10 +37,10 @@ class UnknownDevice(Problem):
 
 
 class DeviceNotActive(Problem):
-    """Enrolled, but never approved."""
+    """The phone proved its key, but is suspended, revoked, past its year or not yet granted."""
 
-    status, code, title = 403, "device-not-active", N_("The signing device was not approved yet.")
-    explanation = N_("A supervisor approves the device. What it signed before is not evidence.")
+    status, code, title = 403, "device-not-active", N_("This phone may not speak for you now.")
+    explanation = N_("Ask a supervisor. Keep the phone and what it holds: nothing on it is lost.")
 
 
 class DeviceRevoked(Problem):

@@ -18,6 +18,7 @@ from backend.auth.actors import Actor
 from backend.core.i18n import N_
 from backend.core.ids import StaffId
 from backend.core.problems import Problem, Unauthenticated
+from backend.exhibits.refusals import DeviceNotActive
 from backend.keys.model import KeyPurpose
 from backend.staff import devices, logins, queries
 from backend.staff.dpop import AccessClaims, Call, ProofRefused, Proven, check_access, check_proof
@@ -44,13 +45,6 @@ class ProofNotAccepted(Unauthenticated):
 
     status, code, title = 401, "proof-not-accepted", N_("The phone's proof was not accepted.")
     explanation = N_("Make a new proof for every call, for its method, address and token, at the server's time.")
-
-
-class DeviceNotActive(Problem):
-    """The phone proved its key, but is suspended, revoked, past its year or not yet granted."""
-
-    status, code, title = 403, "device-not-active", N_("This phone may not speak for you now.")
-    explanation = N_("Ask a supervisor. Keep the phone and what it holds: nothing on it is lost.")
 
 
 def session_cookie(public_url: str) -> str:
