@@ -18,6 +18,7 @@ from mobile_api.demo.stage import Scene, Ticker
 from mobile_api.phone_link import Refused
 
 CHECKS_TIMEOUT_S = 180
+_CHECKLIST = ("two_visitors", "hours", "identity", "right_party", "manner", "entry", "recording", "signatures")
 
 
 def deny_by_phone(scene: Scene, ticker: Ticker) -> None:
@@ -176,7 +177,7 @@ def _refuse_other_bank(scene: Scene) -> None:
 def _wait_until_examined(scene: Scene, visit: Visit, desk: Any) -> None:
     def is_examined() -> bool:
         statements = desk.get(f"/api/v1/visits/{visit.id}/evidence")["statements"]
-        return all(item.get("examination") or item.get("examinedAt") for statement in statements for item in statement["items"])
+        return all(item["isExamined"] for statement in statements for item in statement["items"])
 
     _wait(is_examined, "the evidence was not examined in time")
 

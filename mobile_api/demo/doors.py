@@ -58,6 +58,7 @@ def visit_stop(scene: Scene, pair: Pair, stop: Json) -> None:
     scene.clock.pass_time(45)
     code = _DOORS.get(trait, _quiet_door)(scene, visit)
     scene.clock.pass_time(45)
+    visit.code = code
     visit.leave(code, is_recoverable="partly" if visit.is_right_party else "unknown")
     pair.visits.append(visit)
     scene.notes.setdefault("doors", {})[trait or visit.debtor.reference] = visit

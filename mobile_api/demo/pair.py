@@ -27,6 +27,7 @@ class Visit:
         self.arrived_at: datetime = scene.clock()
         self.digests: list[str] = []
         self.is_right_party = False
+        self.code = ""
         self.answers: list[Json] = []
 
     def tell(self, kind: str, body: Json, phone: Phone | None = None) -> Json:
