@@ -4,7 +4,7 @@ from litestar import Router
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
-from backend.console import banks, branches, cases, cash, contacts, disputes, evidence, login, pages, people, phones, plans, requests, visits
+from backend.console import banks, branches, cases, cash, contacts, disputes, evidence, ledger, login, pages, people, phones, plans, requests, visits
 from backend.web.auth import console_actor
 
 TITLE = "fieldvisit for the console and banks"
@@ -16,7 +16,7 @@ def routers() -> list[ControllerRouterHandler]:
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
             *login.ROUTES, *pages.ROUTES, *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
-            *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *cash.ROUTES, *disputes.ROUTES,
+            *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *cash.ROUTES, *ledger.ROUTES, *disputes.ROUTES,
         ],
     )
     return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *cash.OPEN_ROUTES]
