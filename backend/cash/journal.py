@@ -57,6 +57,7 @@ def list_transfers(session: Session, actor: Actor, bank_id: BankId, *, limit: in
     return [
         TransferView(
             id=TransferId(row.id), at=row.at, kind=row.kind, debit=NamedAccount(kind=into.kind, owner=into.owner),
-            credit=NamedAccount(kind=out_of.kind, owner=out_of.owner), amount_fen=Fen(row.amount_fen), receipt_number=number, reverses_id=row.reverses_id,
+            credit=NamedAccount(kind=out_of.kind, owner=out_of.owner), amount_fen=Fen(row.amount_fen), receipt_number=number,
+            reverses_id=row.reverses_id,
         ) for row, into, out_of, number in session.execute(query)
     ]
