@@ -192,17 +192,21 @@ def publish(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> P
         IllegalTransition: the plan is not ready.
     """
     authorise(actor, Permission.PLAN_PUBLISH)
-    plan = session.scalar(select(PlanRow).where(PlanRow.id == plan_id, visible_to(actor)).with_for_update())
-    if plan is None:
+    day = session.execute(select(PlanRow.branch_id, PlanRow.on).where(PlanRow.id == plan_id, visible_to(actor))).first()
+    if day is None:
         raise NotFound
+    # Every version of the day is locked, in one order: of two that are published at once, the later supersedes the earlier.
+    versions = session.scalars(
+        select(PlanRow).where(PlanRow.branch_id == day.branch_id, PlanRow.on == day.on).order_by(PlanRow.id).with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    plan = next(one for one in versions if one.id == plan_id)
     following = advance(plan.status, PlanEvent.PUBLISH)
     policy = policy_in_force(session, None, now)
     violations = tuple(one.code.value for one in check(load_instance(plan.instance), load_plan(plan.plan or {})))
     facts, stops = publication_facts(session, plan, now, violations)
     demand(judge_publication(facts, policy))
-    superseded = session.scalar(
-        select(PlanRow).where(PlanRow.branch_id == plan.branch_id, PlanRow.on == plan.on, PlanRow.status == PlanStatus.PUBLISHED).with_for_update()
-    )
+    superseded = next((one for one in versions if one.status is PlanStatus.PUBLISHED), None)
     if superseded is not None:
         superseded.status = advance(superseded.status, PlanEvent.SUPERSEDE)
         session.flush()
