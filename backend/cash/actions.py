@@ -29,11 +29,11 @@ from backend.cash.model import (
     NumberStatus,
     PayerRelation,
     ReceiptStatement,
-    Transfer,
     TransferKind,
     VarianceKind,
     advance_number,
 )
+from backend.cash.movements import Transfer
 from backend.cash.rules import (
     UNAUTHORISING,
     UNNUMBERED,

@@ -13,15 +13,8 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import transfers
-from backend.cash.model import (
-    DepositEvent,
-    NumberEvent,
-    NumberStatus,
-    Transfer,
-    TransferKind,
-    advance_deposit,
-    advance_number,
-)
+from backend.cash.model import DepositEvent, NumberEvent, NumberStatus, TransferKind, advance_deposit, advance_number
+from backend.cash.movements import Transfer
 from backend.cash.tables import CollectionRow, CorrectionRow, DepositLineRow, DepositRow, ReceiptNumberRow, TransferRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import AccountId, BankId, CaseId, CollectionId, StaffId, TransferId, new_id

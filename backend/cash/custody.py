@@ -20,18 +20,8 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import transfers
 from backend.cash.authorisations import designated_digests
-from backend.cash.model import (
-    Deposit,
-    Deposited,
-    DepositEvent,
-    DepositStatus,
-    Handover,
-    HandoverStatus,
-    Shortfall,
-    TransferKind,
-    VarianceKind,
-    advance_deposit,
-)
+from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
+from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
 from backend.cash.rules import LATE_ONLY, UNBOOKABLE, DepositFacts, judge_deposit
 from backend.cash.tables import (
     AuthorisationRow,
@@ -197,7 +187,7 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     session.add(row)
     session.flush()
     kept.store(session, f"deposit:{row.id}", breaches, now, policy.version)
-    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_excess(breaches, command, collections):
+    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
         row.status = DepositStatus.UNBOOKED
         session.flush()
     elif is_complete:
@@ -256,7 +246,7 @@ def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> in
         return 0
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
     breaches = judge_deposit(_facts(session, command, collections))
-    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_excess(breaches, command, collections):
+    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
         row.status, row.standing = DepositStatus.UNBOOKED, Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
         return 1
@@ -348,10 +338,12 @@ def _facts(session: Session, command: Deposit, collections: list[CollectionRow])
     )
 
 
-def _is_excess(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:
-    """Tell whether more is said to be paid in than was receipted: nothing in the books could have been it."""
+def _is_hollow(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:
+    """Tell whether more is said to be paid in than was receipted, or nothing at all: no money in the books could have been it."""
     short_fen = sum(one.amount_fen for one in command.shortfalls)
-    return bool(breaches) and command.amount_fen + short_fen > sum(one.amount_fen for one in collections)
+    accounted_fen = command.amount_fen + short_fen
+    taken_fen = sum(one.amount_fen for one in collections)
+    return bool(breaches) and (accounted_fen > taken_fen or (not command.amount_fen and accounted_fen < taken_fen))
 
 
 def _stored(session: Session, actor: Actor, command: Deposit) -> Deposited | None:

@@ -1,7 +1,7 @@
 """Nouns of money taken in the field: authority, receipt, custody, deposit. All amounts are whole fen, all instants UTC."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.core.fen import FEN_MAX, Fen
-from backend.core.ids import AccountId, BankId, BranchId, CaseId, CollectionId, DepositId, ManifestId, StaffId, TransferId, VisitId
+from backend.core.ids import BankId, BranchId, CaseId, CollectionId, ManifestId, StaffId, VisitId
 from backend.core.problems import IllegalTransition
 from backend.exhibits.model import Standing
 
@@ -236,7 +236,7 @@ class CashRequest(msgspec.Struct, frozen=True, kw_only=True):
     cap_requested_fen: Fen
 
     def __post_init__(self) -> None:
-        _demand_positive(self.cap_requested_fen)
+        demand_positive(self.cap_requested_fen)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +260,7 @@ class CashIntent(msgspec.Struct, frozen=True, kw_only=True):
     unsynced_fen: Fen = Fen(0)           # What the pair's phones hold in receipts that have not arrived yet.
 
     def __post_init__(self) -> None:
-        _demand_positive(self.amount_fen)
+        demand_positive(self.amount_fen)
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,100 +331,7 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
     deposit_due_at: datetime
 
 
-class Handover(msgspec.Struct, frozen=True, kw_only=True):
-    """Money from one employee to another. Tokens are compact JWS of both over the same words; a taker at a desk confirms there."""
-
-    handover_id: UUID
-    bank_id: BankId
-    giver_id: StaffId
-    taker_id: StaffId
-    amount_fen: Fen
-    handed_at: datetime
-    giver_token: str
-    taker_token: str | None
-
-    def __post_init__(self) -> None:
-        _demand_positive(self.amount_fen)
-        if self.giver_id == self.taker_id:
-            raise ValueError("a hand-over has two different people")
-
-
-class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
-    """Notes that the bank did not credit, with its certificate or slip number."""
-
-    kind: VarianceKind
-    amount_fen: Fen
-    certificate: str
-
-    def __post_init__(self) -> None:
-        _demand_positive(self.amount_fen)
-        if self.kind not in EXPLAINED:
-            raise ValueError("a shortfall at the counter is counterfeit or short_count")
-
-
-class Deposit(msgspec.Struct, frozen=True, kw_only=True):
-    """Whole collections paid in with one slip. `deposit_id` is made by the client and lasts for ever."""
-
-    deposit_id: DepositId
-    bank_id: BankId
-    account_digest: str
-    channel: Channel
-    slip_reference: str
-    slip_sha256: str | None                       # Digest of the slip's photo, an evidence item.
-    amount_fen: Fen
-    deposited_at: datetime
-    receipt_numbers: tuple[str, ...]
-    shortfalls: tuple[Shortfall, ...] = ()
-    bank_hours_id: UUID | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.amount_fen <= FEN_MAX:
-            raise ValueError("an amount lies between nothing and the largest that is booked")
-        if not self.receipt_numbers or len(set(self.receipt_numbers)) != len(self.receipt_numbers):
-            raise ValueError("a deposit names each of its receipts once")
-
-
-class Deposited(msgspec.Struct, frozen=True, kw_only=True):
-    """A deposit as booked."""
-
-    deposit_id: DepositId
-    status: DepositStatus
-    standing: Standing
-    amount_fen: Fen
-
-
-class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """One positive movement. The debited account holds more afterwards, the credited one less."""
-
-    id: TransferId
-    debit_id: AccountId
-    credit_id: AccountId
-    amount_fen: Fen
-    kind: TransferKind
-    bank_id: BankId
-    case_id: CaseId | None = None
-    collection_id: CollectionId | None = None
-    reverses_id: TransferId | None = None
-    reason: str | None = None
-    approved_by: StaffId | None = None            # The second person of a reversal.
-
-    def __post_init__(self) -> None:
-        _demand_positive(self.amount_fen)
-        if self.debit_id == self.credit_id:
-            raise ValueError("a transfer joins two accounts")
-        if (self.kind is TransferKind.REVERSAL) != (self.reverses_id is not None and bool(self.reason) and self.approved_by is not None):
-            raise ValueError("exactly a reversal names what it reverses, why, and who approved it")
-
-
-class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One credit on the bank's statement of a designated account."""
-
-    account_digest: str
-    booked_on: date
-    reference: str
-    amount_fen: Fen
-
-
-def _demand_positive(amount_fen: int) -> None:
+def demand_positive(amount_fen: int) -> None:
+    """Raise ValueError for an amount that nobody can move."""
     if not 0 < amount_fen <= FEN_MAX:
         raise ValueError("an amount is above zero and at most the largest that is booked")

@@ -24,7 +24,8 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import transfers
 from backend.cash.authorisations import designated_digests
-from backend.cash.model import Channel, DepositEvent, DepositStatus, StatementLine, TransferKind, VarianceKind, advance_deposit
+from backend.cash.model import Channel, DepositEvent, DepositStatus, TransferKind, VarianceKind, advance_deposit
+from backend.cash.movements import StatementLine
 from backend.cash.proof import BooksProof, prove_books
 from backend.cash.tables import DepositRow, ReconciliationRow, StatementLineRow, StatementRow, VarianceRow
 from backend.core.fen import Fen
@@ -132,7 +133,7 @@ def match_lines(session: Session, actor: Actor, bank_id: BankId, now: datetime) 
             select(DepositRow)
             .where(
                 DepositRow.bank_id == bank_id, DepositRow.account_digest == line.account_digest, DepositRow.slip_reference == line.reference,
-                DepositRow.status == DepositStatus.POSTED,
+                DepositRow.status == DepositStatus.POSTED, DepositRow.amount_fen > 0,
             )
             .order_by(DepositRow.amount_fen != line.amount_fen, DepositRow.id)
             .limit(1)

@@ -9,16 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
-from backend.cash.model import (
-    AUTHORISABLE,
-    EXPLAINED,
-    AuthorisationTerms,
-    CashRequest,
-    Instrument,
-    NumberStatus,
-    PayerRelation,
-    Shortfall,
-)
+from backend.cash.model import AUTHORISABLE, EXPLAINED, AuthorisationTerms, CashRequest, Instrument, NumberStatus, PayerRelation
+from backend.cash.movements import Shortfall
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId
 from backend.core.rulebook import Breach, Rule

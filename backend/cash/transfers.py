@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from backend.audit import log
 from backend.auth.actors import Actor
-from backend.cash.model import TRANSFER_SIDES, AccountKind, Transfer, TransferKind
+from backend.cash.model import TRANSFER_SIDES, AccountKind, TransferKind
+from backend.cash.movements import Transfer
 from backend.cash.tables import AccountRow, PostingRow, TransferRow
 from backend.core.fen import Fen
 from backend.core.i18n import N_

@@ -17,7 +17,7 @@ from backend.web.pages import render_page
 @get("/verify/receipt", operation_id="verifyReceipt", sync_to_thread=True, tags=["public"])
 def verify_receipt(
     request: Request[Any, Any, Any], resources: NamedDependency[Resources], number: FromQuery[str] = "",
-    amount_fen: Annotated[int, QueryParameter(query="amountFen")] = 0,
+    amount_fen: Annotated[int, QueryParameter(name="amountFen")] = 0,
     code: FromQuery[str] = "",
 ) -> Response[Any]:
     """Tell whoever holds a receipt whether it is genuine, void or unknown, and nothing else."""

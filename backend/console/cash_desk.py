@@ -13,7 +13,8 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import corrections, custody, proof, queries, reconciliation
-from backend.cash.model import Channel, Deposit, Deposited, Shortfall, VarianceKind
+from backend.cash.model import Channel, VarianceKind
+from backend.cash.movements import Deposit, Deposited, Shortfall
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, DepositId, TransferId
 from backend.core.problems import NotFound
@@ -32,7 +33,7 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
 Number = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z", min_length=1, max_length=40)]
 Reference = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z", max_length=64)]
 _CSV = {CONTENT_TYPES: frozenset({"text/csv"})}
-BankQuery = Annotated[UUID, QueryParameter(query="bankId")]
+BankQuery = Annotated[UUID, QueryParameter(name="bankId")]
 
 
 class DeskShortfallBody(Body, kw_only=True):
@@ -159,7 +160,7 @@ def list_custody(
 @get("/api/v1/cash/collections", operation_id="listCollections", sync_to_thread=True, tags=["cash"])
 def list_collections(
     actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None,
-    case_id: Annotated[UUID | None, QueryParameter(query="caseId")] = None,
+    case_id: Annotated[UUID | None, QueryParameter(name="caseId")] = None,
 ) -> Page[queries.CollectionView]:
     """List collections with their receipts."""
     asked = read_page(limit, cursor)

@@ -62,7 +62,7 @@ class StatusView(View, frozen=True):
 @get("/api/v1/disputes", operation_id="listDisputes", sync_to_thread=True, tags=["disputes"])
 def list_disputes(
     actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None,
-    case_id: Annotated[UUID | None, QueryParameter(query="caseId")] = None,
+    case_id: Annotated[UUID | None, QueryParameter(name="caseId")] = None,
 ) -> Page[DisputeView]:
     """List disputes with their declarations."""
     asked = read_page(limit, cursor)

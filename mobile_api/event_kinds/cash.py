@@ -10,18 +10,8 @@ from msgspec import Meta
 
 from backend.audit import breaches as kept
 from backend.cash import actions, authorisations, custody
-from backend.cash.model import (
-    CashIntent,
-    CashRequest,
-    Channel,
-    Circumstance,
-    Deposit,
-    Handover,
-    Instrument,
-    PayerRelation,
-    Shortfall,
-    VarianceKind,
-)
+from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Instrument, PayerRelation, VarianceKind
+from backend.cash.movements import Deposit, Handover, Shortfall
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, CaseId, DepositId, StaffId, VisitId
 from backend.core.rulebook import Breach

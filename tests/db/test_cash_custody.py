@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from backend.audit.breaches import breaches_of
 from backend.cash import corrections, custody, queries, reconciliation, transfers
-from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, Shortfall, VarianceKind
+from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind
+from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
 from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, VarianceRow
 from backend.core.fen import Fen

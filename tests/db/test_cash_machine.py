@@ -11,7 +11,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from backend.cash import actions, books, corrections, custody, reconciliation
-from backend.cash.model import Collected, DepositStatus, HandoverStatus, NumberStatus, Shortfall, TransferKind, VarianceKind
+from backend.cash.model import Collected, DepositStatus, HandoverStatus, NumberStatus, TransferKind, VarianceKind
+from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
 from backend.cash.tables import (
     AccountRow,

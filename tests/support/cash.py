@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from backend.cash import actions, authorisations, books
 from backend.cash.custody import HANDOVER_TYP, handover_words
-from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Collected, Deposit, Grant, Handover, Instrument, PayerRelation
+from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Collected, Grant, Instrument, PayerRelation
+from backend.cash.movements import Deposit, Handover
 from backend.cash.tokens import TYP
 from backend.core.fen import Fen
 from backend.core.ids import CaseId, DepositId, ManifestId, VisitId, new_id
