@@ -124,7 +124,7 @@ def _investigate(scene: Scene) -> None:
     listed = amina.get("/api/v1/disputes", caseId=denial["visit"].case)["rows"]
     declaration = next(one["declaration"]["id"] if one.get("declaration") else one["declarationId"] for one in listed)
     amina.post(f"/api/v1/declarations/{declaration}/investigator", {"investigatorId": scene.people["boqin"]})
-    scene.desk("boqin").post(f"/api/v1/declarations/{declaration}/handwriting", {"result": "differs"})
+    scene.desk("boqin").post(f"/api/v1/declarations/{declaration}/handwriting", {"result": "other_hand"})
     denial["declaration"] = declaration
     denial["shown"] = amina.get(f"/api/v1/declarations/{declaration}")
 
