@@ -1,5 +1,6 @@
 """Rows for any table that the slices declare: enough to see what a migration does to a database that is not empty."""
 
+import contextlib
 import random
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Date,
     Float,
+    ForeignKeyConstraint,
     Integer,
     LargeBinary,
     MetaData,
@@ -40,34 +42,90 @@ _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0
 def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int]:
     """Put up to two rows into each table by trying random values against its constraints; return what each then holds.
 
-    References and triggers are switched off: a row has the form of a real one, not its sense.
+    Triggers are switched off: a row has the form of a real one, not its sense. References hold, in circles too.
     """
     chance = random.Random(seed)
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET session_replication_role = replica"))
-    guards = _without_insert_triggers(connection)
-    for table in metadata.tables.values():
+    guards = _without_triggers(connection)
+    ordered = sorted(metadata.tables.values(), key=lambda table: len(_ancestors(table, frozenset())))
+    for table in ordered:
         for _ in range(2):
             _insert_one(connection, table, chance)
+    for table in ordered:
+        _mend_references(connection, table, chance)
     for statement in guards:
         connection.exec_driver_sql(statement)
     return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in metadata.tables.values()}
 
 
-def _without_insert_triggers(connection: Connection) -> list[str]:
-    """Drop SQLite's triggers on INSERT and return the statements that make them again."""
+def _ancestors(table: Table, seen: frozenset[str]) -> frozenset[str]:
+    """Return the names of all tables that a table refers to, directly or not."""
+    parents = {key.referred_table for key in table.foreign_key_constraints if key.referred_table.name not in seen | {table.name}}
+    known = seen | {table.name}
+    found: frozenset[str] = frozenset(parent.name for parent in parents)
+    for parent in parents:
+        found |= _ancestors(parent, known | found)
+    return found
+
+
+def _parents(connection: Connection, table: Table) -> list[tuple[ForeignKeyConstraint, list[Any]]]:
+    """Return each reference with the rows that it may point at, the widest first."""
+    keys = sorted(table.foreign_key_constraints, key=lambda key: -len(key.elements))
+    return [(key, list(connection.execute(select(*[element.column for element in key.elements])).all())) for key in keys]
+
+
+def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: random.Random) -> dict[str, Any]:
+    """Choose for each reference a row that is there, or none where none is needed; columns of several references keep the first choice."""
+    chosen: dict[str, Any] = {}
+    for key, rows in parents:
+        names = [column.name for column in key.columns]
+        fitting = [row for row in rows if all(chosen.get(name, value) == value for name, value in zip(names, row, strict=True))]
+        is_optional = all(column.nullable for column in key.columns)
+        if fitting and not (is_optional and chance.random() < 0.5):
+            chosen |= dict(zip(names, chance.choice(fitting), strict=True))
+        elif is_optional:
+            chosen |= dict.fromkeys((name for name in names if name not in chosen), None)
+    return chosen
+
+
+def _mend_references(connection: Connection, table: Table, chance: random.Random) -> None:
+    """Point the references of a circle's first tables at rows that came after them."""
+    key_columns, parents = list(table.primary_key.columns), _parents(connection, table)
+    for row in connection.execute(select(table)).mappings().all():
+        values = {name: value for name, value in _choose(parents, chance).items() if name not in table.primary_key.columns}
+        broken = {name: value for name, value in values.items() if row[name] is not None and row[name] != value}
+        if broken and _breaks(connection, table, row):
+            with contextlib.suppress(StatementError), connection.begin_nested():
+                connection.execute(table.update().where(*[column == row[column.name] for column in key_columns]).values(broken))
+
+
+def _breaks(connection: Connection, table: Table, row: Any) -> bool:
+    """Tell whether one of a row's references leads nowhere."""
+    for key in table.foreign_key_constraints:
+        values = [row[column.name] for column in key.columns]
+        if None in values:
+            continue
+        wanted = [element.column == value for element, value in zip(key.elements, values, strict=True)]
+        if not connection.execute(select(func.count()).where(*wanted)).scalar_one():
+            return True
+    return False
+
+
+def _without_triggers(connection: Connection) -> list[str]:
+    """Drop SQLite's triggers and return the statements that make them again."""
     if connection.dialect.name != "sqlite":
         return []
-    found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '% INSERT ON %'").fetchall()
+    found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid").fetchall()
     for name, _ in found:
         connection.exec_driver_sql(f"DROP TRIGGER {name}")
     return [statement for _, statement in found]
 
 
 def _insert_one(connection: Connection, table: Table, chance: random.Random) -> None:
-    known = _known_values(table)
+    known, parents = _known_values(table), _parents(connection, table)
     for _ in range(ATTEMPTS_MAX):
-        row = {column.name: _value(column, known.get(column.name), chance) for column in table.columns}
+        row = {column.name: _value(column, known.get(column.name), chance) for column in table.columns} | _choose(parents, chance)
         try:
             with connection.begin_nested():
                 connection.execute(insert(table).values(row))
