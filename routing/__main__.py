@@ -52,6 +52,12 @@ def _parser() -> _Parser:
     solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
     solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
     solve.set_defaults(run=_solve)
+    vrptw = commands.add_parser("vrptw", help="solve a published VRPTW instance (DIMACS convention)")
+    vrptw.add_argument("instance", type=Path)
+    vrptw.add_argument("--seconds", type=_seconds, default=10.0)
+    vrptw.add_argument("--seed", type=_whole, default=0)
+    vrptw.add_argument("--out", type=Path, required=True)
+    vrptw.set_defaults(run=_vrptw)
     warm = commands.add_parser("warm", help="compile the search kernels once, after installing the extra `fast`")
     warm.set_defaults(run=_warm)
     check = commands.add_parser("check", help="judge a plan")
@@ -115,6 +121,21 @@ def _solve(asked: argparse.Namespace) -> int:
     _write(asked.out, encode_plan(plan))
     assert plan.solver is not None
     print(f"cost {plan.solver.cost}  served {len(plan.served())} of {len(instance.visits)}  pairs {len(plan.routes)}  {asked.out}")
+    return 0
+
+
+def _vrptw(asked: argparse.Namespace) -> int:
+    from routing.vrptw import encode_routes, read_vrptw, solve_vrptw
+
+    try:
+        problem = read_vrptw(_read(asked.instance).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadUsage(f"{asked.instance}: not UTF-8 text") from None
+    late_s = max(0.0, time.monotonic() - STARTED - IMPORT_GRACE_S)
+    routes = solve_vrptw(problem, search_s=max(0.05, asked.seconds - late_s), seed=asked.seed)
+    text = encode_routes(problem, routes)
+    _write(asked.out, text.encode())
+    print(f"{text.splitlines()[-1]}  routes {len(routes)}  {asked.out}")
     return 0
 
 

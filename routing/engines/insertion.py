@@ -165,14 +165,17 @@ def regret_start(problem: Problem, tours: Sequence[Tour], stop: Callable[[], boo
     return grown
 
 
-def repair(problem: Problem, tours: Sequence[Tour]) -> list[Tour]:
-    """Insert every unserved visit that still fits somewhere, dearest first, until none does: a visit left out is then truly displaced."""
+def repair(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
+    """Insert every unserved visit that still fits somewhere, dearest first, until none does: a visit left out is then truly displaced.
+
+    Stops early when `is_late`.
+    """
     grown = list(tours)
     found = True
     while found:
         found = False
         for node in sorted(unserved_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
-            place = cheapest_place(problem, grown, node)
+            place = None if is_late() else cheapest_place(problem, grown, node)
             if place is not None:
                 grown[place[0]] = place[1]
                 found = True

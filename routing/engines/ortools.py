@@ -7,6 +7,7 @@ with the deposit's service on the arc into the bank, the carry limit as capacity
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -98,7 +99,7 @@ def final_times(problem: Problem, tour: Tour) -> Timing | None:
         routing.AddVariableMinimizedByFinalizer(time.CumulVar(manager.NodeToIndex(index)))
     routing.AddVariableMinimizedByFinalizer(time.CumulVar(routing.End(0)))
     routing.AddVariableMaximizedByFinalizer(time.CumulVar(routing.Start(0)))
-    routing.CloseModelWithParameters(_parameters(Effort(search_s=1.0, is_descent=True)))
+    routing.CloseModelWithParameters(lean_parameters(1.0, is_descent=True))
     assignment = routing.ReadAssignmentFromRoutes([[manager.NodeToIndex(index) for index in range(size)]], True)  # noqa: FBT003
     if assignment is None:
         return None
@@ -234,22 +235,23 @@ def _bound(cumul: object, spans: list[tuple[int, int]], latest: int) -> bool:
     return True
 
 
-def _parameters(effort: Effort) -> object:
+def lean_parameters(search_s: float, *, is_descent: bool = False) -> Any:
+    """Return search parameters: the lean operator set, guided local search for `search_s` or one descent."""
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.LOCAL_CHEAPEST_COST_INSERTION
     parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
-    if effort.is_descent:
+    if is_descent:
         parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GREEDY_DESCENT
     for operator in LEAN_OFF:
         if hasattr(parameters.local_search_operators, operator):
             setattr(parameters.local_search_operators, operator, 2)
-    parameters.time_limit.FromMilliseconds(max(10, int(effort.search_s * 1000)))
+    parameters.time_limit.FromMilliseconds(max(10, int(search_s * 1000)))
     return parameters
 
 
 def _search(model: _Model, tours: Sequence[Tour], effort: Effort) -> object | None:
     """Close the model first: parameters given after a start is read would be ignored."""
-    parameters = _parameters(effort)
+    parameters = lean_parameters(effort.search_s, is_descent=effort.is_descent)
     if effort.cancelled is not None:
         model.routing.AddSearchMonitor(model.routing.solver().CustomLimit(_every(CANCEL_ASKED_EVERY, effort.cancelled)))
     model.routing.CloseModelWithParameters(parameters)

@@ -43,28 +43,28 @@ def cheapest_swaps(problem: Problem, tours: Sequence[Tour], left: Sequence[int],
 
 def polish(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
     """Repair, then take every exchange and every other pairing that lowers the cost, repairing after each."""
-    grown = regroup(problem, send_out(problem, repair(problem, tours)), is_late)
+    grown = regroup(problem, send_out(problem, repair(problem, tours, is_late), is_late), is_late)
     for _ in range(ROUNDS_MAX):
         swaps = cheapest_swaps(problem, grown, unserved_of(problem, grown), is_late)
         gains = sorted((swap.price, node) for node, swap in swaps.items() if swap.price < 0)
         changed = next((better for _, node in gains if (better := _take(problem, grown, node, swaps[node])) is not None), None)
         if changed is None or is_late():
             return grown
-        grown = regroup(problem, repair(problem, changed), is_late)
+        grown = regroup(problem, repair(problem, changed, is_late), is_late)
     return grown
 
 
-def send_out(problem: Problem, tours: Sequence[Tour]) -> list[Tour]:
+def send_out(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
     """Send out another pair of idle collectors for each visit that is worth its trip, while pairs are left; empty tours are dropped."""
     grown = [tour for tour in tours if tour.timing.nodes]
     for node in sorted(unserved_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
-        if len(grown) >= problem.pairs_max:
+        if len(grown) >= problem.pairs_max or is_late():
             break
         pair = idle_pair(problem, grown, node)
         if pair is not None:
             changed = cheapest_place(problem, [empty_tour(problem, *pair)], node)
             grown += [changed[1]] if changed is not None else []
-    return repair(problem, grown)
+    return repair(problem, grown, is_late)
 
 
 def idle_pair(problem: Problem, tours: Sequence[Tour], node: int) -> tuple[int, int] | None:

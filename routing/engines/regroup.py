@@ -14,6 +14,7 @@ from routing.pairing import pair_weights
 from routing.problem import I64, Problem
 
 OPTIONS_TRIED = 6
+WANTED_MAX = 12
 
 
 class Formation(msgspec.Struct, frozen=True):
@@ -50,20 +51,24 @@ def regroup(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]
     best = [tour for tour in tours if tour.timing.nodes]
     best_cost = total_cost(problem, best)
     weight = pair_weights(problem).weight
-    for node in sorted(unserved_of(problem, best), key=lambda one: (-int(problem.loss[one]), one)):
+    dearest = sorted(unserved_of(problem, best), key=lambda one: (-int(problem.loss[one]), one))
+    for node in dearest[:WANTED_MAX]:
         if any(node in tour.timing.nodes for tour in best):
             continue
         for option in formations(problem, best, node, alone(problem, node))[:OPTIONS_TRIED]:
             if is_late():
                 return best
-            changed = _form(problem, best, option, node, weight)
+            changed = _form(problem, best, option, (node, weight), is_late)
             if changed is not None and total_cost(problem, changed) < best_cost:
                 best, best_cost = changed, total_cost(problem, changed)
                 break
     return best
 
 
-def _form(problem: Problem, tours: Sequence[Tour], option: Formation, node: int, weight: I64) -> list[Tour] | None:
+def _form(
+    problem: Problem, tours: Sequence[Tour], option: Formation, wanted: tuple[int, I64], is_late: Callable[[], bool]
+) -> list[Tour] | None:
+    node, weight = wanted
     first = cheapest_place(problem, [empty_tour(problem, option.a, option.b)], node)
     if first is None:
         return None
@@ -78,4 +83,4 @@ def _form(problem: Problem, tours: Sequence[Tour], option: Formation, node: int,
         a, b = idle[row], idle[column]
         grown.append(empty_tour(problem, a, b))
         idle = [one for one in idle if one not in (a, b)]
-    return [tour for tour in regret_start(problem, grown, lambda: False) if tour.timing.nodes]
+    return [tour for tour in regret_start(problem, grown, is_late) if tour.timing.nodes]

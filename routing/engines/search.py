@@ -45,16 +45,6 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
     screen: float = 9.0
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop: seconds of search and a predicate, or a number of iterations; `counts` replays a run level by level."""
-
-    search_s: float
-    stop: Callable[[], bool]
-    iterations_max: int | None = None
-    counts: tuple[int, ...] | None = None
-    on_better: Callable[[int, int], None] | None = None
-
-
 class Found(msgspec.Struct, frozen=True, eq=False):
     """What a search returns: routes as (a, b, nodes), their cost, and how it went."""
 
@@ -63,6 +53,17 @@ class Found(msgspec.Struct, frozen=True, eq=False):
     iterations: int
     pairs_kept: int
     counts: tuple[int, ...]
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """When to stop: seconds of search and a predicate, or a number of iterations; `counts` replays a run level by level."""
+
+    search_s: float
+    stop: Callable[[], bool]
+    iterations_max: int | None = None
+    counts: tuple[int, ...] | None = None
+    on_better: Callable[[Found], None] | None = None
+    report_every_s: float = 1.0
 
 
 class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -93,7 +94,10 @@ def is_ready() -> bool:
     """Report whether numba is there and the kernels are compiled for this very code and version."""
     if not is_installed():
         return False
-    return any(mark.is_file() and mark.read_text() == _fingerprint() for mark in _marks())
+    beside, at_home = _marks()
+    has_cache = any(beside.parent.glob("anneal.anneal-*.nbi"))
+    marks = [beside, at_home] if has_cache else [at_home]
+    return any(mark.is_file() and mark.read_text() == _fingerprint() for mark in marks)
 
 
 def is_loaded() -> bool:
@@ -135,6 +139,11 @@ def _fingerprint() -> str:
 def search_tours(problem: Problem, matching: Matching, heat: Heat, pace: Pace, seed: int) -> tuple[list[Tour], Found]:
     """Search from a matching; return tours whose deposits are placed anew, and the record."""
     found = anneal_routes(day_arrays(problem, heat), list(matching), heat, pace, seed)
+    return tours_of(problem, found), found
+
+
+def tours_of(problem: Problem, found: Found) -> list[Tour]:
+    """Time the routes found, each with the better of its own deposits and those placed anew."""
     tours: list[Tour] = []
     for a, b, nodes in found.routes:
         pair = make_pair(problem, a, b)
@@ -142,7 +151,7 @@ def search_tours(problem: Problem, matching: Matching, heat: Heat, pace: Pace, s
         possible = [timing for timing in timings if timing is not None]
         if possible:
             tours.append(Tour(pair, min(possible, key=lambda timing: (timing.travel_s, timing.return_at))))
-    return tours, found
+    return tours
 
 
 def day_arrays(problem: Problem, heat: Heat) -> Arrays:
@@ -160,7 +169,8 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     briefest_s = max(1, int(problem.service_s[:n].min(initial=longest_s)))
     stops = min(n, longest_s // briefest_s + 2)
     return Arrays(
-        travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win, way_out=problem.out_s.astype(np.int64),
+        travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win,
+        way_out=problem.out_s.astype(np.int64),
         way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
         excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), weight=pair_weights(problem).weight, par=par.astype(np.int64),
         stops_max=2 * stops + 6,
@@ -199,16 +209,16 @@ def anneal_routes(
     state = _State(arrays, matching, seed)
     state.construct(code)
     counts = [0] * LEVELS
-    best = int(state.stat[1])
+    best, report_at = FAR * FAR, began
     while not pace.stop():
         level, chunk = _next_step(pace, counts, time.monotonic() - began)
         if chunk <= 0:
             break
         state.advance(code, chunk, heat.start * (heat.end / heat.start) ** (level / LEVELS), heat.screen)
         counts[level] += chunk
-        if pace.on_better is not None and state.stat[1] < best:
-            best = int(state.stat[1])
-            pace.on_better(best, state.iterations)
+        if pace.on_better is not None and state.stat[1] < best and time.monotonic() >= report_at:
+            best, report_at = int(state.stat[1]), time.monotonic() + pace.report_every_s
+            pace.on_better(state.found(tuple(counts)))
     return state.found(tuple(counts))
 
 
@@ -289,7 +299,8 @@ def _tiny() -> Arrays:
     travel = np.array([[abs(a - b) * 60 for b in range(5)] for a in range(5)], dtype=np.int32)
     node = np.array([[600, 0, 0, 9000], [600, 50, 0, 9000], [600, 0, 0, 9000], [600, 50, 0, 9000], [300, 0, 0, 0]], dtype=np.int64)
     return Arrays(
-        travel=travel, inward=travel.T.copy(), node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64), way_out=np.full((4, 5), 300, dtype=np.int64),
+        travel=travel, inward=travel.T.copy(), node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64),
+        way_out=np.full((4, 5), 300, dtype=np.int64),
         way_back=np.full((4, 5), 300, dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
         crew=np.array([[0, 36000, 3]] * 4, dtype=np.int64), needs=np.zeros((4, 1), dtype=np.int64), excluded=np.zeros((4, 4), dtype=np.bool_),
         near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), weight=np.full((4, 4), 10, dtype=np.int64),
