@@ -9,11 +9,11 @@ from litestar import Litestar
 from litestar.static_files import create_static_files_router
 
 import mobile_api.app as phones
+from backend.cli.revision import demand_revision
 from backend.cli.tasks import all_tasks
 from backend.console import app as console
 from backend.core.clock import Clock, shifted_clock, system_clock
 from backend.core.settings import Settings, read_settings
-from backend.db import upgrade
 from backend.db.engine import make_engine, session_factory
 from backend.jobs.threads import ThreadQueue
 from backend.keys.folder import open_folder
@@ -24,10 +24,6 @@ from backend.web.transaction import attach_log
 from evidence.stores.file import FileStore
 
 APP_ROLE = "fieldvisit_app"
-
-
-class WrongRevision(RuntimeError):
-    """The database is older or newer than this code."""
 
 
 def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources:
@@ -46,18 +42,6 @@ def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources
         settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=FileStore(settings.store_folder), queue=None,
     )
     return resources.with_queue(ThreadQueue(all_tasks(resources)))
-
-
-def demand_revision(settings: Settings) -> None:
-    """Refuse a database that is older or newer than this code.
-
-    Raises:
-        WrongRevision: with both revisions and what to do.
-    """
-    is_absent = settings.is_embedded and not (settings.data_folder / "fieldvisit.sqlite").exists()
-    found, expected = None if is_absent else upgrade.current(settings.owner_url), upgrade.head()
-    if found != expected:
-        raise WrongRevision(f"the database is at revision {found or 'none'}, this code needs {expected}; run `fieldvisit db upgrade`")
 
 
 def create_app(resources: Resources) -> Litestar:

@@ -1,4 +1,7 @@
-"""`fieldvisit …`: the operators' commands. Each prints what it did and exits 0, or one clear line and 1."""
+"""`fieldvisit …`: the operators' commands. Each prints what it did and exits 0, or one clear line and 1.
+
+A command imports what it needs when it runs, so that the server's parent process and `--help` start at once.
+"""
 
 import getpass
 import os
@@ -11,8 +14,6 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from backend.cli import database, doctor, people, work
-from backend.cli.refusals import told
 from backend.core.settings import read_settings
 from backend.keys.model import KeyPurpose, KeyRecord
 
@@ -41,6 +42,8 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, demo: bool = False) -> N
 @db.command(name="upgrade")
 def db_upgrade() -> None:
     """Bring the database to the revision of this code."""
+    from backend.cli import database
+
     before, after = database.upgrade_database(read_settings())
     CONSOLE.print(f"{before or 'empty'} → {after}")
 
@@ -48,18 +51,24 @@ def db_upgrade() -> None:
 @keys.command(name="init")
 def keys_init() -> None:
     """Make the key folder and every key that it lacks; can be repeated."""
+    from backend.cli import database
+
     _show_keys(database.init_keys(read_settings()))
 
 
 @keys.command(name="rotate")
 def keys_rotate(purpose: KeyPurpose) -> None:
     """Make a new active key of PURPOSE; the former one keeps verifying."""
+    from backend.cli import database
+
     CONSOLE.print(f"{purpose.value}: {database.rotate_key(read_settings(), purpose).kid}")
 
 
 @keys.command(name="list")
 def keys_list() -> None:
     """List the keys with their states."""
+    from backend.cli import database
+
     _show_keys(database.list_keys(read_settings()))
 
 
@@ -69,6 +78,8 @@ def user_create(*, role: str = "operator", username: str, name: str, password_fi
 
     The password is asked for, or read from the first line of --password-file.
     """
+    from backend.cli import people
+
     if role != "operator":
         raise SystemExit("the first user is an operator; invite everybody else with `fieldvisit user invite`")
     made = people.create_first_operator(read_settings(), name=name, username=username, password=_password(password_file))
@@ -78,6 +89,8 @@ def user_create(*, role: str = "operator", username: str, name: str, password_fi
 @user.command(name="invite")
 def user_invite(employee_no: str, *, acting: Annotated[str, Parameter(name="--as")]) -> None:
     """Make a one-time link with which the person of EMPLOYEE_NO chooses a password. --as names the operator's user name."""
+    from backend.cli import people
+
     invited = people.invite(read_settings(), employee_no, acting)
     CONSOLE.print(f"{invited.token}\nvalid until {invited.expires_at:%Y-%m-%d %H:%M} UTC", highlight=False)
 
@@ -85,6 +98,8 @@ def user_invite(employee_no: str, *, acting: Annotated[str, Parameter(name="--as
 @user.command(name="accept")
 def user_accept(token: str, *, username: str, password_file: Path | None = None) -> None:
     """Accept an invitation: choose a user name and a password, and receive the TOTP secret."""
+    from backend.cli import people
+
     made = people.accept(read_settings(), token, username=username, password=_password(password_file))
     CONSOLE.print(f"username     {made.username}\nTOTP secret  {made.totp_secret}", highlight=False)
 
@@ -92,12 +107,16 @@ def user_accept(token: str, *, username: str, password_file: Path | None = None)
 @user.command(name="totp")
 def user_totp(username: str) -> None:
     """Print a code that USERNAME can log in with now; in a demo only."""
+    from backend.cli import people
+
     CONSOLE.print(people.totp(read_settings(), username), highlight=False)
 
 
 @audit.command(name="verify")
 def audit_verify() -> None:
     """Check the audit chains, the log, its checkpoints and the stored evidence against each other; exit 1 on any fault."""
+    from backend.cli import work
+
     report, faults = work.verify(read_settings())
     table = Table("what", "number", box=None)
     for label, number in report:
@@ -111,6 +130,8 @@ def audit_verify() -> None:
 @audit.command(name="anchor")
 def audit_anchor() -> None:
     """Log the heads of the audit chains; run it daily, and before an export."""
+    from backend.cli import work
+
     CONSOLE.print("anchored" if work.anchor(read_settings()) else "nothing moved since the last anchor")
 
 
@@ -120,6 +141,8 @@ def import_placement(
     accept_good: bool = False,
 ) -> None:
     """Import a bank's placement file under its newest profile; --rows and --amount-fen are the control totals that the bank declared."""
+    from backend.cli import work
+
     asked = work.PlacementAsked(bank=bank, number=number, rows=rows, amount_fen=amount_fen, as_of=as_of, branch=branch, is_good_enough=accept_good)
     result = work.import_placement(read_settings(), file, asked, acting)
     CONSOLE.print(f"{result.outcome.value}: {result.accepted_count} of {result.row_count} rows, batch {result.id}", highlight=False)
@@ -128,12 +151,16 @@ def import_placement(
 @app.command
 def plan(branch: str, on: str, *, acting: Annotated[str, Parameter(name="--as")], seconds: int = 10, seed: int = 1) -> None:
     """Plan the day ON (YYYY-MM-DD) of BRANCH and print routes and unserved visits."""
+    from backend.cli import work
+
     CONSOLE.print(work.plan_day(read_settings(), branch, on, work.Search(seconds=seconds, seed=seed), acting), highlight=False)
 
 
 @app.command
 def export(visit: str, *, out: Path, purpose: str, acting: Annotated[str, Parameter(name="--as")], trust: Path | None = None) -> None:
     """Write the evidence pack of VISIT to --out; with --trust also the public keys that a verifier needs from elsewhere."""
+    from backend.cli import work
+
     size = work.export_visit(read_settings(), visit, work.PackAsked(out=out, purpose=purpose, trust=trust), acting)
     CONSOLE.print(f"{out}: {size:,} bytes", highlight=False)
 
@@ -141,6 +168,8 @@ def export(visit: str, *, out: Path, purpose: str, acting: Annotated[str, Parame
 @app.command(name="doctor")
 def run_doctor() -> None:
     """Check the set-up and say what is wrong; exit 1 when something is."""
+    from backend.cli import doctor
+
     findings = doctor.examine(read_settings())
     for finding in findings:
         CONSOLE.print(f"{'ok  ' if finding.is_good else 'BAD ' if finding.is_fatal else 'note'}  {finding.part}: {finding.text}", highlight=False)
@@ -157,6 +186,8 @@ def demo(*, database: str = "sqlite", out: Path = Path("var/demo"), quick: bool 
 
 def main() -> None:
     """Run one command; what is refused is one line on standard error and exit 1."""
+    from backend.cli.refusals import told
+
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     with told():
         app()

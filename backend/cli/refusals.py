@@ -15,7 +15,7 @@ from backend.keys.model import KeyFolderError, KeyUnknown
 @contextmanager
 def told() -> Iterator[None]:
     """Run a command and tell its refusal."""
-    from backend.cli.app import WrongRevision
+    from backend.cli.revision import WrongRevision
     from backend.cli.serve import AlreadyServed
 
     try:

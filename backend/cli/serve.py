@@ -37,7 +37,7 @@ def check(settings: Settings) -> None:
         WrongRevision: the database is older or newer than this code.
         KeyFolderError: the key folder cannot be opened.
     """
-    from backend.cli.app import demand_revision
+    from backend.cli.revision import demand_revision
 
     demand_revision(settings)
     open_folder(settings.key_folder, settings.key_passphrase_file)

@@ -12,12 +12,15 @@ from backend.audit import verify as chains
 from backend.banks import queries as banks
 from backend.cases import batches
 from backend.cases.layout import Acceptance, BatchResult, ImportPlacement
+from backend.cash.for_packs import tokens_of
 from backend.cli.app import clock_of
 from backend.cli.people import actor_named, opened
 from backend.core.fen import Fen
+from backend.core.ids import VisitId
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.settings import Settings
 from backend.exhibits import commands as exhibits
+from backend.exhibits import packs
 from backend.plans import actions as plans
 from backend.plans import queries as plan_queries
 from backend.plans.model import OrderPlan, PlanStatus
@@ -111,9 +114,14 @@ def export_visit(settings: Settings, visit: str, asked: PackAsked, acting: str) 
     """Write a visit's pack, and the trust file beside it when asked; returns the pack's bytes."""
     now = clock_of(settings)()
     with opened(settings) as (sessions, keyring):
+        visit_id = VisitId(_id(visit))
         with sessions() as session:
             actor = actor_named(session, acting)
-        request = exhibits.PackRequest(visit_id=_id(visit), purpose=asked.purpose, origin=log_origin(settings), tenant=settings.tenant)
+            held = packs.contents(session, actor, visit_id)
+            tokens = tokens_of(session, held.case_id, packs.authorisations_named(session, actor, visit_id))
+        request = exhibits.PackRequest(
+            visit_id=visit_id, purpose=asked.purpose, origin=log_origin(settings), tenant=settings.tenant, authorisations=tokens,
+        )
         pack = exhibits.export_visit(sessions, actor, keyring, FileStore(settings.store_folder), request, now)
         asked.out.write_bytes(pack)
         if asked.trust is not None:
