@@ -33,7 +33,7 @@ from backend.staff import queries as staff
 from backend.staff.logins import ConsoleIdentity
 from backend.visits import queries as visits
 from backend.visits.model import BEGUN, VisitStatus
-from backend.web.app import SECURITY_HEADERS, Resources
+from backend.web.app import Resources
 from backend.web.auth import CSRF_IN_FORM, demand_csrf, identify_page
 from backend.web.body import CONTENT_TYPES
 from backend.web.pages import LANGUAGE_COOKIE, reader_language, render_page
@@ -61,10 +61,7 @@ def refuse(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
     if isinstance(problem, Unauthenticated):
         return Response("", status_code=303, headers={"Location": f"{LOGIN}?next={quote(request.url.path)}"}, media_type=MediaType.HTML)
     breaches = problem.breaches if isinstance(problem, RulesBreached) else ()
-    page = render_page("refused.html", request, status_code=problem.answered_status, problem=problem, breaches=breaches)
-    # The application adds these to what handlers return, not to what exceptions become.
-    page.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
-    return page
+    return render_page("refused.html", request, status_code=problem.answered_status, problem=problem, breaches=breaches)
 
 
 PAGE: dict[str, Any] = {"sync_to_thread": True, "media_type": MediaType.HTML, "tags": ["pages"], "exception_handlers": {Problem: refuse}}
