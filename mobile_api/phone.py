@@ -207,7 +207,9 @@ class Phone:
         if (manifest.cosigner_device, manifest.cosigner) != (self.kid, self.staff_id):
             raise ValueError("the statement names another partner")
         seq, prev = self.notebook.next_link()
-        header = SignatureHeader(kid=self.kid, role=SignerRole.WITNESS, at=_utc(at or self._clock()), seq=seq, prev=prev, pos=self._header_position(manifest))
+        header = SignatureHeader(
+            kid=self.kid, role=SignerRole.WITNESS, at=_utc(at or self._clock()), seq=seq, prev=prev, pos=self._header_position(manifest),
+        )
         member = sign(payload, self.link.key, header)
         self.notebook.add_link(seq, digest_of(payload))
         return member

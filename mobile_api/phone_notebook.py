@@ -146,7 +146,8 @@ class Notebook:
 
     def waiting_pieces(self) -> list[Piece]:
         """Return the files that the server has asked for and does not hold yet."""
-        rows = self._database.execute("SELECT digest, item_id, content, url, token FROM pieces WHERE is_stored = 0 AND url IS NOT NULL ORDER BY rowid")
+        asked = "SELECT digest, item_id, content, url, token FROM pieces WHERE is_stored = 0 AND url IS NOT NULL ORDER BY rowid"
+        rows = self._database.execute(asked)
         return [Piece(*row) for row in rows]
 
     def settle_piece(self, digest: str, item_id: str) -> None:

@@ -31,7 +31,7 @@ class BranchBody(Body):
     name_en: Annotated[str, Meta(min_length=1, max_length=80)]
     timezone: Annotated[str, Meta(min_length=1, max_length=64)]
     office: PlaceBody
-    territory: Annotated[list[Ring], Meta(max_length=50)] = []
+    territory: Annotated[tuple[Ring, ...], Meta(max_length=50)] = ()
 
 
 @post("/api/v1/branches", operation_id="openBranch", sync_to_thread=True, tags=["people"])
@@ -52,7 +52,7 @@ def open_branch(
 ROUTES = [open_branch]
 
 
-def _territory(rings: list[Ring], datum: Datum) -> MultiPolygon | None:
+def _territory(rings: tuple[Ring, ...], datum: Datum) -> MultiPolygon | None:
     if not rings:
         return None
     try:

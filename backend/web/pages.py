@@ -17,7 +17,8 @@ ASSETS = Path(__file__).parent / "assets"
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=PackageLoader("backend.web", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = PackageLoader("backend.web", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def reader_language(request: Request[Any, Any, Any]) -> Language:
@@ -36,7 +37,8 @@ def render_page(template: str, request: Request[Any, Any, Any], *, status_code: 
     text = _environment().get_template(template).render(
         _=lambda message: translate(message, language), language=language, other_language=other, path=request.url.path, **values,
     )
-    return Response(text, media_type=MediaType.HTML, status_code=status_code, headers={"Content-Language": language, "Vary": "Accept-Language, Cookie"})
+    headers = {"Content-Language": language, "Vary": "Accept-Language, Cookie"}
+    return Response(text, media_type=MediaType.HTML, status_code=status_code, headers=headers)
 
 
 @get("/problems", operation_id="listProblems", sync_to_thread=False, tags=["documents"], media_type=MediaType.HTML)

@@ -52,9 +52,11 @@ def test_time_enters_through_the_clock_alone() -> None:
 
 
 def test_the_environment_is_read_once() -> None:
+    # The demo hands its environment on to the processes that it starts.
+    allowed = {"backend/core/settings.py", "backend/cli/demo.py", "mobile_api/demo/closing.py"}
     offenders = [
         source.path for source in sources("backend", "mobile_api")
-        if re.search(r"os\.environ|os\.getenv|environ\[", source.text) and source.path not in ("backend/core/settings.py",)
+        if re.search(r"os\.environ|os\.getenv|environ\[", source.text) and source.path not in allowed
     ]
     assert offenders == []
 

@@ -90,7 +90,8 @@ def test_ARCH_09_a_change_behind_the_triggers_is_found(
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = NULL", "DELETE FROM {}"])
 @pytest.mark.parametrize(
-    ("table", "column"), [("audit_entries", "tag"), ("log_nodes", "hash"), ("log_checkpoints", "text"), ("log_entries", "leaf_hash"), ("audit_heads", "")]
+    ("table", "column"),
+    [("audit_entries", "tag"), ("log_nodes", "hash"), ("log_checkpoints", "text"), ("log_entries", "leaf_hash"), ("audit_heads", "")],
 )
 def test_EVD_09_the_database_itself_refuses_changes(
     joined: sessionmaker[Session], keyring: Keyring, now: datetime, table: str, column: str, statement: str
@@ -98,7 +99,7 @@ def test_EVD_09_the_database_itself_refuses_changes(
     act(joined, now)
     log.sequence(joined, keyring, ORIGIN, now)
     if column or statement.startswith("DELETE"):
-        with joined() as session, pytest.raises(DBAPIError, match="refused|denied"):
+        with joined() as session, pytest.raises(DBAPIError, match=r"refused|denied"):
             session.execute(text(statement.format(table, column)))
 
 

@@ -29,7 +29,8 @@ def test_a_wrong_setting_stops_the_process_by_name(environ: dict[str, str], name
 
 
 def test_settings_are_read_from_their_variables() -> None:
-    settings = read_settings({"FIELDVISIT_DATA_FOLDER": "x/y", "FIELDVISIT_THREADS": "4", "FIELDVISIT_TRUSTED_PROXIES": "10.0.0.1, 10.0.0.2", "HOME": "z"})
+    environ = {"FIELDVISIT_DATA_FOLDER": "x/y", "FIELDVISIT_THREADS": "4", "FIELDVISIT_TRUSTED_PROXIES": "10.0.0.1, 10.0.0.2", "HOME": "z"}
+    settings = read_settings(environ)
     assert settings == Settings(data_folder=Path("x/y"), threads=4, trusted_proxies=("10.0.0.1", "10.0.0.2"))
     assert settings.url == "sqlite:///x/y/fieldvisit.sqlite"
 
@@ -37,7 +38,8 @@ def test_settings_are_read_from_their_variables() -> None:
 @pytest.mark.parametrize(
     ("header", "language"),
     [
-        ("", "zh-Hans"), ("en", "en"), ("fr", "zh-Hans"), ("en;q=0.5, zh;q=0.9", "zh-Hans"), ("zh-TW;q=0.4,en-GB;q=0.8", "en"), ("en;q=x", "zh-Hans"),
+        ("", "zh-Hans"), ("en", "en"), ("fr", "zh-Hans"), ("en;q=0.5, zh;q=0.9", "zh-Hans"), ("zh-TW;q=0.4,en-GB;q=0.8", "en"),
+        ("en;q=x", "zh-Hans"),
         ("en;q=0", "zh-Hans"), ("*", "zh-Hans"),
     ],
 )
