@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 SEGMENT_S_MAX = 300
 RATE_HZ = 8_000
 _SIZE = (960, 720)
+_SIDE_MIN = 480
 
 
 class Sound(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,9 +109,10 @@ def _sample_photos(folder: Path) -> list[Path]:
     for path in sorted([*(folder / "exif").glob("*.jpg"), *(folder / "phone-photos").glob("*.jpg")]):
         try:
             with Image.open(path, formats=["JPEG"]) as opened:
+                is_large = min(opened.size) >= _SIDE_MIN
                 opened.draft("RGB", _SIZE)
                 opened.convert("RGB")
-            usable.append(path)
+            usable += [path] if is_large else []
         except (OSError, SyntaxError, ValueError):
             continue                                   # Some samples are there to break parsers.
     return usable
@@ -129,7 +131,7 @@ def _compressed(sound: bytes, length_s: int) -> Sound:
     av = importlib.import_module("av")
     stream = io.BytesIO()
     with av.open(io.BytesIO(sound), format="wav") as source, av.open(stream, "w", format="mp4") as target:
-        track = target.add_stream("aac", rate=RATE_HZ)
+        track = target.add_stream("aac", rate=RATE_HZ, options={"aac_coder": "fast"})
         track.bit_rate = 16_000
         for frame in source.decode(audio=0):
             frame.pts = None

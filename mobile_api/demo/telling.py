@@ -23,24 +23,24 @@ from mobile_api.demo.record import (
 from mobile_api.demo.stage import Scene, bank_of
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
-    ("visits planned", "计划外访", "visits planned"), ("visits served", "已驱动配对完成的外访", "visits served by the driven pairs"),
-    ("visits dropped", "未安排(均有原因)", "visits left out, each with its reason"), ("signatures", "签名", "signatures"),
+    ("visits planned", "计划外访", "visits planned"), ("visits served", "已跑小组完成的外访", "visits served by the driven pairs"),
+    ("visits dropped", "未安排（均有原因）", "visits left out, each with its reason"), ("signatures", "签名", "signatures"),
     ("files", "证据文件", "evidence files"), ("receipts", "收条", "receipts"),
     ("cases", "案件", "cases"), ("rejected rows", "被拒行", "rejected rows"), ("requests", "外访申请", "visit requests"), ("approved", "批准", "approved"),
-    ("stops withdrawn", "撤回站点", "stops withdrawn"), ("pairs driven", "经 HTTP 驱动的配对", "pairs driven through HTTP"),
+    ("stops withdrawn", "撤回站点", "stops withdrawn"), ("pairs driven", "经 HTTP 跑完的小组", "pairs driven through HTTP"),
     ("bytes", "上传字节", "bytes uploaded"), ("cuts survived", "断线后续传", "cut uploads resumed"), ("authorisations", "银行现金授权", "cash authorisations"),
-    ("deposits", "存款", "deposits"), ("declarations", "声明书", "declarations"), ("cash breaches", "违规收款(已入账并上报)", "cash taken without authority, booked and escalated"),
+    ("deposits", "存款", "deposits"), ("declarations", "声明书", "declarations"), ("cash breaches", "违规收款（已入账并上报）", "cash taken without authority, booked and escalated"),
     ("visits reviewed", "复核", "visits reviewed"), ("refusals", "被拒绝的请求", "requests refused"), ("pack bytes", "证据包字节", "bytes of the pack"),
 )
 _HEADLINES = frozenset({"visits planned", "visits served", "visits dropped", "signatures", "files", "receipts"})
 _OUTCOMES: dict[str, tuple[str, str, Tone]] = {
     "nobody_met": ("未遇人", "nobody met", Tone.PLAIN), "no_answer_intercom": ("门禁无人应答", "no answer at the intercom", Tone.PLAIN),
     "gate_refused": ("门卫拒绝", "gate refused", Tone.PLAIN), "only_minor": ("仅未成年人在家", "only a minor at home", Tone.CARE),
-    "third_party_met": ("遇第三人,未透露任何信息", "third party met, nothing disclosed", Tone.PLAIN), "paid_directly": ("已通过手机银行直接还款", "paid directly by mobile bank", Tone.GOOD),
-    "promise": ("承诺还款(金额与日期已确认)", "promise to pay, confirmed", Tone.GOOD), "promise_vague": ("含糊承诺", "vague promise", Tone.PLAIN),
-    "hardship": ("经济困难,转银行方案", "hardship, passed to the bank", Tone.CARE), "filmed_by_debtor": ("被债务人拍摄", "filmed by the debtor", Tone.CARE),
-    "cash_taken": ("收取现金并出具收条", "cash taken with a receipt", Tone.GOOD), "declaration_taken": ("否认办卡,已签声明书", "card denied, declaration taken", Tone.BAD),
-    "refused_to_pay": ("拒绝还款", "refused to pay", Tone.PLAIN), "self_harm_threat": ("出现轻生言语,立即停止", "self-harm words, stopped at once", Tone.BAD),
+    "third_party_met": ("遇第三人，未透露任何信息", "third party met, nothing disclosed", Tone.PLAIN), "paid_directly": ("已通过手机银行直接还款", "paid directly by mobile bank", Tone.GOOD),
+    "promise": ("承诺还款（金额与日期已确认）", "promise to pay, confirmed", Tone.GOOD), "promise_vague": ("含糊承诺", "vague promise", Tone.PLAIN),
+    "hardship": ("经济困难，转银行方案", "hardship, passed to the bank", Tone.CARE), "filmed_by_debtor": ("被债务人拍摄", "filmed by the debtor", Tone.CARE),
+    "cash_taken": ("收取现金并出具收条", "cash taken with a receipt", Tone.GOOD), "declaration_taken": ("否认办卡，已签声明书", "card denied, declaration taken", Tone.BAD),
+    "refused_to_pay": ("拒绝还款", "refused to pay", Tone.PLAIN), "self_harm_threat": ("出现轻生言语，立即停止", "self-harm words, stopped at once", Tone.BAD),
     "deceased": ("已故", "deceased", Tone.BAD),
 }
 
@@ -51,7 +51,7 @@ def summary_rows(scene: Scene, took_s: float) -> tuple[SummaryRow, ...]:
         SummaryRow(label=Said(zh=zh, en=en), value=f"{scene.counts.get(name, 0):,}", is_headline=name in _HEADLINES) for name, zh, en in _ROWS
     ]
     rows += [
-        SummaryRow(label=Said(zh=f"未安排原因:{code}", en=f"left out: {code}"), value=str(number)) for code, number in sorted(scene.notes["reasons"].items())
+        SummaryRow(label=Said(zh=f"未安排原因：{code}", en=f"left out: {code}"), value=str(number)) for code, number in sorted(scene.notes["reasons"].items())
     ]
     findings = scene.notes["books"]["differences"]
     rows.append(SummaryRow(label=Said(zh="账簿差异", en="differences in the books"), value=str(len(findings)), tone=Tone.BAD if findings else Tone.GOOD))
@@ -120,7 +120,7 @@ def _stop(scene: Scene, stop: dict[str, Any], cases: dict[str, Any], visited: di
     if visit is not None:
         told = [one for one in visit.answers if one["kind"] == "visit.outcome"]
         said, tone = outcome_said(visit.code) if told else (None, Tone.PLAIN)
-    withdrawn = Said(zh=f"已撤回:{stop['withdrawn']}", en=f"withdrawn: {stop['withdrawn']}") if stop.get("withdrawn") and visit is None else None
+    withdrawn = Said(zh=f"已撤回：{stop['withdrawn']}", en=f"withdrawn: {stop['withdrawn']}") if stop.get("withdrawn") and visit is None else None
     return Stop(
         position=stop["position"], kind=StopKind.VISIT, lon=lon, lat=lat, label=Said(zh=debtor.street.split("弄")[0].rstrip("0123456789"), en="compound"),
         bank=bank_of(debtor.bank).name_zh, reference=debtor.reference, outcome=said, tone=tone, withdrawn=withdrawn,
@@ -146,7 +146,7 @@ def _unserved(scene: Scene) -> tuple[UnservedVisit, ...]:
 
 _ENGINES = {
     "pairing": ("CP-SAT 组成配对", "CP-SAT forms the pairs"), "insertion": ("贪心插入得到初始路线", "greedy insertion gives the first routes"),
-    "ortools": ("OR-Tools 路线搜索", "OR-Tools searches the routes"), "search": ("编译搜索:拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
+    "ortools": ("OR-Tools 路线搜索", "OR-Tools searches the routes"), "search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
     "polish": ("检查每个未安排的外访能否插入", "tries every visit left out once more"),
 }
 
@@ -165,7 +165,7 @@ def _contributions(stages: list[dict[str, Any]]) -> tuple[StageContribution, ...
 _CHANGES = {
     "approve": ("先审批该申请", "approve the request"), "grant_cert": ("为催收员取得该银行认可的证件", "obtain the bank's credential for a collector"),
     "grant_language": ("安排会该方言的催收员", "bring a collector who speaks the language"), "drop_gender_rule": ("放宽同行性别要求", "relax the gender rule"),
-    "lift_exclusions": ("解除回避", "lift the exclusions"), "widen_window": ("放宽时间窗", "widen the time window"), "drop_cash": ("改走银行渠道,不收现金", "pay through the bank instead of cash"),
+    "lift_exclusions": ("解除回避", "lift the exclusions"), "widen_window": ("放宽时间窗", "widen the time window"), "drop_cash": ("改走银行渠道，不收现金", "pay through the bank instead of cash"),
     "make_mandatory": ("列为必访", "make it mandatory"), "postpone": ("推迟另一外访", "postpone another visit"), "pin_address": ("在地图上定位地址", "pin the address on the map"),
 }
 
