@@ -157,7 +157,7 @@ def _review(scene: Scene) -> None:
             continue
         _wait_until_examined(scene, visit, amina)
         detail = amina.get(f"/api/v1/visits/{visit.id}")["visit"]
-        checklist = dict.fromkeys(detail["checklist"], True)
+        checklist = dict.fromkeys(_CHECKLIST, True)
         accepted = [one["code"] for one in detail["exceptions"]]
         amina.post(f"/api/v1/visits/{visit.id}/review", {
             "verdict": "accepted", "checklist": checklist, "comment": "录音、照片与报告一致。", "acceptedExceptions": accepted,
