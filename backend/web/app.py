@@ -18,7 +18,7 @@ from backend.core.clock import Clock
 from backend.core.settings import Settings
 from backend.jobs.queue import Queue
 from backend.keys.keyring import Keyring
-from backend.web.body import check_body
+from backend.web.body import check_request
 from backend.web.problems import EXCEPTION_HANDLERS
 from evidence.store import BlobStore
 
@@ -72,7 +72,7 @@ def make_app(
         route_handlers=list(routers),
         dependencies=dependencies(resources),
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=check_body,
+        before_request=check_request,
         before_send=[_finish(resources.clock)],
         request_max_body_size=resources.settings.request_bytes_max,
         openapi_config=None,

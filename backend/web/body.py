@@ -1,4 +1,4 @@
-"""What every request body must be before a handler sees it: the declared kind of content, strict JSON, bounded."""
+"""What every request must be before a handler sees it: a bounded address, the declared kind of content, strict JSON."""
 
 import json
 from typing import Any, NoReturn
@@ -6,10 +6,11 @@ from typing import Any, NoReturn
 import msgspec
 from litestar import Request
 
-from backend.core.problems import MalformedRequest, UnsupportedMediaType
+from backend.core.problems import InvalidInput, MalformedRequest, NotFound, UnsupportedMediaType
 
 JSON_DEPTH_MAX = 64
 INTEGER_DIGITS_MAX = 16
+ADDRESS_TEXT_MAX = 400                 # Characters of one path or query value: no id, name or cursor of ours is longer.
 CONTENT_TYPES = "content_types"        # Key of a route's `opt`: the content types it reads instead of JSON.
 
 
@@ -21,13 +22,16 @@ class View(msgspec.Struct, rename="camel", frozen=True):
     """Base of every answer: camelCase names."""
 
 
-async def check_body(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body of the wrong content type, or JSON that is not strict. Runs before every handler.
+async def check_request(request: Request[Any, Any, Any]) -> None:
+    """Refuse unsound texts in the address, a body of the wrong content type, or JSON that is not strict. Runs before every handler.
 
     Raises:
+        NotFound: a text in the path can name nothing of ours.
+        InvalidInput: a query value is too long or holds control characters.
         UnsupportedMediaType: the content type is not one that the route reads.
         MalformedRequest: not UTF-8, not JSON, duplicate keys, NUL characters, numbers beyond 53 bits, too deep.
     """
+    check_address(request)
     if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
         return
     accepted = request.route_handler.opt.get(CONTENT_TYPES)
@@ -42,6 +46,20 @@ async def check_body(request: Request[Any, Any, Any]) -> None:
     if sent != "application/json":
         raise UnsupportedMediaType(expected=["application/json"], got=sent[:100])
     strict_json(raw)
+
+
+def check_address(request: Request[Any, Any, Any]) -> None:
+    """Check the texts of path and query: the framework reads no bounds there, and a database may refuse what they hold.
+
+    Raises:
+        NotFound: for the path.
+        InvalidInput: for the query.
+    """
+    if not all(_is_sound(str(value)) for value in request.path_params.values()):
+        raise NotFound
+    for name, values in request.query_params.dict().items():
+        if not _is_sound(name) or not all(_is_sound(str(value)) for value in values):
+            raise InvalidInput(pointer="/query", expected=f"at most {ADDRESS_TEXT_MAX} characters without controls", got="other values")
 
 
 def strict_json(raw: bytes) -> Any:
@@ -63,6 +81,10 @@ def strict_json(raw: bytes) -> Any:
         raise MalformedRequest(reason=f"not JSON: {str(error)[:120]}") from None
     _check_texts(document, JSON_DEPTH_MAX)
     return document
+
+
+def _is_sound(text: str) -> bool:
+    return len(text) <= ADDRESS_TEXT_MAX and not any(c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
