@@ -77,7 +77,7 @@ def import_placement(session: Session, actor: Actor, keyring: Keyring, command: 
     authorise(actor, Permission.BATCH_IMPORT)
     if len(command.content) > FILE_BYTES_MAX:
         raise TooLarge(limit_bytes=FILE_BYTES_MAX)
-    layout = _layout(session, actor, command)
+    layout, branches = _layout(session, actor, command), _branches(session, actor, command.branch_id)
     digest = hashlib.sha256(command.content).hexdigest()
     earlier = _earlier(session, command, digest)
     if earlier is not None:
@@ -86,7 +86,6 @@ def import_placement(session: Session, actor: Actor, keyring: Keyring, command: 
         raise InvalidInput(pointer="/asOfOn", expected="today or a day before", got=command.as_of_on.isoformat())
     placement = read_placement(command.content, layout)
     demand_totals(placement, row_count=command.row_count, amount_total=command.amount_total_fen)
-    branches = _branches(session, actor, command.branch_id)
     good, rejections = _judge(session, command, placement, branches)
     is_refused = not good or (bool(rejections) and command.acceptance is Acceptance.ALL_OR_NOTHING)
     taken = [] if is_refused else good

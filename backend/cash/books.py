@@ -98,8 +98,15 @@ def leased_numbers(session: Session, device: str, *, limit: int = 200) -> tuple[
 
 
 def suspend_device(session: Session, actor: Actor, device: str, now: datetime) -> int:
-    """Suspend the unused numbers of a lost phone; a receipt signed before may still arrive by the partner's phone. Returns how many."""
+    """Suspend the unused numbers of a lost phone; a receipt signed before may still arrive by the partner's phone. Returns how many.
+
+    Raises:
+        NotFound: no such phone in the actor's branches.
+    """
     authorise(actor, Permission.RECEIPTS_LEASE)
+    branch_id = session.scalar(select(StaffRow.branch_id).join(DeviceRow, DeviceRow.staff_id == StaffRow.id).where(DeviceRow.kid == device))
+    if branch_id is None or not (actor.sees_every_branch or branch_id in actor.branches):
+        raise NotFound
     numbers = _unsettled(session, actor, ReceiptNumberRow.device == device, NumberStatus.LEASED)
     for row in numbers:
         row.status = advance_number(row.status, NumberEvent.SUSPEND)

@@ -13,6 +13,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import transfers
+from backend.cash.journal import transfers_seen_by
 from backend.cash.model import DepositEvent, NumberEvent, NumberStatus, TransferKind, advance_deposit, advance_number
 from backend.cash.movements import Transfer
 from backend.cash.tables import CollectionRow, CorrectionRow, DepositLineRow, DepositRow, ReceiptNumberRow, TransferRow, VarianceRow
@@ -34,11 +35,11 @@ def propose(session: Session, actor: Actor, command: Proposal, now: datetime) ->
     """Propose to reverse a collection, hand-over or deposit; nothing moves yet.
 
     Raises:
-        NotFound: no such transfer.
+        NotFound: no such transfer, or not one of the actor's branches.
         Conflict: of a kind that is not reversed by itself, or reversed already.
     """
     authorise(actor, Permission.CASH_CORRECT)
-    original = session.get(TransferRow, command.transfer_id)
+    original = session.scalar(select(TransferRow).where(TransferRow.id == command.transfer_id, transfers_seen_by(actor)))
     if original is None:
         raise NotFound
     _demand_reversible(session, original)
@@ -57,12 +58,15 @@ def decide(session: Session, actor: Actor, correction_id: UUID, now: datetime, *
 
     Raises:
         Forbidden: the proposer cannot decide.
-        NotFound: no such proposal.
+        NotFound: no such proposal, or not about a transfer of the actor's branches.
         Conflict: decided already, or what it would undo was built upon.
         FundsMissing: the money is no longer where the reversal would take it from.
     """
     authorise(actor, Permission.CASH_CORRECT)
-    row = session.scalar(select(CorrectionRow).where(CorrectionRow.id == correction_id).with_for_update())
+    row = session.scalar(
+        select(CorrectionRow).join(TransferRow, TransferRow.id == CorrectionRow.transfer_id)
+        .where(CorrectionRow.id == correction_id, transfers_seen_by(actor)).with_for_update(of=CorrectionRow)
+    )
     if row is None:
         raise NotFound
     if row.proposed_by == actor.id:

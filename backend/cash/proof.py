@@ -10,11 +10,15 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.auth.actors import Actor
+from backend.cases import queries as cases
+from backend.cases.tables import CaseRow
 from backend.cash.custody import is_deposited, is_reversed
 from backend.cash.model import AccountKind
 from backend.cash.tables import AccountRow, CollectionRow, PostingRow, ReceiptRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, StaffId
+from backend.staff.tables import StaffRow
 
 
 class CaseBooks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -64,7 +68,7 @@ def prove_books(session: Session, bank_id: BankId) -> BooksProof:
     for account in session.execute(select(AccountRow.kind, AccountRow.owner, AccountRow.balance_fen).where(AccountRow.bank_id == bank_id)):
         held[account.kind] += account.balance_fen
         owners[account.kind, account.owner] = account.balance_fen
-    cases = _cases(session, bank_id, owners)
+    by_case = _cases(session, bank_id, owners)
     open_count = session.scalar(
         select(func.count()).select_from(VarianceRow).where(VarianceRow.bank_id == bank_id, VarianceRow.resolved_at.is_(None))
     )
@@ -72,14 +76,28 @@ def prove_books(session: Session, bank_id: BankId) -> BooksProof:
     found = [
         *_unequal("receipts against custody, in transit, designated and suspense", int(receipted), sum(held[kind] for kind in places)),
         *_unequal("receipts against debtors' accounts", int(receipted), -held[AccountKind.DEBTOR]),
-        *(text for case in cases for text in _unequal(f"case {case.case_id}", case.receipted_fen, case.ledger_fen)),
+        *(text for case in by_case for text in _unequal(f"case {case.case_id}", case.receipted_fen, case.ledger_fen)),
         *_unposted(session, bank_id),
     ]
     return BooksProof(
         bank_id=bank_id, receipt_count=count, receipted_fen=Fen(int(receipted)), custody_fen=Fen(held[AccountKind.CUSTODY]),
         in_transit_fen=Fen(held[AccountKind.IN_TRANSIT]), designated_fen=Fen(held[AccountKind.DESIGNATED]),
-        suspense_fen=Fen(held[AccountKind.SUSPENSE]), open_variance_count=open_count or 0, cases=cases,
+        suspense_fen=Fen(held[AccountKind.SUSPENSE]), open_variance_count=open_count or 0, cases=by_case,
         collectors=_collectors(session, bank_id, owners), differences=tuple(found),
+    )
+
+
+def shown_to(session: Session, actor: Actor, books: BooksProof) -> BooksProof:
+    """Return a proof with only the cases and collectors that the actor sees; its sums stay those of the whole bank (SEC-01)."""
+    case_ids = select(CaseRow.id).where(CaseRow.id.in_([one.case_id for one in books.cases]), cases.visible_to(actor))
+    seen = set(session.scalars(case_ids))
+    people = select(StaffRow.id).where(StaffRow.id.in_([one.staff_id for one in books.collectors]))
+    if actor.bank is None and not actor.sees_every_branch:
+        people = people.where(StaffRow.branch_id.in_(actor.branches))
+    colleagues = set(session.scalars(people))
+    return msgspec.structs.replace(
+        books, cases=tuple(one for one in books.cases if one.case_id in seen),
+        collectors=tuple(one for one in books.collectors if one.staff_id in colleagues),
     )
 
 

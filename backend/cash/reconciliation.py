@@ -34,6 +34,7 @@ from backend.core.ids import BankId, new_id
 from backend.core.problems import Conflict, Forbidden, NotFound, Problem
 from backend.exhibits.model import Standing
 from backend.policies.model import Policy
+from backend.staff.tables import StaffRow
 
 HEADER: Final = ("account", "booked_on", "reference", "amount")
 LINES_MAX: Final = 20_000
@@ -180,7 +181,7 @@ def resolve_variance(session: Session, actor: Actor, command: Resolution, policy
     """
     authorise(actor, Permission.CASH_RESOLVE)
     row = session.scalar(select(VarianceRow).where(VarianceRow.id == command.variance_id).with_for_update())
-    if row is None or (actor.bank is not None and row.bank_id != actor.bank):
+    if row is None or not _is_seen(session, actor, row):
         raise NotFound
     if row.owner_id == actor.id:
         raise Forbidden(reason="nobody closes their own variance")
@@ -192,6 +193,13 @@ def resolve_variance(session: Session, actor: Actor, command: Resolution, policy
     session.flush()
     record(session, actor, EventTag.CASH_VARIANCE_RESOLVED, f"variance:{row.id}", now, policy_version=policy.version, code=command.code,
            made_good=command.slip_reference is not None)
+
+
+def _is_seen(session: Session, actor: Actor, row: VarianceRow) -> bool:
+    """Tell whether a variance is of the actor's bank, or of somebody of their branches."""
+    if actor.bank is not None:
+        return row.bank_id == actor.bank
+    return actor.sees_every_branch or session.scalar(select(StaffRow.branch_id).where(StaffRow.id == row.owner_id)) in actor.branches
 
 
 def _make_good(session: Session, actor: Actor, row: VarianceRow, command: Resolution, policy: Policy, now: datetime) -> None:

@@ -267,7 +267,7 @@ def close_books(
 ) -> proof.BooksProof:
     """Prove the books of a bank and keep the proof."""
     with transaction(resources.sessions, actor, now) as session:
-        return reconciliation.close_books(session, actor, BankId(data.bank_id), now)
+        return proof.shown_to(session, actor, reconciliation.close_books(session, actor, BankId(data.bank_id), now))
 
 
 @get("/api/v1/ledger/proof", operation_id="proveBooks", sync_to_thread=True, tags=["cash"])
@@ -277,7 +277,7 @@ def prove_books(bank_id: BankQuery, actor: NamedDependency[Actor], resources: Na
     if actor.bank is not None and actor.bank != bank_id:
         raise NotFound
     with resources.reads() as session:
-        return proof.prove_books(session, BankId(bank_id))
+        return proof.shown_to(session, actor, proof.prove_books(session, BankId(bank_id)))
 
 
 ROUTES: list[Any] = [
