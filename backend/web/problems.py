@@ -81,9 +81,10 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 def on_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    """Answer a `Problem`; a person who opens a page without a session is led to the login page."""
-    if isinstance(problem, Unauthenticated) and request.method == "GET" and request.url.path.startswith("/console/"):
-        location = f"/console/login?next={quote(request.url.path, safe='/')}"
+    """Answer a `Problem`; a person who opens a page or sends a form of ours without a session is led to the login page."""
+    is_page = request.url.path == "/console" or request.url.path.startswith("/console/")
+    if isinstance(problem, Unauthenticated) and is_page:
+        location = "/console/login" + (f"?next={quote(request.url.path, safe='/')}" if request.method == "GET" else "")
         return Response(content=b"", status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
     return respond(problem, request)
 
