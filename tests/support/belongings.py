@@ -1,0 +1,186 @@
+"""One thing of every kind that a route can name, all of branch sh1 and bank A: what strangers must not reach.
+
+Names are those of path parameters where a route has one. `PERSONAL` names the things of one case, whose ids no stranger's answer holds.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.auth.actors import Role as StaffRole
+from backend.banks.model import TemplateKind
+from backend.banks.tables import TemplateRow
+from backend.cases.model import SuspensionReason
+from backend.cases.tables import CaseRow, PlacementBatchRow
+from backend.cash import corrections, custody
+from backend.cash.ledger_tables import VarianceRow
+from backend.cash.tables import CollectionRow, ReceiptBookRow
+from backend.core.ids import DisputeId, TransferId, new_id
+from backend.disputes import actions as disputes
+from backend.disputes.model import StateDispute
+from backend.exhibits import receipts
+from backend.exhibits.actions import accept
+from backend.exhibits.model import Intake
+from backend.exhibits.statements import open_statement
+from backend.exhibits.tables import ItemRow
+from backend.exhibits.transfers import Desk
+from backend.plans.tables import RouteRow, StopRow
+from backend.requests.tables import VisitRequestRow
+from backend.staff import devices, logins
+from backend.staff.tables import CredentialRow, EquipmentRow, StaffRow
+from backend.visits.model import Incident, IncidentKind
+from backend.visits.reports import report_incident
+from backend.visits.tables import IncidentRow, VisitRow
+from backend.web.app import Resources
+from backend.web.transaction import transaction
+from evidence.facts import DeclarationFacts, DeclarationForm, Denial, Kind
+from evidence.manifest import Role
+from tests.support.cases import row
+from tests.support.cash import Door, door
+from tests.support.exhibits import CAPTURE, bring_to_rest, item, photograph, signed_once, signed_twice
+from tests.support.visits import ordered_plan
+from tests.support.world import Person, World, add_person
+
+PERSONAL = frozenset({
+    "case_id", "contact_id", "address_id", "request_id", "visit_id", "plan_id", "batch_id",
+    "dispute_id", "declaration_id", "incident_id", "manifest_id",
+    "item_key", "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id", "transfer_id", "name",
+})
+ABSENT_ROLES = {
+    "letter": StaffRole.LETTER_DUTY, "police": StaffRole.POLICE_DUTY, "archive": StaffRole.ARCHIVE_ADMIN, "general": StaffRole.GENERAL_MANAGER,
+}
+"""Roles that the lasting people of the world do not have."""
+BRANCH_ROLES = (
+    StaffRole.FIELD_COLLECTOR, StaffRole.PHONE_COLLECTOR, StaffRole.DISPATCHER, StaffRole.SUPERVISOR, StaffRole.DATA_CLERK, StaffRole.CASHIER,
+    StaffRole.LETTER_DUTY, StaffRole.POLICE_DUTY, StaffRole.ARCHIVE_ADMIN,
+)
+
+
+def everyone(session: Session, resources: Resources, made: World) -> tuple[Person, ...]:
+    """Return at least one person of every role in sh1 and bank A, and one of every branch or bank role in bj1 and bank B."""
+    people = list(made.everyone())
+    for name, role in ABSENT_ROLES.items():
+        branch = None if role is StaffRole.GENERAL_MANAGER else made.sh1
+        people.append(add_person(session, resources.keyring, name, role, branch_id=branch, now=made.now))
+    there = {next(iter(person.actor.roles)) for person in people if made.bj1 in person.actor.branches}
+    people.extend(
+        add_person(session, resources.keyring, f"far-{role.value.replace('_', '-')}", role, branch_id=made.bj1, now=made.now)
+        for role in BRANCH_ROLES if role not in there
+    )
+    return tuple(people)
+
+
+def belongings(sessions: sessionmaker[Session], resources: Resources, made: World) -> dict[str, str]:
+    """Make them all and return their ids and numbers as texts."""
+    with transaction(sessions, made.bilal.actor, made.now) as session:
+        at = door(session, resources.keyring, made)
+        things = _of_the_branch(session, resources, made) | _of_the_bank(session, made) | _of_the_case(at) | _money(at)
+    things |= _evidence(sessions, resources, at)
+    with transaction(sessions, made.bilal.actor, made.now) as session:
+        at.session = session
+        things |= _declaration(at)
+        things["ordered_plan"] = str(ordered_plan(session, made, on=made.today + timedelta(days=1)).id)
+    return things
+
+
+def _of_the_branch(session: Session, resources: Resources, made: World) -> dict[str, str]:
+    newcomer, uninvited = new_id(), new_id()
+    for staff_id in (newcomer, uninvited):
+        session.add(StaffRow(
+            id=staff_id, employee_no=f"E-{staff_id.hex[-6:]}", name="Newcomer", gender=None, branch_id=made.sh1, bank_id=None, is_active=True,
+            joined_on=made.today, left_on=None, language=None))
+    session.flush()
+    asked = devices.ask_enrolment(session, made.oscar.actor, made.dong.id, made.now)
+    logins.ask_reset(session, made.amina.actor, made.dong.id, made.now)
+    return {
+        "branch": str(made.sh1), "staff_id": str(made.dong.id), "newcomer": str(newcomer), "kid": _kid(made.dong),
+        "phone_collector": str(made.hana.id),
+        "enrolment_id": str(asked.id), "on": str(made.today), "tomorrow": str(made.today + timedelta(days=1)), "investigator": str(made.amina.id),
+        "credential_id": str(session.scalars(select(CredentialRow.id).where(CredentialRow.staff_id == made.bilal.id)).one()),
+        "equipment_id": str(session.scalars(select(EquipmentRow.id).limit(1)).one()),
+    }
+
+
+def _of_the_bank(session: Session, made: World) -> dict[str, str]:
+    template_id = new_id()
+    session.add(TemplateRow(
+        id=template_id, bank_id=made.bank_a.id, kind=next(iter(made.bank_a.templates)), version=2, text_zh="新文本", approved_at=None,
+        approved_by=None))
+    session.flush()
+    return {
+        "bank_id": str(made.bank_a.id), "mandate_id": str(made.bank_a.mandate_id), "template_id": str(template_id),
+        "bank_kid": made.bank_a.authoriser_kid, "account_digest": made.bank_a.account_digest,
+    }
+
+
+def _of_the_case(at: Door) -> dict[str, str]:
+    visit = at.session.get_one(VisitRow, at.visit_id)
+    request, stop = at.session.get_one(VisitRequestRow, visit.request_id), at.session.get_one(StopRow, visit.stop_id)
+    case, route = at.session.get_one(CaseRow, at.case_id), at.session.get_one(RouteRow, stop.route_id)
+    batch = at.session.get_one(PlacementBatchRow, case.batch_id)
+    incident = report_incident(
+        at.session, at.made.dong.on_phone, at.keyring, Incident(visit_id=at.visit_id, at=at.now, kind=IncidentKind.SAFETY, note="loose step"), at.now)
+    assert incident is not None
+    return {
+        "case_id": str(at.case_id), "visit_id": str(at.visit_id), "request_id": str(request.id), "contact_id": str(request.contact_id),
+        "address_id": str(visit.address_id), "plan_id": str(route.plan_id), "batch_id": str(case.batch_id), "profile_id": str(batch.profile_id),
+        "incident_id": str(at.session.scalars(select(IncidentRow.id)).one()), "name": row(1)["name"],
+    }
+
+
+def _money(at: Door) -> dict[str, str]:
+    numbers, jti = at.lease(), at.authorise()
+    collected = [at.take(number, amount, jti) for number, amount in zip(numbers[:3], (600, 400, 300), strict=True)]
+    unallowed = at.take(numbers[3], 200, None)
+    assert unallowed.exception_number is not None
+    net = at.deposit(580, numbers[0])
+    custody.report_deposit(at.session, at.made.bilal.actor, net, at.policy, at.now)
+    offered = at.handover(at.made.bilal, at.made.kai, 100, signs=False)
+    custody.hand_over(at.session, at.made.bilal.on_phone, offered, at.now)
+    transfers = dict(at.session.execute(select(CollectionRow.receipt_number, CollectionRow.transfer_id)).all())
+    proposal = corrections.Proposal(transfer_id=TransferId(transfers[numbers[1]]), reason="written on the wrong case")
+    return {
+        "jti": jti, "number": unallowed.exception_number, "book_id": str(at.session.scalars(select(ReceiptBookRow.id)).one()),
+        "collection_id": str(collected[1].collection_id), "deposit_id": str(net.deposit_id), "receipt_number": numbers[2],
+        "variance_id": str(at.session.scalars(select(VarianceRow.id)).one()), "handover_id": str(offered.handover_id),
+        "correction_id": str(corrections.propose(at.session, at.made.kai.actor, proposal, at.now)), "transfer_id": str(transfers[numbers[2]]),
+        "cash_request_id": str(at.request(cap_fen=1_000)),
+    }
+
+
+def _evidence(sessions: sessionmaker[Session], resources: Resources, at: Door) -> dict[str, str]:
+    """Deliver a photograph."""
+    content, when = photograph(), at.taken_at
+    with transaction(sessions, at.made.bilal.actor, at.now) as session:
+        payload = at.first.payload(at.made, at.facts, Kind.CAPTURE, CAPTURE, at=when, items=(item(content, at=when),))
+        intake = Intake(visit=at.facts, policy=at.policy, keyring=at.keyring)
+        accepted = accept(session, at.made.bilal.on_phone, open_statement(session, signed_once(at.first, payload), at.now), intake, at.now)
+    bring_to_rest(sessions, Desk(resources.store, resources.settings), resources.keyring, accepted, content)
+    with transaction(sessions, at.made.bilal.actor, at.now) as session:
+        receipts.issue(session, resources.keyring, accepted.manifest_id, at.now, origin=resources.origin)
+        item_key = session.scalars(select(ItemRow.id).where(ItemRow.manifest_id == accepted.manifest_id)).one()
+    return {"manifest_id": str(accepted.manifest_id), "item_key": str(item_key)}
+
+
+def _declaration(at: Door) -> dict[str, str]:
+    """Deny at the door, and sign the declaration."""
+    stated = StateDispute(
+        dispute_id=DisputeId(new_id()), case_id=at.case_id, visit_id=at.visit_id, kind=SuspensionReason.DENIES_APPLICATION, stated_at=at.now)
+    disputes.state_dispute(at.session, at.made.bilal.actor, stated, at.policy, at.now)
+    facts = DeclarationFacts(
+        denial=Denial.APPLICATION, form=DeclarationForm.NOT_MY_CARD, template_id=str(at.bank.templates[TemplateKind.NOT_MY_CARD]), template_version=1,
+        text="", special_circumstances=None, transcription="", written_by_declarant=True, signed_by_declarant=True, id_card_generation=2)
+    roles = (Role.DECLARATION_PAGE, Role.ID_FRONT, Role.ID_BACK)
+    items = tuple(item(f"{role} {new_id()}".encode(), role, at=at.taken_at) for role in roles)
+    payload = at.first.payload(at.made, at.facts, Kind.DECLARATION, facts, partner=at.second, at=at.taken_at, items=items)
+    statement = open_statement(at.session, signed_twice(at.first, at.second, payload, at.taken_at), at.now)
+    accepted = accept(at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring), at.now)
+    done = disputes.take_declaration(at.session, at.made.bilal.on_phone, accepted, at.policy, at.now)
+    assert done is not None
+    return {"dispute_id": str(stated.dispute_id), "declaration_id": str(done.declaration_id)}
+
+
+def _kid(person: Person) -> str:
+    assert person.phone is not None
+    return person.phone.kid
