@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mobile_api.demo import closing, desk_work, doors, founding, planning, telling
@@ -38,7 +39,7 @@ def play(stage: Stage) -> int:
     with Progress(*columns, console=console) as progress:
         for name, act in ACTS:
             task = progress.add_task(name, total=None)
-            act(scene, Ticker(lambda number, task=task: progress.advance(task, number), lambda total, task=task: progress.update(task, total=total)))
+            act(scene, Ticker(partial(progress.advance, task), partial(_set_total, progress, task)))
             progress.update(task, completed=progress.tasks[task].total)
     took_s = time.monotonic() - started
     rows = telling.summary_rows(scene, took_s)
@@ -49,6 +50,10 @@ def play(stage: Stage) -> int:
     _write_files(scene, took_s)
     console.print(f"{stage.out / 'day.html'}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _set_total(progress: Progress, task: TaskID, total: int) -> None:
+    progress.update(task, total=total)
 
 
 def _write_files(scene: Scene, took_s: float) -> None:

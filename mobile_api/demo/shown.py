@@ -44,7 +44,8 @@ def door_of(scene: Scene) -> Door:
     visit: Visit = scene.notes["cash"]["visit"]
     liaison = scene.desk(f"lin-{visit.debtor.bank}")
     statements = liaison.get(f"/api/v1/visits/{visit.id}/evidence")["statements"]
-    photos, sounds = [], []
+    photos: list[Photo] = []
+    sounds: list[Sound] = []
     for statement in statements:
         for item in statement["items"]:
             if item["state"] != "stored":

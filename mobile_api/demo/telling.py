@@ -111,9 +111,10 @@ def _routes(scene: Scene) -> tuple[Route, ...]:
 
 def _stop(scene: Scene, stop: dict[str, Any], cases: dict[str, Any], visited: dict[str, Any]) -> Stop:
     lon, lat = stop["place"]["lon"], stop["place"]["lat"]
-    times = {"arrives_at": _at(stop["arrivesAt"]), "starts_at": _at(stop["startsAt"]), "ends_at": _at(stop["endsAt"])}
+    arrives_at, starts_at, ends_at = (_at(stop[name]) for name in ("arrivesAt", "startsAt", "endsAt"))
     if stop["kind"] == "deposit":
-        return Stop(position=stop["position"], kind=StopKind.DEPOSIT, lon=lon, lat=lat, label=Said(zh="银行网点", en="bank counter"), **times)
+        return Stop(position=stop["position"], kind=StopKind.DEPOSIT, lon=lon, lat=lat, label=Said(zh="银行网点", en="bank counter"),
+                    arrives_at=arrives_at, starts_at=starts_at, ends_at=ends_at)
     debtor = cases[stop["caseId"]]
     visit = visited.get(stop["visitId"])
     said, tone = (None, Tone.PLAIN)
@@ -125,7 +126,7 @@ def _stop(scene: Scene, stop: dict[str, Any], cases: dict[str, Any], visited: di
         position=stop["position"], kind=StopKind.VISIT, lon=lon, lat=lat, label=Said(zh=debtor.street.split("弄")[0].rstrip("0123456789"), en="compound"),
         bank=bank_of(debtor.bank).name_zh, reference=debtor.reference, outcome=said, tone=tone, withdrawn=withdrawn,
         actual_started_at=visit.arrived_at if visit else None, actual_ended_at=visit.answers[-1]["at"] if visit and visit.answers else None,
-        evidence_count=len(visit.digests) if visit else 0, **times,
+        evidence_count=len(visit.digests) if visit else 0, arrives_at=arrives_at, starts_at=starts_at, ends_at=ends_at,
     )
 
 
