@@ -65,7 +65,8 @@ def test_serve_shows_the_demos_console_and_prints_its_logins(played: Played, tmp
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "demo").symlink_to(played.folder)
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "backend.cli.main", "serve", "--demo", "--port", "8765"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-u", "-m", "backend.cli.main", "serve", "--demo", "--port", "8765"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )
     try:
