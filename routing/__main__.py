@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 SECONDS_MAX = 86_400.0
-IMPORT_GRACE_S = 0.5
+EXIT_S = 0.2
 
 
 class BadUsage(ValueError):
@@ -114,7 +114,7 @@ def _solve(asked: argparse.Namespace) -> int:
     if not asked.out.parent.is_dir():
         raise BadUsage(f"{asked.out.parent}: no such folder")
     matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
-    late_s = max(0.0, time.monotonic() - STARTED - IMPORT_GRACE_S)
+    late_s = time.monotonic() - STARTED + EXIT_S
     search_s = max(0.05, asked.seconds - late_s) if asked.iterations is None else asked.seconds
     limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
     plan = solve(instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending))
@@ -131,7 +131,7 @@ def _vrptw(asked: argparse.Namespace) -> int:
         problem = read_vrptw(_read(asked.instance).decode("utf-8"))
     except UnicodeDecodeError:
         raise BadUsage(f"{asked.instance}: not UTF-8 text") from None
-    late_s = max(0.0, time.monotonic() - STARTED - IMPORT_GRACE_S)
+    late_s = time.monotonic() - STARTED + EXIT_S
     routes = solve_vrptw(problem, search_s=max(0.05, asked.seconds - late_s), seed=asked.seed)
     text = encode_routes(problem, routes)
     _write(asked.out, text.encode())
