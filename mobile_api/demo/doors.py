@@ -30,7 +30,7 @@ def drive(scene: Scene, ticker: Ticker) -> None:
     for pair in pairs:
         for phone in (pair.first, pair.second):
             phone.link.http = httpx.Client(transport=line, timeout=60)
-    limit = 3 if scene.stage.is_quick else 8
+    limit = 3 if scene.stage.is_quick else 6
     stops = sorted(((stop["arrives"], number, stop) for number, pair in enumerate(pairs) for stop in _chosen(scene, pair, limit)), key=lambda one: one[:2])
     ticker.total(len(stops))
     scene.notes["line"] = line
@@ -208,8 +208,9 @@ def _breach(scene: Scene, visit: Visit) -> str:
     digest = visit.state(facts, papers, together=True)
     visit.pair.sync()
     told = visit.pair.first.notebook.statement(digest)
-    assert told is not None and told.answer is not None and told.answer["standing"] == "breach", told
-    scene.notes["breach"] = told.answer
+    assert told is not None and told.answer is not None
+    assert told.answer["outcome"]["standing"] == "breach", told.answer["outcome"]
+    scene.notes["breach"] = told.answer["outcome"]
     visit.outcome("cash_taken", receipt_number="SELF-0001", amount_fen=50_000)
     scene.count("cash breaches")
     return "cash_taken"
