@@ -31,7 +31,7 @@ class Desk:
     def sign_in(self, username: str, password: str, totp_secret: str) -> None:
         """Open a session. A TOTP code serves once, so a second sign-in within its half minute takes the next one."""
         self.username, self.password, self.totp_secret = username, password, totp_secret
-        step = max(int(self._clock().timestamp()) // 30 - 1, self._step_last + 1)
+        step = max(int(self._clock().timestamp()) // 30, self._step_last + 1)
         self._step_last = step
         code = pyotp.TOTP(totp_secret).generate_otp(step)
         opened = self.post("/api/v1/login", {"username": username, "password": password, "totp": code})
