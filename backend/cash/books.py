@@ -13,6 +13,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks import queries as banks
 from backend.cash.model import BOOK_NUMBERS_MAX, NumberEvent, NumberStatus, advance_number
 from backend.cash.tables import ReceiptBookRow, ReceiptNumberRow
 from backend.core.ids import BankId, new_id
@@ -50,10 +51,11 @@ def lease(session: Session, actor: Actor, command: Lease, now: datetime) -> tupl
 
     Raises:
         Forbidden: not a cashier.
-        NotFound: no such active phone in the actor's branches.
+        NotFound: no such bank, or no such active phone in the actor's branches.
         Conflict: the book was signed out before.
     """
     authorise(actor, Permission.RECEIPTS_LEASE)
+    banks.bank(session, actor, command.bank_id)
     holder = session.execute(
         select(StaffRow.id, StaffRow.branch_id)
         .join(DeviceRow, DeviceRow.staff_id == StaffRow.id)

@@ -22,6 +22,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks import queries as banks
 from backend.cash import transfers
 from backend.cash.authorisations import designated_digests
 from backend.cash.model import Channel, DepositEvent, DepositStatus, TransferKind, VarianceKind, advance_deposit
@@ -74,9 +75,11 @@ def import_statement(session: Session, actor: Actor, bank_id: BankId, content: b
 
     Raises:
         Forbidden: not a cashier of the agency.
+        NotFound: no such bank.
         StatementUnreadable: a line is not what it should be.
     """
     authorise(actor, Permission.CASH_RECONCILE)
+    banks.bank(session, actor, bank_id)
     digest = hashlib.sha256(content).hexdigest()
     stored = session.scalar(select(StatementRow).where(StatementRow.bank_id == bank_id, StatementRow.file_sha256 == digest))
     if stored is not None:
@@ -154,9 +157,11 @@ def close_books(session: Session, actor: Actor, bank_id: BankId, now: datetime) 
 
     Raises:
         Forbidden: may not reconcile.
+        NotFound: no such bank.
         Conflict: the books are not equal; names the difference. Nothing we know of brings that about.
     """
     authorise(actor, Permission.CASH_RECONCILE)
+    banks.bank(session, actor, bank_id)
     proof = prove_books(session, bank_id)
     if proof.differences:
         raise Conflict(reason="the books are not equal", differences=list(proof.differences))

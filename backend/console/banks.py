@@ -16,6 +16,7 @@ from backend.banks import actions, queries
 from backend.banks.model import AmountStyle, DateStyle, KeyHardware, KeyPurpose, MandateAction, NewImportProfile, NewMandate, NewOffice, TemplateKind
 from backend.console.people import Made, PlaceBody
 from backend.console.phones import read_kid
+from backend.console.values import within_reach
 from backend.core.geo import LonLat, to_wgs84
 from backend.core.ids import BankId, MandateId
 from backend.policies import actions as policy_actions
@@ -324,6 +325,7 @@ def publish_policy(
 ) -> Policy:
     """Publish a version of the thresholds, valid from now or later."""
     bank_id = BankId(data.bank_id) if data.bank_id else None
+    within_reach(data.valid_from, now, "/validFrom")
     new = policy_actions.NewPolicy(version=data.version, bank_id=bank_id, valid_from=data.valid_from, thresholds=data.thresholds)
     with transaction(resources.sessions, actor, now) as session:
         if bank_id is not None:

@@ -15,6 +15,7 @@ from backend.auth.permissions import Permission
 from backend.cash import corrections, custody, proof, queries, reconciliation
 from backend.cash.model import Channel, VarianceKind
 from backend.cash.movements import Deposit, Deposited, Shortfall
+from backend.console.values import within_reach
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, DepositId, TransferId
 from backend.core.problems import NotFound
@@ -203,6 +204,7 @@ def make_deposit(
     data: JSONBody[DeskDepositBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> DepositedView:
     """Pay in what the caller holds, gross, to the designated account."""
+    within_reach(data.deposited_at, now, "/depositedAt")
     with transaction(resources.sessions, actor, now) as session:
         policy = policy_in_force(session, BankId(data.bank_id), now)
         done: Deposited = custody.deposit(session, actor, data.to_deposit(), policy, now)

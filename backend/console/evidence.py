@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import MediaType, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from backend.audit import log
@@ -157,7 +157,7 @@ def read_checkpoint(actor: NamedDependency[Actor], resources: NamedDependency[Re
 
 @get("/api/v1/log/consistency", operation_id="readConsistency", sync_to_thread=True, media_type=MediaType.TEXT, tags=["log"])
 def read_consistency(
-    actor: NamedDependency[Actor], resources: NamedDependency[Resources], since: FromQuery[Annotated[int, Meta(ge=1, le=2**53 - 1)]]
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], since: Annotated[int, QueryParameter(ge=1, le=2**53 - 1)]
 ) -> str:
     """Return the proof that the log of `since` leaves is a beginning of the present one: one base64 hash per line."""
     authorise(actor, Permission.EVIDENCE_READ)

@@ -16,7 +16,7 @@ from backend.web.paging import Page, page_of, read_page
 
 @get("/api/v1/ledger/transfers", operation_id="listTransfers", sync_to_thread=True, tags=["cash"])
 def list_transfers(
-    bank_id: Annotated[UUID, QueryParameter(query="bankId")], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    bank_id: Annotated[UUID, QueryParameter(name="bankId")], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
     limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None,
 ) -> Page[journal.TransferView]:
     """List the transfers of a bank's money, oldest first."""

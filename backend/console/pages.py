@@ -43,6 +43,7 @@ from evidence.model import Grade
 LOGIN = "/console/login"
 AGENCY_ZONE = "Asia/Shanghai"
 COPIES_MAX = 12
+YEARS = range(2000, 2101)
 _FORM = {CONTENT_TYPES: frozenset({"application/x-www-form-urlencoded"}), CSRF_IN_FORM: True}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "wav": "audio/wav", "m4a": "audio/mp4", "mp4": "video/mp4"}
 _SEALED_OFF = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
@@ -76,6 +77,8 @@ def show_day(
     with transaction(resources.sessions, actor, now) as session:
         branches = staff.branches(session, actor)
         shown_on = on or now.astimezone(ZoneInfo(branches[0].timezone if branches else AGENCY_ZONE)).date()
+        if shown_on.year not in YEARS:
+            raise InvalidInput(pointer="/on", expected=f"a day of {YEARS.start} to {YEARS.stop - 1}", got=shown_on.isoformat())
         may_read = _may(actor, Permission.VISIT_READ)
         rows = visits.day(session, actor, resources.keyring, None, shown_on, now) if may_read else ()
         values = _shared(session, request, actor, resources, now)

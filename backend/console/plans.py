@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
 from backend.auth.actors import Actor
+from backend.console.values import day_within_reach
 from backend.core.ids import BranchId, PlanId
 from backend.plans import actions, queries
 from backend.plans.actions import HandMade
@@ -54,7 +55,8 @@ def order_plan(
     data: JSONBody[OrderBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> PlanOrdered:
     """Order a plan: 201 at once, with what cannot be planned already told; read it again until its status is `ready` (REQ-04)."""
-    command = OrderPlan(branch_id=BranchId(data.branch_id), on=data.on, search_s=data.seconds, seed=data.seed)
+    on = day_within_reach(data.on, now, "/on")
+    command = OrderPlan(branch_id=BranchId(data.branch_id), on=on, search_s=data.seconds, seed=data.seed)
     with transaction(resources.sessions, actor, now) as session:
         ordered = actions.order(session, actor, command, now)
     if resources.queue is not None:
@@ -100,7 +102,7 @@ def check_plan(
     data: JSONBody[CheckBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> PlanJudged:
     """Judge a hand-made plan against what is true now; every violation at once, nothing is stored."""
-    command = HandMade(branch_id=BranchId(data.branch_id), on=data.on, plan=data.plan)
+    command = HandMade(branch_id=BranchId(data.branch_id), on=day_within_reach(data.on, now, "/on"), plan=data.plan)
     with transaction(resources.sessions, actor, now) as session:
         return actions.judge_hand_made(session, actor, command, now)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated
 
 from msgspec import Meta
@@ -39,3 +39,14 @@ def within_reach(at: datetime, now: datetime, pointer: str) -> datetime:
     if abs(at - now) > INSTANT_REACH:
         raise InvalidInput(pointer=pointer, expected="an instant within 400 days of now", got=at.isoformat())
     return at
+
+
+def day_within_reach(on: date, now: datetime, pointer: str) -> date:
+    """Return a day, or refuse one further from today than any plan of ours.
+
+    Raises:
+        InvalidInput: more than 400 days away.
+    """
+    if abs(on - now.date()) > INSTANT_REACH:
+        raise InvalidInput(pointer=pointer, expected="a day within 400 days of today", got=on.isoformat())
+    return on
