@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.db.cluster import Cluster, PostgresMissing
 from backend.db.engine import session_factory
 from backend.keys.keyring import Keyring
 from tests.support.engines import ENGINES, AnyEngine, Database, PostgresqlUnderTest, SqliteUnderTest, check_deferred, joined_sessions, rolled_back
-from backend.db.cluster import Cluster, PostgresMissing
 from tests.support.world import shared_keyring
 
 NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)  # Friday, 10:00 in Shanghai.

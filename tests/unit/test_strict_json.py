@@ -15,7 +15,8 @@ SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "evidence-samples" / 
     [
         b"", b"{", b"[1,]",
         b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":10000000000000000000000}', b'{"a":9007199254740993}',
-        b'{"a":"\\u0000"}', b'{"\\u0000":1}', b'{"a":"\\ud800"}', b'"\xff"', b"\xef\xbb\xbf{}", b"[" * 100_000, b'{"a":' * 80 + b"1" + b"}" * 80, b"{} x",
+        b'{"a":"\\u0000"}', b'{"\\u0000":1}', b'{"a":"\\ud800"}', b'"\xff"', b"\xef\xbb\xbf{}",
+        b"[" * 100_000, b'{"a":' * 80 + b"1" + b"}" * 80, b"{} x",
     ],
 )
 def test_odd_json_is_refused(raw: bytes) -> None:
