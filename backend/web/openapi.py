@@ -84,7 +84,8 @@ def _finish(path: str, operation: dict[str, Any]) -> None:
 
 def _problem_schema() -> dict[str, Any]:
     types = sorted(f"/problems/{code}" for code in PROBLEM_TYPES)
-    breach = {"type": "object", "required": ["rule", "code"], "properties": {name: {"type": "string"} for name in ("rule", "code", "expected", "got")}}
+    texts = {name: {"type": "string"} for name in ("rule", "code", "expected", "got")}
+    breach = {"type": "object", "required": ["rule", "code"], "properties": texts}
     return {
         "type": "object", "required": ["type", "title", "status", "detail", "instance"],
         "properties": {
