@@ -7,6 +7,9 @@ from typing import Any
 import structlog
 from litestar import Litestar
 from litestar.static_files import create_static_files_router
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict
 
 import mobile_api.app as phones
 from backend.cli.revision import demand_revision
@@ -74,11 +77,22 @@ def configure_logs() -> None:
     """Write logs as one JSON object a line; they hold events, keys and request ids, never personal data."""
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.dict_tracebacks,
+            structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), _place_of_fault,
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.WriteLoggerFactory(),
     )
+
+
+_TRACEBACKS = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
+def _place_of_fault(logger: Any, name: str, event: EventDict) -> EventDict:
+    # Kinds and places only: local variables, messages and notes may hold what a debtor or a bank entrusted to us, psycopg's even whole rows.
+    event = _TRACEBACKS(logger, name, event)
+    for stack in event.get("exception", ()):
+        stack["exc_value"], stack["exc_notes"], stack["exceptions"] = "", [], []
+    return event
 
 
 def _queue(resources: Resources) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

@@ -113,7 +113,7 @@ def on_storage_error(request: Request[Any, Any, Any], error: Exception) -> Respo
 
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer a fault of ours: logged whole under the request id, shown bare."""
+    """Answer a fault of ours: its kind and place are logged under the request id, nothing is shown."""
     LOGGER.error("internal error", request_id=request_id(request), path=request.scope["path"], exc_info=error)
     return respond(InternalError(), request)
 
