@@ -17,7 +17,7 @@ from backend.core.geo import Datum, LonLat, to_wgs84
 from backend.core.ids import BankId, BranchId, StaffId
 from backend.core.problems import InvalidInput
 from backend.staff import actions, logins, queries
-from backend.staff.model import Gender, NewCredential, NewQualification, NewStaff, QualificationKind, Workday
+from backend.staff.model import Gender, NewCredential, NewQualification, NewStaff, QualificationKind, SkillKind, Workday
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -81,6 +81,19 @@ class PlaceBody(Body):
     lon: Annotated[float, Meta(ge=-180, le=180)]
     lat: Annotated[float, Meta(ge=-90, le=90)]
     datum: Datum
+
+
+class SkillBody(Body):
+    """A certificate or language that an employee has."""
+
+    kind: SkillKind
+    value: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class SkillsBody(Body):
+    """All certificates and languages of an employee; what is not named is gone."""
+
+    skills: Annotated[list[SkillBody], Meta(max_length=40)]
 
 
 class WorkdayBody(Body):
@@ -225,6 +238,16 @@ def record_qualification(
         return Made(id=actions.record_qualification(session, actor, new, now))
 
 
+@put("/api/v1/staff/{staff_id:uuid}/skills", operation_id="setSkills", status_code=204, sync_to_thread=True, tags=["people"])
+def set_skills(
+    staff_id: FromPath[UUID], data: JSONBody[SkillsBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> None:
+    """Replace an employee's certificates and languages, which visits may require."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.set_skills(session, actor, StaffId(staff_id), frozenset((one.kind, one.value) for one in data.skills), now)
+
+
 @put("/api/v1/workdays", operation_id="setWorkdays", status_code=204, sync_to_thread=True, tags=["people"])
 def set_workdays(
     data: JSONBody[WorkdaysBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
@@ -253,7 +276,7 @@ def list_workdays(
 
 ROUTES = [
     list_staff, list_branches, create_staff, dismiss, invite, ask_reset, grant_reset, add_credential, revoke_credential, record_qualification,
-    set_workdays, list_workdays,
+    set_skills, set_workdays, list_workdays,
 ]
 
 

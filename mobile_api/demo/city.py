@@ -116,6 +116,8 @@ BANKS: tuple[Bank, ...] = (
          offices=(("长宁支行", 121.4200, 31.2180), ("普陀支行", 121.3990, 31.2520), ("宝山支行", 121.4920, 31.3990))),
 )
 OFFICE = (121.4690, 31.2280)
+# Early, early, late, long: people are at home in the evening, and nobody works thirteen hours.
+_SHIFTS = ((28_800, 61_200), (30_600, 63_000), (43_200, 75_600), (36_000, 72_000))
 # One debtor each; the rest of the debtors have no trait.
 TRAITS: tuple[str, ...] = ("farmer-cash", "denies", "pays-by-app", "promises", "vague", "nobody-home", "guard-refuses", "boy-alone", "grandmother",
                            "hardship", "filmed", "breach-cash", "repaid-morning", "recalled-morning", "self-harm", "deceased")
@@ -131,7 +133,7 @@ def collectors(number: int, seed: int = SEED) -> tuple[Collector, ...]:
             employee_no=f"E{1001 + place}", name=_name(chance), gender="F" if place % 5 in (1, 3) else "M", is_lead=place % 2 == 0,
             banks=tuple(bank.code for bank in BANKS) if place % 7 else tuple(bank.code for bank in BANKS[:2]),
             languages=("zh", "wuu") if place % 3 == 0 else ("zh",), home=_near(chance, lon, lat, 0.03),
-            shift=(28_800, 75_600) if place % 4 else (36_000, 75_600), is_absent=place in (number - 1, number - 2),
+            shift=_SHIFTS[place % 4], is_absent=place in (number - 1, number - 2),
             credential_ends=DAY if place == number - 3 else DAY + timedelta(days=200),
         ))
     return tuple(made)

@@ -61,7 +61,7 @@ def decide(scene: Scene, ticker: Ticker) -> None:
     ticker.total(len(scene.requests))
     verdicts: dict[str, str] = {}
     for reference, request_id in scene.requests.items():
-        answer = amina.post(f"/api/v1/visit-requests/{request_id}/analysis", {"analysis": f"逾期{scene.debtors[reference].days_past_due}天,电话沟通无效。"})
+        answer = amina.post(f"/api/v1/visit-requests/{request_id}/analysis", {"analysis": f"逾期{scene.debtors[reference].days_past_due}天，电话沟通无效。"})
         verdicts[request_id] = answer["verdict"]
         ticker.advance(1)
     _refuse_self_approval(scene)
@@ -118,13 +118,17 @@ def _read_cases(scene: Scene) -> None:
 
 
 def _request(one: city.Debtor, case_id: str, contact_id: str) -> dict[str, Any]:
-    asked: dict[str, Any] = {"caseId": case_id, "contactId": contact_id, "reason": "电话多次沟通无效,申请外访。", "serviceS": 900 if one.trait else 1_200}
+    asked: dict[str, Any] = {"caseId": case_id, "contactId": contact_id, "reason": "电话多次沟通无效，申请外访。", "serviceS": 900 if one.trait else 1_500}
     if one.trait == "farmer-cash":
         asked |= {"cashExpectedFen": 200_000, "isMandatory": True, "serviceS": 1_500, "windowFromS": 32_400, "windowToS": 50_400}
     elif one.trait in ("denies", "promises", "pays-by-app", "breach-cash"):
         asked |= {"isMandatory": True}
     elif one.language == "wuu":
         asked |= {"requiredLanguage": "wuu"}
+    elif one.reference.endswith("77"):
+        asked |= {"windowFromS": 74_700, "windowToS": 75_600}             # Wants to be met at 20:45: too late to end before 21:00.
+    elif one.reference.endswith("55"):
+        asked |= {"requiredCertificate": "corporate"}                    # Nobody holds it.
     return asked
 
 

@@ -65,6 +65,7 @@ def hire_collectors(scene: Scene, ticker: Ticker) -> None:
         oscar.post(f"/api/v1/staff/{staff_id}/qualifications", {
             "kind": "field_visit", "isLead": one.is_lead, "validToOn": "2027-06-30", "assessorId": scene.people["amina"], "testResult": "passed, 92",
         })
+        oscar.put(f"/api/v1/staff/{staff_id}/skills", {"skills": [{"kind": "language", "value": language} for language in one.languages]})
         for kind in ("audio", "camera"):
             _hand_out(scene, staff_id, kind, f"{kind[:2].upper()}-{place:04d}")
         days.append({
