@@ -146,9 +146,10 @@ def _unserved(scene: Scene) -> tuple[UnservedVisit, ...]:
 
 
 _ENGINES = {
-    "pairing": ("CP-SAT 组成配对", "CP-SAT forms the pairs"), "insertion": ("贪心插入得到初始路线", "greedy insertion gives the first routes"),
-    "ortools": ("OR-Tools 路线搜索", "OR-Tools searches the routes"), "search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
-    "polish": ("检查每个未安排的外访能否插入", "tries every visit left out once more"),
+    "CP-SAT": ("CP-SAT 组成配对", "CP-SAT forms the pairs"), "greedy": ("贪心插入得到初始路线", "greedy insertion gives the first routes"),
+    "OR-Tools": ("OR-Tools 路线搜索", "OR-Tools searches the routes"), "compiled search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
+    "polish": ("再次尝试插入每个未安排的外访", "tries every visit left out once more"),
+    "OR-Tools final times": ("OR-Tools 给出最终时刻", "OR-Tools gives the final times"),
 }
 
 
