@@ -86,6 +86,7 @@ class ServiceKeys(msgspec.Struct, frozen=True, kw_only=True):
     derivation: Sequence[PublicKey]
     banks: Mapping[str, Sequence[PublicKey]]
     witnesses: Mapping[str, bytes] = {}
+    former_log_keys: Sequence[bytes] = ()              # Their checkpoints stay signed after a rotation.
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +131,11 @@ def trust_document(keys: ServiceKeys, witnesses_min: int = 0) -> bytes:
     """Return the trust file that a verifier is given from outside the pack: which keys it believes."""
     banks: dict[str, JsonValue] = {bank: [dict(public_jwk(key)) for key in held] for bank, held in keys.banks.items()}
     witnesses: list[JsonValue] = [{"name": name, "key": _b64(key)} for name, key in sorted(keys.witnesses.items())]
+    log: dict[str, JsonValue] = {"origin": keys.origin, "key": _b64(keys.log_key)}
+    if keys.former_log_keys:
+        log["former_keys"] = [_b64(key) for key in keys.former_log_keys]
     return canonicalise({
-        "schema": "fieldvisit-trust/1", "log": {"origin": keys.origin, "key": _b64(keys.log_key)}, "devices": "history",
+        "schema": "fieldvisit-trust/1", "log": log, "devices": "history",
         "receipt_keys": [dict(public_jwk(key)) for key in keys.receipt], "derivation_keys": [dict(public_jwk(key)) for key in keys.derivation],
         "bank_keys": banks, "witnesses": witnesses, "witnesses_min": witnesses_min,
     })

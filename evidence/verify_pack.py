@@ -5,7 +5,7 @@
 Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is `self-consistent`, also 1.
 Exit 2: not readable as a pack at all. TRUST.json comes from somewhere else than the pack:
 
-    {"schema": "fieldvisit-trust/1", "log": {"origin": "log.example/agency", "key": "<base64 of 32 Ed25519 bytes>"},
+    {"schema": "fieldvisit-trust/1", "log": {"origin": "fieldvisit/agency", "key": "<base64 of 32 bytes>", "former_keys": [<base64>, …]},
      "receipt_keys": [<public P-256 JWK>, …],         sign receipts, the device history and the pack's index
      "derivation_keys": [<JWK>, …],                   sign "this stamped copy was made from that original"
      "bank_keys": {"<bank id>": [<JWK>, …]},          sign cash authorisations
@@ -158,13 +158,14 @@ def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes]:
     demand(lines.endswith("\n") and re.fullmatch(r"0|[1-9][0-9]{0,15}", size, re.ASCII), "checkpoint-malformed")
     demand(origin == trust["log"]["origin"], "checkpoint-of-another-log", origin[:80])
     witnesses = {one["name"]: unb64(one["key"], 32) for one in trust.get("witnesses", [])}
-    log_key, is_signed, seen = unb64(trust["log"]["key"], 32), False, set()
+    of_log, is_signed, seen = [unb64(key, 32) for key in (trust["log"]["key"], *trust["log"].get("former_keys", ()))], False, set()
+    log_keys = {hashlib.sha256(origin.encode() + b"\n\x01" + key).digest()[:4]: key for key in of_log}
     for line in lines[:-1].split("\n"):
         dash, name, encoded = line.split(" ")
         raw = unb64(encoded)
         demand(dash == "—", "checkpoint-malformed", "signature line")
-        if name == origin and raw[:4] == hashlib.sha256(name.encode() + b"\n\x01" + log_key).digest()[:4]:
-            ed25519.Ed25519PublicKey.from_public_bytes(log_key).verify(raw[4:], note.encode())
+        if name == origin and raw[:4] in log_keys:
+            ed25519.Ed25519PublicKey.from_public_bytes(log_keys[raw[:4]]).verify(raw[4:], note.encode())
             is_signed = True
         elif name in witnesses and raw[:4] == hashlib.sha256(name.encode() + b"\n\x04" + witnesses[name]).digest()[:4]:
             cosigned = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n{note}".encode()

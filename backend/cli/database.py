@@ -1,6 +1,7 @@
 """`fieldvisit db …` and `fieldvisit keys …`: what a deployment is made of before anyone signs in."""
 
 from backend.core.clock import system_clock
+from backend.core.problems import Conflict
 from backend.core.settings import Settings
 from backend.db import upgrade
 from backend.keys.folder import make_folder, open_folder
@@ -25,7 +26,13 @@ def init_keys(settings: Settings) -> tuple[KeyRecord, ...]:
 
 
 def rotate_key(settings: Settings, purpose: KeyPurpose) -> KeyRecord:
-    """Retire the active key of `purpose` and make a new one."""
+    """Retire the active key of `purpose` and make a new one.
+
+    Raises:
+        Conflict: it is the search key, under which everything sealed is found again; there is no re-indexing.
+    """
+    if purpose is KeyPurpose.SEARCH:
+        raise Conflict(reason="the search key stays: with another one, cases, debtors and repeats would not be found again")
     return Keyring(open_folder(settings.key_folder, settings.key_passphrase_file)).rotate(purpose, system_clock())
 
 

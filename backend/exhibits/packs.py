@@ -120,10 +120,11 @@ def build(
 def service_keys(session: Session, keyring: Keyring, origin: str) -> ServiceKeys:
     """Return every public key that a verifier may need: ours of all times, the banks', the log's."""
     banks: dict[str, list[PublicKey]] = {}
+    log_key, *former = (key.public_bytes_raw() for key in keyring.log_public_keys())
     for row in session.scalars(select(BankKeyRow).order_by(BankKeyRow.enrolled_at, BankKeyRow.kid)):
         banks.setdefault(str(row.bank_id), []).append(key_from_jwk(row.public_jwk))
     return ServiceKeys(
-        origin=origin, log_key=keyring.log_public_key().public_bytes_raw(), receipt=_public(keyring, KeyPurpose.RECEIPT),
+        origin=origin, log_key=log_key, former_log_keys=former, receipt=_public(keyring, KeyPurpose.RECEIPT),
         derivation=_public(keyring, KeyPurpose.DERIVATION), banks=banks)
 
 

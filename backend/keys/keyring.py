@@ -65,6 +65,11 @@ class Keyring:
         assert isinstance(public, str)
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
 
+    def log_public_keys(self) -> tuple[Ed25519PublicKey, ...]:
+        """Return every log key, the active one first: what a former one signed stays signed."""
+        found = [record.public for record in self._vault.records() if record.purpose is KeyPurpose.LOG]
+        return tuple(Ed25519PublicKey.from_public_bytes(bytes.fromhex(one)) for one in reversed(found) if isinstance(one, str))
+
     def search_hmac(self, field: str, text: str) -> bytes:
         """Return the 32 bytes under which `text` of `field` is found again; the text is NFKC-folded and stripped of white space first."""
         folded = "".join(unicodedata.normalize("NFKC", text).split()).casefold()

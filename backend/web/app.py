@@ -59,8 +59,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def log_origin(settings: Settings) -> str:
-    """Return the log's name: host and port of the public address and the tenant."""
-    return f"{settings.public_url.split('://', 1)[1]}/{settings.tenant}"
+    """Return the log's name: of the tenant alone, since a log outlives every address that it is served from."""
+    return f"fieldvisit/{settings.tenant}"
 
 
 def make_app(

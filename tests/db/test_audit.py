@@ -15,6 +15,7 @@ from backend.audit.verify import anchor, verify
 from backend.core.ids import new_id
 from backend.keys.folder import make_folder
 from backend.keys.keyring import Keyring
+from backend.keys.model import KeyPurpose
 from evidence import merkle, translog
 
 ORIGIN = "log.example"
@@ -59,6 +60,20 @@ def test_a_proof_verifies_offline_and_trees_are_consistent(joined: sessionmaker[
             assert translog.verify_proof(proof, f"payload {number}".encode(), ORIGIN, keyring.log_public_key()).size == 7
         old, new = (translog.parse_checkpoint(log.checkpoint_at(session, size) or "") for size in (3, 7))
         merkle.demand_consistency((3, old.root), (7, new.root), log.consistency_path(session, 3, 7))
+
+
+def test_a_rotated_log_key_leaves_what_was_signed_before_it_valid(
+    joined: sessionmaker[Session], keyring: Keyring, now: datetime, tmp_path: Path
+) -> None:
+    act(joined, now)
+    log.sequence(joined, keyring, ORIGIN, now)
+    keyring.rotate(KeyPurpose.LOG, now)
+    act(joined, now)
+    log.sequence(joined, keyring, ORIGIN, now)
+    with joined() as session:
+        assert verify(session, keyring, ORIGIN).faults == ()
+        others = Keyring(make_folder(tmp_path / "others", None, now))
+        assert {fault.code for fault in verify(session, others, ORIGIN).faults} == {"checkpoint-invalid"}
 
 
 @pytest.mark.parametrize(

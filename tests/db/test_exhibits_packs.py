@@ -53,7 +53,7 @@ from tests.support.exhibits import (
 from tests.support.world import World, shared_keyring, world
 
 KEYRING = shared_keyring()
-ORIGIN = "127.0.0.1:8000/fieldvisit"
+ORIGIN = "fieldvisit/fieldvisit"
 PHOTO, SOUND = photograph(), sound()
 
 

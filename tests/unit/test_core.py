@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from backend.cli.database import rotate_key
 from backend.core.fen import Fen, format_yuan
 from backend.core.i18n import negotiate
-from backend.core.problems import PROBLEM_TYPES, RulesBreached
+from backend.core.problems import PROBLEM_TYPES, Conflict, RulesBreached
 from backend.core.rulebook import Breach, Rule, RuleClass, demand, rule_class
 from backend.core.settings import Settings, SettingsError, read_settings
+from backend.keys.model import KeyPurpose
+from backend.web.app import log_origin
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,14 @@ def test_breaches_of_one_documented_problem_answer_under_its_name() -> None:
 
 def test_every_problem_has_a_title_and_an_explanation() -> None:
     assert [code for code, kind in PROBLEM_TYPES.items() if not kind.title or not kind.explanation or not kind.__doc__] == []
+
+
+def test_the_log_keeps_its_name_when_the_address_changes() -> None:
+    here, there = (Settings(data_folder=Path("d"), key_folder=Path("k"), public_url=url, tenant="agency") for url in ("http://a:8000", "https://b"))
+    assert log_origin(here) == log_origin(there) == "fieldvisit/agency"
+
+
+def test_the_search_key_is_not_rotated(tmp_path: Path) -> None:
+    with pytest.raises(Conflict) as refused:
+        rotate_key(Settings(data_folder=tmp_path, key_folder=tmp_path, public_url="http://a"), KeyPurpose.SEARCH)
+    assert "search key stays" in refused.value.details["reason"]

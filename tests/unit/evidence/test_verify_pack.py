@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evidence import verify_pack
 from evidence.canonical import sha256_hex
@@ -152,6 +153,16 @@ def test_a_pack_forged_anew_with_own_keys_is_found(judge: Callable[..., dict[str
     raw = packed(forger, pack_of(forger, door(forger)))
     assert judge(raw, None)["verdict"] == "self-consistent"
     assert {"key-not-trusted", "checkpoint-not-signed"} <= names(judge(raw))
+
+
+def test_what_a_former_log_key_signed_stays_valid_and_no_other_key_counts(judge: Callable[..., dict[str, Any]]) -> None:
+    house = House()
+    at, former = door(house), house.log.public_key().public_bytes_raw()
+    house.log = Ed25519PrivateKey.generate()
+    rotated = msgspec.structs.replace(house.keys(), former_log_keys=[former])
+    raw = packed(house, pack_of(house, at, keys=rotated))
+    assert judge(raw, trust=trust_document(rotated, 1))["verdict"] == "verified"
+    assert "checkpoint-not-signed" in names(judge(raw, trust=trust_document(house.keys(), 1)))
 
 
 def test_without_trust_the_best_is_self_consistent(good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
