@@ -85,7 +85,8 @@ PEOPLE = {
     "listDeviceEnrolments": Row(permission=P.DEVICE_APPROVE),
     "askDeviceEnrolment": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={"staffId": "$newcomer"}),
     "grantDeviceEnrolment": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH),
-    "changeDevice": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH, body={"event": "revoke", "reason": "lost"}),
+    "changeDevice": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH, body={
+        "event": "revoke", "reason": "lost", "compromisedSince": "2026-11-20T00:00:00Z"}),
     "registerEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"branchId": "$branch", "kind": "audio", "serial": "A-77"}),
     "inspectEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"isPassed": True, "nextDueOn": "2027-01-01"}),
     "assignEquipment": Row(permission=P.WORKDAY_MANAGE, whose=Whose.BRANCH, body={"staffId": "$staff_id", "on": "$on"}),
