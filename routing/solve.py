@@ -151,6 +151,13 @@ class _Run:
         self.matching = matched
         if not self.uses_compiled() and (matched != swapped or not self.tours):
             self.adopt("CP-SAT pairing + regret start", self.start_on(matched), 1, since)
+        else:
+            # The compiled search starts from these pairs itself: they cost nothing yet, and without them it has nothing to start from.
+            wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
+            pairs = len(matched)
+            self.contributions.append(
+                Contribution(engine="CP-SAT pairing", cost_before=self.cost, cost_after=self.cost, iterations=pairs, wall_s=wall_s)
+            )
         self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched)})
 
     def start_on(self, matching: Matching) -> list[Tour]:

@@ -146,8 +146,10 @@ def _unserved(scene: Scene) -> tuple[UnservedVisit, ...]:
 
 
 _ENGINES = {
-    "CP-SAT": ("CP-SAT 组成配对", "CP-SAT forms the pairs"), "greedy": ("贪心插入得到初始路线", "greedy insertion gives the first routes"),
-    "OR-Tools": ("OR-Tools 路线搜索", "OR-Tools searches the routes"), "compiled search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
+    "swap matching + regret start": ("交换匹配与贪心插入", "swap matching and greedy insertion"), "CP-SAT pairing": ("CP-SAT 组成配对", "CP-SAT forms the pairs"),
+    "CP-SAT pairing + regret start": ("CP-SAT 组成配对，贪心插入得到初始路线", "CP-SAT forms the pairs, greedy insertion gives the first routes"),
+    "OR-Tools routing": ("OR-Tools 整日路线搜索", "OR-Tools searches the whole day"), "OR-Tools parts": ("OR-Tools 分片改进", "OR-Tools improves parts of the day"),
+    "compiled search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
     "polish": ("再次尝试插入每个未安排的外访", "tries every visit left out once more"),
     "OR-Tools final times": ("OR-Tools 给出最终时刻", "OR-Tools gives the final times"),
 }
