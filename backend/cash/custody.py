@@ -18,6 +18,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.tables import BankOfficeRow, BankRow
 from backend.cash import transfers
 from backend.cash.authorisations import designated_digests
 from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
@@ -38,12 +39,13 @@ from backend.core.ids import BankId, DepositId, StaffId, new_id
 from backend.core.problems import IdempotencyConflict, IllegalTransition, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.exhibits.model import Standing
-from backend.exhibits.refusals import SignatureInvalid, UnknownDevice, refusing
+from backend.exhibits.refusals import SignatureInvalid, refusing
 from backend.policies.model import Policy
+from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow, StaffRow
 from evidence.canonical import canonicalise
 from evidence.es256 import compact_verify
-from evidence.keys import PublicKey, key_from_jwk
+from evidence.keys import key_from_jwk
 from evidence.times import format_utc
 
 HANDOVER_TYP: Final = "cash-handover+jws"
@@ -74,17 +76,17 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
     Either side's phone may report it, and report it again with the other's signature.
 
     Raises:
-        NotFound: the actor is neither of the two, or one of them is no employee of the agency.
+        NotFound: the actor is neither of the two, one of them is no employee of the agency, or there is no such bank.
         SignatureInvalid: a token does not hold these words under that person's phone key.
         IdempotencyConflict: the id stands for another hand-over.
     """
     authorise(actor, Permission.CASH_COLLECT)
     if actor.id not in (command.giver_id, command.taker_id) or len(_employees(session, command)) != 2:
         raise NotFound
-    words = handover_words(command)
-    _demand_signed(session, command.giver_token, command.giver_id, words)
+    _demand_bank(session, command.bank_id)
+    _demand_signed(session, command, (command.giver_token, command.giver_id))
     if command.taker_token is not None:
-        _demand_signed(session, command.taker_token, command.taker_id, words)
+        _demand_signed(session, command, (command.taker_token, command.taker_id))
     row = session.scalar(select(HandoverRow).where(HandoverRow.id == command.handover_id).with_for_update())
     if row is None:
         row = HandoverRow(
@@ -167,9 +169,11 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     """Book what was paid in, never refusing it: to another account or twice, it moves nothing and stands as a breach.
 
     Raises:
+        NotFound: there is no such bank, or no such counter of it.
         IdempotencyConflict: the id stands for other content.
     """
     authorise(actor, Permission.CASH_DEPOSIT)
+    _demand_bank(session, command.bank_id, command.bank_hours_id)
     _lock_money(session, actor, command)
     stored = _stored(session, actor, command)
     if stored is not None:
@@ -374,16 +378,21 @@ def _employees(session: Session, command: Handover) -> set[UUID]:
     return set(session.scalars(select(StaffRow.id).where(StaffRow.id.in_(wanted), StaffRow.bank_id.is_(None))))
 
 
-def _demand_signed(session: Session, token: str, staff_id: StaffId, words: dict[str, Any]) -> None:
-    keys = {row.kid: key_from_jwk(row.public_jwk) for row in session.scalars(select(DeviceRow).where(DeviceRow.staff_id == staff_id))}
-    if not keys:
-        raise UnknownDevice(reason="this person has no phone")
+def _demand_bank(session: Session, bank_id: BankId, office_id: UUID | None = None) -> None:
+    counter_of = select(BankOfficeRow.bank_id).where(BankOfficeRow.id == office_id)
+    if session.get(BankRow, bank_id) is None or (office_id is not None and session.scalar(counter_of) != bank_id):
+        raise NotFound
 
-    def resolve(kid: str) -> PublicKey | None:
-        return keys.get(kid)
 
+def _demand_signed(session: Session, command: Handover, signed: tuple[str, StaffId]) -> None:
+    (token, staff_id), words, at = signed, handover_words(command), command.handed_at
+    # A key that was lost, or revoked before the hand-over, speaks for nobody; its owner can still take at a desk.
+    kept_keys = session.scalars(select(DeviceRow).where(
+        DeviceRow.staff_id == staff_id, DeviceRow.state != DeviceState.PENDING, DeviceRow.compromised_since.is_(None),
+        or_(DeviceRow.revoked_at.is_(None), DeviceRow.revoked_at > at)))
+    keys = {row.kid: key_from_jwk(row.public_jwk) for row in kept_keys}
     with refusing():
-        _, payload = compact_verify(token, resolve, typ=HANDOVER_TYP)
+        _, payload = compact_verify(token, keys.get, typ=HANDOVER_TYP)
     if payload != words:
         raise SignatureInvalid(reason="the token holds other words", pointer="/payload")
 

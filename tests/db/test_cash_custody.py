@@ -22,6 +22,8 @@ from backend.core.rulebook import Rule
 from backend.exhibits.model import Standing
 from backend.exhibits.refusals import SignatureInvalid
 from backend.keys.keyring import Keyring
+from backend.staff.model import DeviceState
+from backend.staff.tables import DeviceRow
 from tests.support.cash import Door, door, signed_words
 from tests.support.world import ACCOUNT_NUMBER, world
 
@@ -142,6 +144,29 @@ def test_CASH_08_a_handover_takes_both_signatures(at: Door) -> None:
     assert custody.hand_over(at.session, taker.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert custody.hand_over(at.session, giver.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert (held(at), held(at, "dong")) == (700, 300)
+
+
+@pytest.mark.parametrize(("state", "compromised_h", "is_taken"), [
+    (DeviceState.PENDING, None, False), (DeviceState.REVOKED, 1, False), (DeviceState.REVOKED, None, False), (DeviceState.SUSPENDED, None, True),
+])
+def test_CASH_08_a_key_that_is_not_the_takers_any_more_takes_nothing(
+    at: Door, state: DeviceState, compromised_h: int | None, is_taken: bool
+) -> None:
+    giver, taker = at.made.bilal, at.made.dong
+    assert taker.phone is not None
+    phone = at.session.get_one(DeviceRow, taker.phone.kid)
+    phone.state = state
+    if state is DeviceState.REVOKED:
+        phone.revoked_at = at.now - timedelta(minutes=30) if compromised_h is None else at.now + timedelta(hours=1)
+        phone.compromised_since = at.now - timedelta(hours=compromised_h) if compromised_h is not None else None
+    at.session.flush()
+    command = at.handover(giver, taker, 300)
+    if is_taken:
+        assert custody.hand_over(at.session, giver.on_phone, command, at.now) is HandoverStatus.POSTED
+    else:
+        with pytest.raises(Exception, match="unknown-device"):
+            custody.hand_over(at.session, giver.on_phone, command, at.now)
+    assert held(at, "dong") == (300 if is_taken else 0)
 
 
 def test_CASH_08_a_cashier_takes_at_the_desk(at: Door) -> None:
