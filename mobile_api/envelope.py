@@ -71,7 +71,7 @@ class EnvelopeBody(Body, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An envelope as the slices see it. `captured_at` is the phone's claim, never later than `received_at`."""
+    """An envelope as the slices see it. `captured_at` is the phone's claim within its beacon's bounds, never later than `received_at`."""
 
     id: UUID
     kind: str

@@ -9,10 +9,13 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
+from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor
 from backend.core.i18n import negotiate
 from backend.core.problems import InvalidInput, Problem
+from backend.exhibits import beacons
+from backend.exhibits.rules import bound_claim
 from backend.policies import queries as policies
 from backend.submissions import inbox
 from backend.web.app import Resources
@@ -20,7 +23,7 @@ from backend.web.body import Body, View
 from backend.web.problems import from_evidence, render, request_id
 from backend.web.transaction import transaction
 from evidence.errors import EvidenceError
-from mobile_api.envelope import EnvelopeBody, Event, EventContext, EventKind, decode_body, digest_of, parse_utc
+from mobile_api.envelope import Clocks, EnvelopeBody, Event, EventContext, EventKind, decode_body, digest_of, parse_utc
 from mobile_api.event_kinds import KINDS
 
 BATCH_MAX = 50
@@ -104,7 +107,7 @@ def _receive_once(
             return 200, stored
         event = Event(
             id=envelope.id, kind=envelope.kind, mode=envelope.mode, seq=envelope.seq, clocks=envelope.clocks,
-            captured_at=min(parse_utc(envelope.clocks.wall), now), received_at=now,
+            captured_at=_captured_at(session, actor, envelope.clocks, now), received_at=now,
         )
         policy = policies.policy_in_force(session, None, event.captured_at)
         context = EventContext(
@@ -113,3 +116,10 @@ def _receive_once(
         answer = kind.act(context, body)
         inbox.remember(session, envelope.id, envelope.kind, digest, actor, answer, now)
     return 201, answer
+
+
+def _captured_at(session: Session, actor: Actor, clocks: Clocks, now: datetime) -> datetime:
+    """Return the wall clock's time, held within what the phone's last beacon allows; never later than now (F24)."""
+    assert actor.device is not None, "phones speak through a device"
+    issued_at = beacons.issued_at(session, clocks.beacon, actor.device)
+    return bound_claim(parse_utc(clocks.wall), issued_at, clocks.beacon_age_ms, now).judged_at

@@ -37,10 +37,14 @@ def bound_capture(manifest: Manifest, beacon_issued_at: datetime | None, receive
 
     Without a beacon there is no lower bound. A beacon age that reaches beyond the arrival bounds nothing.
     """
-    claimed_at = parse_utc(manifest.captured)
+    return bound_claim(parse_utc(manifest.captured), beacon_issued_at, manifest.beacon_age_ms, received_at)
+
+
+def bound_claim(claimed_at: datetime, beacon_issued_at: datetime | None, beacon_age_ms: int | None, received_at: datetime) -> Bounds:
+    """Bound a phone's claimed time as `bound_capture` does that of a statement."""
     lower_at, upper_at = None, received_at
-    if beacon_issued_at is not None and manifest.beacon_age_ms is not None:
-        age_s = manifest.beacon_age_ms / 1000
+    if beacon_issued_at is not None and beacon_age_ms is not None:
+        age_s = beacon_age_ms / 1000
         earliest = beacon_issued_at + timedelta(seconds=age_s * (1 - DRIFT))
         if earliest <= received_at:
             lower_at = earliest

@@ -6,10 +6,11 @@ from uuid import UUID
 from msgspec import Meta
 
 from backend.cases.model import SuspensionReason
-from backend.core.ids import CaseId, DisputeId, VisitId
+from backend.core.ids import CaseId, DisputeId
 from backend.disputes import actions
 from backend.disputes.model import StateDispute
 from backend.disputes.queries import form_facts
+from backend.visits.for_evidence import facts_for_evidence
 from backend.web.body import Body
 from evidence.facts import DeclarationForm
 from mobile_api.envelope import EventContext, EventKind, Mode, UtcText, parse_utc
@@ -45,9 +46,11 @@ class CheckBody(Body, kw_only=True):
 
 
 def stated(context: EventContext, body: StatedBody) -> dict[str, Any]:
-    """Record a denial; the event's id is the dispute's."""
+    """Record a denial; the event's id is the dispute's. It is never lost to a wrong visit: one that is not this case's is left out."""
+    visit = facts_for_evidence(context.session, str(body.visit_id)) if body.visit_id else None
+    visit_id = visit.visit_id if visit and visit.case_id == body.case_id else None
     done = actions.state_dispute(context.session, context.actor, StateDispute(
-        dispute_id=DisputeId(context.event.id), case_id=CaseId(body.case_id), visit_id=VisitId(body.visit_id) if body.visit_id else None,
+        dispute_id=DisputeId(context.event.id), case_id=CaseId(body.case_id), visit_id=visit_id,
         kind=body.kind, stated_at=min(parse_utc(body.stated_at), context.now),
     ), context.policy, context.now)
     return {

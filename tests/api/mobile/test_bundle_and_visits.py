@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from litestar.testing import TestClient
@@ -13,14 +14,19 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.audit.tables import AuditEntryRow, AuditReadRow
 from backend.cases import actions as cases
 from backend.cases.model import SuspensionReason
+from backend.cases.tables import CaseRow
 from backend.core.ids import new_id
+from backend.disputes.tables import DisputeRow
+from backend.exhibits import beacons
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.visits.bundle import right_party_digest
 from backend.visits.tables import VisitRow
 from backend.web.auth import phone_actor
+from evidence.canonical import sha256_hex
 from evidence.es256 import compact_verify
 from evidence.keys import thumbprint
+from evidence.times import format_utc
 from mobile_api import bundle, events
 from tests.support.cases import id_number, row
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
@@ -70,12 +76,12 @@ class Caller:
         _, document = compact_verify(token, lambda kid: self.keyring.resolve(KeyPurpose.BUNDLE, kid), typ="day-bundle+jws")
         return dict(document)
 
-    def send(self, person: Person, kind: str, body: dict[str, Any], *, mode: str = "fact", event_id: Any = None) -> Any:
+    def send(self, person: Person, kind: str, body: dict[str, Any], *, mode: str = "fact", event_id: Any = None, **clocks: Any) -> Any:
         self.seq += 1
         wall = self.clock.now.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         envelope = {
             "id": str(event_id or new_id()), "kind": kind, "mode": mode, "seq": self.seq,
-            "clocks": {"wall": wall, "monotonicMs": 1000, "bootId": "boot-1"}, "body": body,
+            "clocks": {"wall": wall, "monotonicMs": 1000, "bootId": "boot-1", **clocks}, "body": body,
         }
         headers = phone_headers(self.keyring, person, "POST", "/mobile/v1/events", self.clock.now)
         return self.client.post("/mobile/v1/events", json=envelope, headers=headers)
@@ -173,7 +179,7 @@ def test_a_visit_is_told_from_check_in_to_report(
     clock.step(60)
     granted = caller.send(made.bilal, "visit.start", {"visitId": visit}, mode="intent")
     assert (granted.status_code, granted.json()["answer"]) == (201, {"granted": True, "visitId": visit, "status": "started"})
-    report = {"isEntered": False, "recoverability": "partly", "reasons": "works again", "attitude": "calm", "delinquencyReason": "illness",
+    report: dict[str, Any] = {"isEntered": False, "recoverability": "partly", "reasons": "works again", "attitude": "calm", "delinquencyReason": "illness",
               "financialSituation": "wages"}
     for kind, body, status in (
         ("visit.right_party", {"attempt": 1, "isMatch": True}, "started"),
@@ -228,3 +234,57 @@ def test_VIS_02_a_report_always_answers_whether_they_entered(caller: Caller, mad
     body = {"visitId": str(planned.visit_id), "recoverability": "partly", "reasons": "r", "attitude": "a", "delinquencyReason": "d",
             "financialSituation": "f"}
     assert caller.send(made.bilal, "visit.report", body).status_code == 422
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_F24_a_wall_clock_days_off_is_judged_within_the_beacons_bounds(
+    caller: Caller, joined: sessionmaker[Session], made: World, planned: Planned, days: int
+) -> None:
+    with joined.begin() as session:
+        assert made.bilal.phone is not None
+        beacon = sha256_hex(beacons.issue(session, caller.keyring, made.bilal.phone.kid, "nonce", caller.clock.now).encode())
+    caller.clock.step(600)
+    clocks: dict[str, Any] = {"wall": format_utc(caller.clock.now + timedelta(days=days)), "beacon": beacon, "beaconAgeMs": 600_000}
+    assert caller.send(made.bilal, "visit.end", {"visitId": str(planned.visit_id)}, **clocks).status_code == 201
+    with joined() as session:
+        ended_at = planned.row(session).ended_at
+    assert ended_at is not None
+    assert abs(ended_at - caller.clock.now) <= timedelta(minutes=2)
+
+
+def test_a_beacon_of_another_phone_bounds_nothing(caller: Caller, joined: sessionmaker[Session], made: World, planned: Planned) -> None:
+    with joined.begin() as session:
+        assert made.dong.phone is not None
+        beacon = sha256_hex(beacons.issue(session, caller.keyring, made.dong.phone.kid, "nonce", caller.clock.now).encode())
+    claimed = caller.clock.now - timedelta(hours=1)
+    clocks: dict[str, Any] = {"wall": format_utc(claimed), "beacon": beacon, "beaconAgeMs": 0}
+    assert caller.send(made.bilal, "visit.end", {"visitId": str(planned.visit_id)}, **clocks).status_code == 201
+    with joined() as session:
+        assert planned.row(session).ended_at == claimed
+
+
+@pytest.mark.parametrize("kind", ["cash.handover", "cash.deposit", "cash.deposit at a counter"])
+def test_money_of_a_bank_that_is_not_there_is_not_found(caller: Caller, made: World, kind: str) -> None:
+    now, bank_id, counter = format_utc(caller.clock.now), str(new_id()), kind.endswith("counter")
+    body: dict[str, Any] = {
+        "depositId": str(new_id()), "bankId": str(made.bank_a.id) if counter else bank_id, "accountDigest": "0" * 64, "channel": "counter",
+        "slipReference": "S-1", "amountFen": 100, "depositedAt": now, "receiptNumbers": ["R-1"], "bankHoursId": str(new_id()) if counter else None,
+    } if kind != "cash.handover" else {
+        "handoverId": str(new_id()), "bankId": bank_id, "giverId": str(made.bilal.id), "takerId": str(made.dong.id), "amountFen": 100,
+        "handedAt": now, "giverToken": "a.b.c",
+    }
+    answer = caller.send(made.bilal, kind.partition(" ")[0], body)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+
+
+def test_DECL_01_a_denial_that_names_no_visit_of_the_case_still_suspends(
+    caller: Caller, joined: sessionmaker[Session], made: World, planned: Planned
+) -> None:
+    with joined() as session:
+        case_id = planned.row(session).case_id
+    body = {"caseId": str(case_id), "visitId": str(new_id()), "kind": "denies_application", "statedAt": format_utc(caller.clock.now)}
+    answer = caller.send(made.bilal, "dispute.stated", body)
+    assert answer.status_code == 201, answer.text
+    with joined() as session:
+        assert session.get_one(CaseRow, case_id).suspended_at is not None
+        assert session.get_one(DisputeRow, UUID(answer.json()["id"])).visit_id is None
