@@ -18,7 +18,7 @@ from backend.core.rulebook import demand
 from backend.keys.keyring import Keyring
 from backend.staff.logins import NewLogin, close_sessions_of, set_login
 from backend.staff.model import EquipmentKind, Inspection, LoginMade, NewBranch, NewCredential, NewQualification, NewStaff, SkillKind, Workday
-from backend.staff.queries import branch, visible_to
+from backend.staff.queries import branch, seen_branch, visible_to
 from backend.staff.rules import EquipmentFacts, judge_equipment
 from backend.staff.tables import (
     BranchRow,
@@ -206,7 +206,7 @@ def set_workdays(session: Session, actor: Actor, days: Sequence[Workday], now: d
 def register_equipment(session: Session, actor: Actor, branch_id: BranchId, kind: EquipmentKind, serial: str, now: datetime) -> UUID:
     """Register a recorder or camera of a branch; it may be used once it passed an inspection (EVD-04). Raises `Conflict` on a known serial."""
     authorise(actor, Permission.EQUIPMENT_INSPECT)
-    _own_branch(actor, branch_id)
+    seen_branch(session, actor, branch_id)
     if session.scalar(select(EquipmentRow.id).where(EquipmentRow.serial == serial)):
         raise Conflict(reason="serial-taken")
     row = EquipmentRow(id=new_id(), branch_id=branch_id, kind=kind, serial=serial, inspected_at=None, is_passed=None, next_due_on=None)

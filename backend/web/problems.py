@@ -8,12 +8,13 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, SerializationException, ValidationException
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from backend.core.i18n import Language, negotiate, translate
 from backend.core.problems import (
     PROBLEM_TYPES,
+    Conflict,
     InternalError,
     InvalidInput,
     MalformedRequest,
@@ -31,6 +32,8 @@ from evidence.errors import EvidenceError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+# Unique and foreign keys, as SQLite and as PostgreSQL name their violation.
+_CONFLICTS = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_FOREIGNKEY", "23505", "23503"})
 LOGGER = structlog.get_logger("fieldvisit")
 
 
@@ -112,6 +115,15 @@ def on_storage_error(request: Request[Any, Any, Any], error: Exception) -> Respo
     return respond(StorageUnavailable(), request)
 
 
+def on_integrity_error(request: Request[Any, Any, Any], error: IntegrityError) -> Response[bytes]:
+    """Answer what only the database could see: two at once made the same thing, or one named a thing that is not there. All else is a bug."""
+    fault = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    if fault not in _CONFLICTS:
+        return on_bug(request, error)
+    LOGGER.warning("refused by the database", request_id=request_id(request), path=request.scope["path"], fault=fault)
+    return respond(Conflict(reason="it exists already, or names something that does not"), request)
+
+
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer a fault of ours: its kind and place are logged under the request id, nothing is shown."""
     LOGGER.error("internal error", request_id=request_id(request), path=request.scope["path"], exc_info=error)
@@ -158,6 +170,7 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     Problem: on_problem,
     EvidenceError: on_evidence_error,
     HTTPException: on_http_exception,
+    IntegrityError: on_integrity_error,
     OperationalError: on_storage_error,
     PoolTimeoutError: on_storage_error,
     Exception: on_bug,

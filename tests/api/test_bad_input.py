@@ -12,10 +12,13 @@ from uuid import UUID
 import httpx
 import pytest
 from litestar import get
+from litestar.di import NamedDependency
 from litestar.testing import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
+from backend.banks.tables import BankRow
 from backend.core.i18n import LANGUAGES
 from backend.core.ids import ManifestId, new_id
 from backend.core.problems import PROBLEM_TYPES
@@ -237,6 +240,20 @@ def test_every_problem_type_is_documented_at_its_address_in_both_languages(whole
             assert code in page.text
 
 
+@get("/twice", sync_to_thread=True)
+def twice(sessions: NamedDependency[sessionmaker[Session]]) -> None:
+    """Make the same thing twice."""
+    with sessions.begin() as session:
+        session.add(BankRow(id=new_id(), code="A", name_zh="示范银行A", name_en="Sample Bank A"))
+
+
+@get("/unsound", sync_to_thread=True)
+def unsound(sessions: NamedDependency[sessionmaker[Session]]) -> None:
+    """Write what a CHECK refuses."""
+    with sessions.begin() as session:
+        session.execute(text("UPDATE receipts SET amount_fen = -1"))
+
+
 @get("/boom", sync_to_thread=False)
 def boom() -> None:
     """Stumble."""
@@ -246,7 +263,7 @@ def boom() -> None:
 @pytest.fixture
 def broken(tmp_path: Path, whole: Whole) -> Iterator[TestClient[Any]]:
     resources = make_resources(whole.sessions, whole.keyring, tmp_path, SteppedClock(whole.clock.now))
-    with TestClient(make_app(resources, [boom]), base_url=PUBLIC_URL, raise_server_exceptions=False) as client:
+    with TestClient(make_app(resources, [boom, twice, unsound]), base_url=PUBLIC_URL, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -260,3 +277,11 @@ def test_a_bug_of_ours_is_a_bare_500_and_one_line_in_the_log(broken: TestClient[
     (line,) = lines
     assert (line["event"], line["path"], f"urn:request:{line['request_id']}") == ("internal error", "/boom", answer.json()["instance"])
     assert json.dumps({name: str(value) for name, value in line.items()})
+
+
+def test_what_two_make_at_once_is_a_conflict_and_a_broken_check_is_a_bug(whole: Whole, broken: TestClient[Any]) -> None:
+    for path, expected in (("/twice", (409, "/problems/conflict")), ("/unsound", (500, "/problems/internal-error"))):
+        undone = whole.connection.begin_nested()
+        answer = broken.get(path)
+        undone.rollback()
+        assert (answer.status_code, answer.json()["type"]) == expected
