@@ -255,7 +255,7 @@ def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Prob
     for reason in hard:
         node = node_of[reason.visit]
         changes = reason.changes
-        if not alone(after, node).with_cash.any():
+        if not after.pairs_max or not alone(after, node).with_cash.any():
             changes = ()
         elif not after.visits[node].mandatory and not _fits(after, moved, node):
             changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
