@@ -30,7 +30,7 @@ from backend.cases.model import (
     Stop,
     today_of,
 )
-from backend.cases.tables import CaseAddressRow, CaseRow, CaseSearchRow, RepaymentRow
+from backend.cases.tables import CaseAddressRow, CaseDecisionRow, CaseRow, CaseSearchRow, RepaymentRow
 from backend.core.fen import Fen
 from backend.core.ids import AddressId, BankId, BranchId, CaseId, StaffId
 from backend.core.problems import InvalidInput, NotFound
@@ -150,6 +150,12 @@ def stops_of(row: CaseRow, on: date) -> frozenset[Stop]:
     if not stops and row.status not in OPEN_STATUSES:
         stops.add(Stop.CLOSED)
     return frozenset(stops)
+
+
+def was_suspended(session: Session, case_id: UUID, at: datetime) -> bool:
+    """Whether a case stood suspended at an instant, by its decisions: its row forgets a suspension that was lifted since."""
+    last = select(CaseDecisionRow.to_status).where(CaseDecisionRow.case_id == case_id, CaseDecisionRow.at <= at)
+    return session.scalar(last.order_by(CaseDecisionRow.at.desc(), CaseDecisionRow.id.desc()).limit(1)) in SUSPENDED_STATUSES
 
 
 def is_open_for_collection(row: CaseRow, on: date) -> bool:

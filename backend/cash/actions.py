@@ -14,7 +14,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.model import today_of
-from backend.cases.queries import is_open_for_collection
+from backend.cases.queries import is_open_for_collection, was_suspended
 from backend.cases.tables import CaseRow
 from backend.cash import books, transfers
 from backend.cash.authorisations import terms_of
@@ -231,16 +231,17 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
         terms=terms, number=_number_facts(number), case_id=statement.case_id, bank_id=statement.bank_id,
         devices=frozenset({statement.device, statement.cosigner_device}), capturer_device=statement.device, instrument=statement.instrument,
         amount_fen=statement.amount_fen, payer=statement.payer, captured_lower_at=statement.captured_lower_at,
-        captured_upper_at=statement.captured_upper_at, is_case_open=_was_open(case, statement), blocked_count=blocked_count(session, pair),
+        captured_upper_at=statement.captured_upper_at, is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=carried_fen(session, pair),
     )
 
 
-def _was_open(case: CaseRow, statement: ReceiptStatement) -> bool:
+def _was_open(session: Session, case: CaseRow, statement: ReceiptStatement) -> bool:
     """Tell whether nothing had stopped the case when the money was taken; what stopped it later does not count against the pair."""
     earliest = statement.captured_lower_at or statement.captured_upper_at
     stops = (case.suspended_at, case.vulnerable_at, case.complaint_at, case.hold_at, case.recalled_at, case.paid_at, case.deceased_at)
-    return all(at is None or at > earliest for at in stops) and case.term_ends_on >= today_of(earliest)
+    was_stopped = any(at is not None and at <= earliest for at in stops) or was_suspended(session, case.id, earliest)
+    return not was_stopped and case.term_ends_on >= today_of(earliest)
 
 
 def _book(

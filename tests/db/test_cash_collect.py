@@ -285,6 +285,16 @@ def test_DECL_01_money_taken_before_the_suspension_is_sound_and_after_it_is_not(
     assert rules_of(at, f"collection:{late.collection_id}") == {Rule.DECL_01}
 
 
+def test_DECL_01_money_taken_while_suspended_stays_a_breach_after_the_bank_resumed(at: Door) -> None:
+    numbers, jti = at.lease(), at.authorise()
+    cases.suspend(at.session, at.made.bilal.actor, at.case_id, SuspensionReason.DENIES_APPLICATION, at.taken_at - timedelta(minutes=2))
+    late = at.statement(numbers[0], 500, jti)
+    cases.resume(at.session, at.made.lin.actor, at.keyring, at.case_id, "the bank's ruling", at.now - timedelta(minutes=1))
+    booked = at.collect(late)
+    assert booked.standing is Standing.BREACH
+    assert Rule.DECL_01 in rules_of(at, f"collection:{booked.collection_id}")
+
+
 def test_CASH_04_an_end_inside_the_bounds_of_time_is_a_doubt(at: Door) -> None:
     done = at.take(at.lease()[0], 100, at.authorise(exp=int(at.taken_at.timestamp())))
     assert (done.standing, done.exception_number) == (Standing.DOUBTFUL, None)
