@@ -124,5 +124,5 @@ def _disarm(session: Session, table: str) -> None:
         for (name,) in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :t"), {"t": table}).all():
             session.execute(text(f"DROP TRIGGER {name}"))
     else:
-        session.execute(text("RESET ROLE"))
+        session.execute(text("SET ROLE NONE"))
         session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
