@@ -14,6 +14,7 @@ help:
 	@echo "make test                         everything that runs here within 15 minutes, on both database engines"
 	@echo "make check                        lint, types, import contracts, unit tests"
 	@echo "make test-slow                    the longer suites"
+	@echo "make soak                         the long forms of property and race runs; not in CI"
 	@echo "make migrations                   migrations: empty difference, up, down, up"
 
 # The tools that a fresh machine may lack are named instead of failing oddly.
@@ -47,16 +48,19 @@ check: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >/tmp/lint-imports.$$$$ 2>&1 || { cat /tmp/lint-imports.$$$$; rm -f /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
-	@$(PYTEST) -n $(JOBS) -m "not slow" tests/unit tests/architecture
+	@$(PYTEST) -n $(JOBS) -m "not slow and not soak" tests/unit tests/architecture
 
 unit: .venv/.dev
-	@$(PYTEST) -n $(JOBS) -m "not slow" tests/unit
+	@$(PYTEST) -n $(JOBS) -m "not slow and not soak" tests/unit
 
 test: .venv/.dev
-	@$(PYTEST) -n $(JOBS) -m "not slow" tests
+	@$(PYTEST) -n $(JOBS) -m "not slow and not soak" tests
 
 test-slow: .venv/.dev
 	@$(PYTEST) -n $(JOBS) -m slow tests
+
+soak: .venv/.dev
+	@$(PYTEST) -m soak --timeout=7200 tests
 
 migrations: .venv/.dev
 	@$(PYTEST) tests/migrations

@@ -269,7 +269,7 @@ def test_random_histories_keep_the_books(session: Session, base: Door) -> None:
     run(session, base, examples=6, steps=20)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_long_histories_keep_the_books(session: Session, base: Door) -> None:
     run(session, base, examples=100, steps=50)
 

@@ -175,7 +175,7 @@ def test_exactly_one_wins(sessions: sessionmaker[Session], base: Door, contest: 
         assert prove_books(session, base.bank.id).differences == ()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("contest", RACES, ids=lambda contest: contest.__name__)
 def test_exactly_one_wins_five_hundred_times(
     sessions: sessionmaker[Session], base: Door, contest: Callable[[sessionmaker[Session], Door], None]
