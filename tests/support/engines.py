@@ -125,6 +125,8 @@ def rolled_back(engine: Engine) -> Iterator[Connection]:
     """Lend one connection whose outer transaction never commits; what is checked at commit is checked before the end."""
     with engine.connect() as connection:
         outer = connection.begin()
+        if connection.dialect.name == "postgresql":  # A session-wide fixture rests between its tests.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         try:
             yield connection
             check_deferred(connection)
