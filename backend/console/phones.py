@@ -13,6 +13,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.console.people import Made, Number
+from backend.console.values import within_reach
 from backend.core.ids import BranchId, StaffId
 from backend.core.problems import InvalidInput, NotFound
 from backend.staff import actions, devices
@@ -116,6 +117,8 @@ def change_device(
     """Suspend, resume or revoke a phone."""
     if data.compromised_since is not None and (data.event is not DeviceEvent.REVOKE or data.compromised_since.utcoffset() is None):
         raise InvalidInput(pointer="/compromisedSince", expected="an instant with its time zone, on revoking only", got=data.event.value)
+    if data.compromised_since is not None:
+        within_reach(data.compromised_since, now, "/compromisedSince")
     change = devices.DeviceChange(kid=read_kid(kid), event=data.event, reason=data.reason, compromised_since=data.compromised_since)
     with transaction(resources.sessions, actor, now) as session:
         return DeviceStateView(kid=kid, state=devices.change_device(session, actor, change, now))

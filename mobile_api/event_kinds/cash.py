@@ -65,6 +65,16 @@ class HandoverBody(Body, kw_only=True):
     giver_token: Token
     taker_token: Token | None = None
 
+    def __post_init__(self) -> None:
+        self.to_handover()
+
+    def to_handover(self) -> Handover:
+        """Say it in the slice's words."""
+        return Handover(
+            handover_id=self.handover_id, bank_id=BankId(self.bank_id), giver_id=StaffId(self.giver_id), taker_id=StaffId(self.taker_id),
+            amount_fen=Fen(self.amount_fen), handed_at=parse_utc(self.handed_at), giver_token=self.giver_token, taker_token=self.taker_token,
+        )
+
 
 class ShortfallBody(Body, kw_only=True):
     """Notes not credited: `counterfeit` with the bank's certificate, or `short_count` with the slip."""
@@ -140,10 +150,7 @@ def request(context: EventContext, body: RequestBody) -> dict[str, Any]:
 
 def handover(context: EventContext, body: HandoverBody) -> dict[str, Any]:
     """Record a hand-over."""
-    status = custody.hand_over(context.session, context.actor, Handover(
-        handover_id=body.handover_id, bank_id=BankId(body.bank_id), giver_id=StaffId(body.giver_id), taker_id=StaffId(body.taker_id),
-        amount_fen=Fen(body.amount_fen), handed_at=parse_utc(body.handed_at), giver_token=body.giver_token, taker_token=body.taker_token,
-    ), context.now)
+    status = custody.hand_over(context.session, context.actor, body.to_handover(), context.now)
     return {"standing": "accepted", "breaches": [], "handoverId": str(body.handover_id), "status": status.value}
 
 

@@ -27,6 +27,9 @@ class StatedBody(Body, kw_only=True):
     kind: SuspensionReason
     stated_at: UtcText
 
+    def __post_init__(self) -> None:
+        parse_utc(self.stated_at)
+
 
 class CheckBody(Body, kw_only=True):
     """A declaration as it would be signed: form, words, digests of the pictures."""

@@ -75,6 +75,10 @@ class EnteredBody(Body, kw_only=True):
     consented_at: UtcText | None = None
     evidence_item_id: ItemName | None = None
 
+    def __post_init__(self) -> None:
+        if self.consented_at is not None:
+            parse_utc(self.consented_at)
+
 
 class OutcomeBody(Body, kw_only=True):
     """How it went: a code of the outcome catalogue with its fields (F09)."""
