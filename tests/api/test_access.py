@@ -3,6 +3,7 @@
 `tests.support.access` holds the table; a route without a row fails here. Nothing that a request writes stays.
 """
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from backend.auth.permissions import GRANTS
 from backend.core.problems import PROBLEM_TYPES
 from tests.support.access import CONSOLE, OPEN, PHONES, UPLOADS, Row, Whose, filled
 from tests.support.belongings import PERSONAL
-from tests.support.phones import PUBLIC_URL
+from tests.support.phones import PUBLIC_URL, phone_headers
 from tests.support.whole import Route, Whole
 from tests.support.world import Person
 
@@ -89,6 +90,12 @@ def knows_the_case(whole: Whole, person: Person) -> bool:
     return sees(whole, Row(whose=Whose.CASE), person)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _count_of_requests(whole: Whole) -> Iterator[None]:
+    yield
+    print(f"{len(whole.routes)} routes, {len(whole.people)} people, {whole.sent} requests")
+
+
 def test_every_route_has_one_row(whole: Whole) -> None:
     known = {route.operation_id for route in whole.routes}
     tables = (set(CONSOLE), set(PHONES), OPEN, UPLOADS)
@@ -118,3 +125,35 @@ def test_SEC_01_nobody_gets_in_without_signing_in(whole: Whole, operation_id: st
         assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthenticated")
         assert "WWW-Authenticate" in answer.headers
     assert "unauthenticated" in PROBLEM_TYPES
+
+
+@pytest.mark.parametrize("operation_id", sorted({**CONSOLE, **PHONES}))
+def test_SEC_01_a_token_of_the_other_kind_opens_nothing(whole: Whole, operation_id: str) -> None:
+    route = next(one for one in whole.routes if one.operation_id == operation_id)
+    row, made = {**CONSOLE, **PHONES}[operation_id], whole.made
+    things = whole.things | {name: one[1:] if one.startswith("=") else whole.things[one] for name, one in row.path.items()}
+    address = route.address(things)
+    if route.is_phone:
+        headers = {"Authorization": f"Bearer {whole.session_of(made.bilal).token}"}
+    else:
+        headers = phone_headers(whole.keyring, made.bilal, route.method, address, whole.clock.now)
+    answer = whole.send(route.method, address, headers={**headers, "Content-Type": row.content}, params=filled(dict(row.query), things))
+    assert answer.status_code == (303 if route.path.startswith("/console") else 401), answer.text
+
+
+def test_SEC_01_a_phone_reaches_its_own_statements_alone(whole: Whole) -> None:
+    path, made = f"/mobile/v1/receipts/{whole.things['manifest_id']}", whole.made
+    for person, expected in ((made.bilal, 200), (made.dong, 404), (made.zhen, 404)):
+        answer = whole.send("GET", path, headers=phone_headers(whole.keyring, person, "GET", path, whole.clock.now))
+        assert answer.status_code == expected, (person.name, answer.text)
+
+
+@pytest.mark.parametrize("operation_id", sorted(UPLOADS))
+def test_SEC_01_no_upload_without_its_own_token(whole: Whole, operation_id: str) -> None:
+    route, headers = next(one for one in whole.routes if one.operation_id == operation_id), {"Tus-Resumable": "1.0.0"}
+    address = route.address({"upload_id": whole.things["item_key"]})
+    needed = {"Upload-Length": "1", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    session = {"Authorization": f"Bearer {whole.session_of(whole.made.amina).token}"}
+    phone = phone_headers(whole.keyring, whole.made.bilal, route.method, address, whole.clock.now)
+    for shown in ({}, session, phone, {"Authorization": "Bearer " + "A" * 43}):
+        assert whole.send(route.method, address, headers={**headers, **needed, **shown}).status_code == 401

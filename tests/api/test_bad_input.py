@@ -10,6 +10,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from litestar import get
 from litestar.di import NamedDependency
@@ -26,8 +27,10 @@ from backend.exhibits import uploads
 from backend.exhibits.model import ItemState
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.web.app import make_app
+from backend.web.examples import example_of
 from evidence.facts import Kind
 from evidence.times import format_utc
+from mobile_api.event_kinds import KINDS
 from tests.api.test_access import is_permitted, sees
 from tests.support.access import CONSOLE, OPEN, PHONES, UPLOADS, Row, filled
 from tests.support.exhibits import CAPTURE, Handset, item, signed_once, visit_facts
@@ -50,6 +53,7 @@ VALUES: tuple[Any, ...] = (
     None, -1, 2**53 - 1, 1.7e308, "", "x" * 5_000, "‮﷽𠮷", [], {}, "0001-01-01", "9999-12-31", "0001-01-01T00:00:00+23:59",
     "9999-12-31T23:59:59.999999-23:59", "00000000-0000-0000-0000-000000000000",
 )
+INSTANTS = ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "2026-02-30T00:00:00.000Z")
 TEXTS = (
     "", " ", "\0", "\x1b", "x" * 401, "x" * 10_000, "‮﷽𠮷", "-1", "999999999999999999999999999", "1e400", "0001-01-01", "9999-12-31", "2026-02-30",
     "00000000-0000-0000-0000-000000000000", "not-a-uuid", "'; DROP TABLE cases; --", base64.urlsafe_b64encode(b"\xff\0").decode(),
@@ -140,6 +144,42 @@ def queries_of(whole: Whole, operation_id: str) -> set[str]:
     return {parameter["name"] for parameters in named for parameter in parameters if parameter["in"] == "query"}
 
 
+# -- Events --------------------------------------------------------------------------------------------------------------------------
+
+IDS = {"case_id", "visit_id", "bank_id", "receipt_number", "jti", "account_digest"}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_no_member_of_an_event_makes_it_stumble(whole: Whole, kind: str) -> None:
+    (schema,), components = msgspec.json.schema_components([KINDS[kind].body], ref_template="#/components/schemas/{name}")
+    body = example_of(schema, components)
+    body |= {"takerId": whole.things["staff_id"]} if "takerId" in body else {}
+    body |= {camel: whole.things[name] for name in IDS if (camel := name.split("_")[0] + "".join(map(str.title, name.split("_")[1:]))) in body}
+    members = components[schema["$ref"].rsplit("/", 1)[-1]]["properties"]
+    for mode in sorted(KINDS[kind].modes):
+        told = [body, *({**body, member: value} for member in members for value in (*VALUES, *INSTANTS))]
+        for one in told:
+            check(send_event(whole, kind, mode.value, one), (kind, mode, one))
+
+
+@pytest.mark.parametrize("wall", ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "2026-02-30T00:00:00.000Z", "2026-11-27T02:00:60.000Z"])
+def test_no_clock_of_an_event_makes_it_stumble(whole: Whole, wall: str) -> None:
+    for kind in KINDS:
+        (schema,), components = msgspec.json.schema_components([KINDS[kind].body], ref_template="#/components/schemas/{name}")
+        body = {**example_of(schema, components), "visitId": whole.things["visit_id"]}
+        check(send_event(whole, kind, sorted(KINDS[kind].modes)[0].value, body, wall=wall), (kind, wall))
+
+
+def send_event(whole: Whole, kind: str, mode: str, body: dict[str, Any], wall: str | None = None) -> httpx.Response:
+    """Send one event of bilal's phone."""
+    envelope = {
+        "id": str(new_id()), "kind": kind, "mode": mode, "seq": 1, "body": body,
+        "clocks": {"wall": wall or format_utc(whole.made.now), "monotonicMs": 1, "bootId": "boot-1"},
+    }
+    headers = phone_headers(whole.keyring, whole.made.bilal, "POST", "/mobile/v1/events", whole.clock.now)
+    return whole.send("POST", "/mobile/v1/events", json=envelope, headers=headers)
+
+
 # -- Files ---------------------------------------------------------------------------------------------------------------------------
 
 FILES = {
@@ -197,13 +237,8 @@ def test_an_unknown_kind_of_file_is_not_asked_for(whole: Whole) -> None:
 @pytest.mark.parametrize("days", [-2, 2])
 def test_a_clock_two_days_off_is_answered(whole: Whole, days: int) -> None:
     off = timedelta(days=days)
-    envelope = {
-        "id": str(new_id()), "kind": "safety.incident", "mode": "fact", "seq": 1,
-        "clocks": {"wall": format_utc(whole.made.now + off), "monotonicMs": 1, "bootId": "boot-1"},
-        "body": {"visitId": whole.things["visit_id"], "kind": "hazard", "note": "loose step"},
-    }
-    headers = phone_headers(whole.keyring, whole.made.bilal, "POST", "/mobile/v1/events", whole.clock.now)
-    answer = whole.send("POST", "/mobile/v1/events", json=envelope, headers=headers)
+    told = {"visitId": whole.things["visit_id"], "kind": "hazard", "note": "loose step"}
+    answer = send_event(whole, "safety.incident", "fact", told, wall=format_utc(whole.made.now + off))
     check(answer, days)
     assert answer.status_code in (201, 422), answer.text
     stated = send_statement(whole, minutes=-days * 24 * 60)
