@@ -3,7 +3,6 @@
 `tests.support.access` holds the table; a route without a row fails here. Nothing that a request writes stays.
 """
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -90,12 +89,6 @@ def knows_the_case(whole: Whole, person: Person) -> bool:
     return sees(whole, Row(whose=Whose.CASE), person)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _count_of_requests(whole: Whole) -> Iterator[None]:
-    yield
-    print(f"{len(whole.routes)} routes, {len(whole.people)} people, {whole.sent} requests")
-
-
 def test_every_route_has_one_row(whole: Whole) -> None:
     known = {route.operation_id for route in whole.routes}
     tables = (set(CONSOLE), set(PHONES), OPEN, UPLOADS)
@@ -157,3 +150,9 @@ def test_SEC_01_no_upload_without_its_own_token(whole: Whole, operation_id: str)
     phone = phone_headers(whole.keyring, whole.made.bilal, route.method, address, whole.clock.now)
     for shown in ({}, session, phone, {"Authorization": "Bearer " + "A" * 43}):
         assert whole.send(route.method, address, headers={**headers, **needed, **shown}).status_code == 401
+
+
+def test_the_number_of_requests_is_printed(whole: Whole, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print(f"\n{len(whole.routes)} routes, {len(whole.people)} people of {len(Role)} roles, {whole.sent} requests so far")
+    assert len(whole.people) > len(Role)
