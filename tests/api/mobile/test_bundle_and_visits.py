@@ -180,7 +180,8 @@ def test_a_visit_is_told_from_check_in_to_report(
     granted = caller.send(made.bilal, "visit.start", {"visitId": visit}, mode="intent")
     assert (granted.status_code, granted.json()["answer"]) == (201, {"granted": True, "visitId": visit, "status": "started"})
     report: dict[str, Any] = {
-        "isEntered": False, "recoverability": "partly", "reasons": "works again", "attitude": "calm", "delinquencyReason": "illness", "financialSituation": "wages",
+        "isEntered": False, "recoverability": "partly", "reasons": "works again", "attitude": "calm", "delinquencyReason": "illness",
+        "financialSituation": "wages",
     }
     for kind, body, status in (
         ("visit.right_party", {"attempt": 1, "isMatch": True}, "started"),
