@@ -45,9 +45,9 @@ BODIES: tuple[tuple[bytes, str], ...] = (
     (b"", JSON), (b"{", JSON), (b'{"a": 1, "a": 2}', JSON), (b'{"a": "\\u0000"}', JSON), (b'{"n": 99999999999999999999}', JSON),
     (b'{"n": 9007199254740992}', JSON), (b'{"n": NaN}', JSON), (b'{"a": "\\ud800"}', JSON), (b"[]", JSON), (b"null", JSON),
     (b'"text"', JSON), (b"\xff\xfe{}", JSON), (b"[" * 5_000, JSON), (b'{"unknownField": 1}', JSON), (b"{}", "text/plain"),
-    (b"{}", "application/x-unheard-of"), (b"{}", ""), (b"a=1&a=2&%ff=%00", "application/x-www-form-urlencoded"),
+    (b"{}", ""), (b"a=1&a=2&%ff=%00", "application/x-www-form-urlencoded"),
     (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1", "multipart/form-data; boundary=x"), (b"\x00\xff" * 50, "application/octet-stream"),
-    (b"\xff\xfe\x00", "text/csv"), (b"{}", "application/jose+json"), (b"\x80", "application/jose+json"),
+    (b"{}", "application/jose+json"), (b"\x80", "application/jose+json"),
 )
 VALUES: tuple[Any, ...] = (
     None, -1, 2**53 - 1, 1.7e308, "", "x" * 5_000, "‮﷽𠮷", [], {}, "0001-01-01", "9999-12-31", "0001-01-01T00:00:00+23:59",
@@ -55,8 +55,8 @@ VALUES: tuple[Any, ...] = (
 )
 INSTANTS = ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "2026-02-30T00:00:00.000Z")
 TEXTS = (
-    "", " ", "\0", "\x1b", "x" * 401, "x" * 10_000, "‮﷽𠮷", "-1", "999999999999999999999999999", "1e400", "0001-01-01", "9999-12-31", "2026-02-30",
-    "00000000-0000-0000-0000-000000000000", "not-a-uuid", "'; DROP TABLE cases; --", base64.urlsafe_b64encode(b"\xff\0").decode(),
+    "", "\0", "x" * 401, "‮﷽𠮷", "-1", "999999999999999999999999999", "0001-01-01", "9999-12-31", "2026-02-30",
+    "00000000-0000-0000-0000-000000000000", base64.urlsafe_b64encode(b"\xff\0").decode(),
     base64.urlsafe_b64encode(b"another text").decode(),
 )
 
@@ -119,6 +119,7 @@ def test_no_value_of_a_member_makes_a_route_stumble(whole: Whole, operation_id: 
             check(answer, (member, value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation_id", sorted(ROWS))
 def test_no_text_in_the_address_makes_a_route_stumble(whole: Whole, operation_id: str) -> None:
     route, row, person = route_of(whole, operation_id)
@@ -149,6 +150,7 @@ def queries_of(whole: Whole, operation_id: str) -> set[str]:
 IDS = {"case_id", "visit_id", "bank_id", "receipt_number", "jti", "account_digest"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_no_member_of_an_event_makes_it_stumble(whole: Whole, kind: str) -> None:
     (schema,), components = msgspec.json.schema_components([KINDS[kind].body], ref_template="#/components/schemas/{name}")
