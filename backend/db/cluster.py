@@ -24,6 +24,7 @@ _START_TIMEOUT_S = 60.0
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "100",
+    "max_locks_per_transaction": "512",  # A migration undone whole locks every table beside whoever else is at work.
     "shared_buffers": "64MB",
     "autovacuum": "off",
     "jit": "off",
