@@ -197,7 +197,7 @@ def _mutants(made: dict[str, Any], plan: dict[str, Any]) -> list[tuple[str, dict
     return out
 
 
-@pytest.mark.parametrize("name", ["fd50-compact", "fd200-sprawl-cash"])
+@pytest.mark.parametrize("name", ["fd50-compact", pytest.param("fd200-sprawl-cash", marks=pytest.mark.slow)])
 def test_every_mutant_of_a_good_plan_is_caught_by_both_judges(name: str) -> None:
     validator, made = _validator(), bench_day(name)
     plan = json.loads(encode_plan(solve(load_instance(made), Limits(search_s=60, iterations_max=1))))
