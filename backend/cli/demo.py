@@ -22,6 +22,7 @@ from backend.cli import database, people
 from backend.core.problems import Conflict
 from backend.core.settings import Settings, read_settings
 from backend.db import upgrade
+from backend.documents.fonts import FONT
 
 CONSOLE = Console()
 HOST = "127.0.0.1"
@@ -53,7 +54,7 @@ def run(engine: str, out: Path, *, is_quick: bool) -> int:
         with served(deployment, port):
             stage = day.Stage(
                 base_url=deployment.settings.public_url, out=out.absolute(), engine=_engine_name(deployment.settings),
-                clock_file=_clock_file(deployment), tenant=deployment.settings.tenant, samples=_samples(), font=_font(),
+                clock_file=_clock_file(deployment), tenant=deployment.settings.tenant, samples=_samples(), font=FONT,
                 operator=day.Login(role="operator", username="oscar", password=password, totp_secret=operator.totp_secret),
                 audit_command=(sys.executable, "-m", "backend.cli.main", "audit", "verify"), environ=deployment.environ, is_quick=is_quick,
             )
@@ -177,10 +178,6 @@ def _engine_name(settings: Settings) -> str:
 def _samples() -> Path | None:
     folder = Path(__file__).resolve().parents[3] / "shared" / "evidence-samples"
     return folder if folder.is_dir() else None
-
-
-def _font() -> Path:
-    return Path(__file__).resolve().parents[1] / "exhibits" / "fonts" / "NotoSansCJKsc-Regular.otf"
 
 
 def _is_ready(port: int) -> bool:

@@ -4,15 +4,14 @@ Runs in a process of its own, since pictures are decoded. What has no stamped fo
 """
 
 import struct
-from pathlib import Path
 
 import msgspec
 
+from backend.documents.fonts import FONT
 from evidence.errors import TooLarge, UnsupportedMediaType
 from evidence.photo import STAMP, Stamp, stamped_copy
 from evidence.policy import DEFAULT
 
-FONT = Path(__file__).parent / "fonts" / "NotoSansCJKsc-Regular.otf"
 PICTURE_TRANSFORM, BOX_TRANSFORM, CHUNK_TRANSFORM = "stamp-jpeg/1", "stamp-mp4-box/1", "stamp-wav-chunk/1"
 _STAMP_UUID = bytes.fromhex("5f1e1d5a0b7c4f0e9a55c0b9f1e1d5a0")
 """Names our box in an MP4; players skip boxes they do not know."""
