@@ -48,10 +48,22 @@ if TYPE_CHECKING:
     from routing.model import TravelModel as TravelModel
     from routing.model import Unserved as Unserved
     from routing.model import Visit as Visit
+    from routing.process import Ending as Ending
+    from routing.process import Solved as Solved
+    from routing.process import SolverDied as SolverDied
+    from routing.process import SolverProcess as SolverProcess
+    from routing.process import Step as Step
+    from routing.provenance import plan_digest as plan_digest
     from routing.reader import load_instance as load_instance
     from routing.reader import load_plan as load_plan
     from routing.reasons import Reason as Reason
     from routing.reasons import ReasonCode as ReasonCode
+    from routing.replay import PlanRecord as PlanRecord
+    from routing.replay import ReplayDiffers as ReplayDiffers
+    from routing.replay import ReplayRefused as ReplayRefused
+    from routing.replay import load_record as load_record
+    from routing.replay import record_of as record_of
+    from routing.replay import replay as replay
     from routing.solve import PlanRefused as PlanRefused
     from routing.solve import Progress as Progress
     from routing.solve import solve as solve
@@ -67,8 +79,11 @@ _HOMES = {
         "Location", "LocationKind", "Objective", "PairingRules", "PastDay", "Plan", "Route", "SolverRecord", "Stop", "StopType", "TravelModel",
         "Unserved", "Visit",
     ),
+    "routing.process": ("Ending", "Solved", "SolverDied", "SolverProcess", "Step"),
+    "routing.provenance": ("plan_digest",),
     "routing.reader": ("load_instance", "load_plan"),
     "routing.reasons": ("Reason", "ReasonCode"),
+    "routing.replay": ("PlanRecord", "ReplayDiffers", "ReplayRefused", "load_record", "record_of", "replay"),
     "routing.solve": ("PlanRefused", "Progress", "solve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

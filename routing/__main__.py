@@ -1,4 +1,4 @@
-"""Command line of the library: `python -m routing solve|check …`. Exit 0: done, 1: the plan breaks rules, 2: bad input, with one line."""
+"""Command line of the library: `python -m routing solve|check|replay …`. Exit 0: done, 1: rules broken or replay differs, 2: bad input, one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,13 @@ def _parser() -> _Parser:
     solve.add_argument("--matrix", type=Path, help='travel table {"ids", "seconds", "metres"} instead of great-circle travel')
     solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
     solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
+    solve.add_argument("--record", type=Path, help="also write what a replay needs")
     solve.set_defaults(run=_solve)
+    replay = commands.add_parser("replay", help="repeat a recorded plan and compare its digest")
+    replay.add_argument("record", type=Path)
+    replay.add_argument("--out", type=Path, help="write the repeated plan")
+    replay.add_argument("--any-version", action="store_true", help="try with other versions of code and libraries too")
+    replay.set_defaults(run=_replay)
     vrptw = commands.add_parser("vrptw", help="solve a published VRPTW instance (DIMACS convention)")
     vrptw.add_argument("instance", type=Path)
     vrptw.add_argument("--seconds", type=_seconds, default=10.0)
@@ -119,8 +125,34 @@ def _solve(asked: argparse.Namespace) -> int:
     limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
     plan = solve(instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending))
     _write(asked.out, encode_plan(plan))
+    if asked.record is not None:
+        import msgspec
+
+        from routing.replay import record_of
+
+        _write(asked.record, msgspec.json.encode(record_of(instance, plan, matrix), order="deterministic"))
     assert plan.solver is not None
     print(f"cost {plan.solver.cost}  served {len(plan.served())} of {len(instance.visits)}  pairs {len(plan.routes)}  {asked.out}")
+    return 0
+
+
+def _replay(asked: argparse.Namespace) -> int:
+    """Repeat a plan; exit 0 only when it is identical, 1 when it differs, 2 with the reason when it cannot be repeated here."""
+    from routing.assemble import encode_plan
+    from routing.replay import ReplayDiffers, ReplayRefused, load_record, replay
+
+    try:
+        plan = replay(load_record(_read(asked.record)), is_strict=not asked.any_version)
+    except ReplayRefused as refusal:
+        raise BadUsage(f"{asked.record}: {refusal}") from None
+    except ReplayDiffers as difference:
+        print(f"DIFFERENT: {difference}")
+        return 1
+    if asked.out is not None:
+        _write(asked.out, encode_plan(plan))
+    from routing.provenance import plan_digest
+
+    print(f"identical: {plan_digest(plan)}")
     return 0
 
 

@@ -2,19 +2,18 @@
 
 Stages: 1 pairing (swap matching, then CP-SAT from it) · 2 regret start · 3 search (compiled, or OR-Tools whole and in parts) ·
 4 polish · 5 final times by OR-Tools · 6 reasons · 7 judgement. Each stage hands on the best tours known so far.
+
+What the clock decided is written into the plan's trace: the matching that CP-SAT had when its time was over, the iterations that each
+temperature got, and at which asking a stage heard that its time was over. `replay.py` hands these answers back, and the same plan comes out.
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from routing.assemble import assemble_plan
 from routing.check import Violation, check
@@ -30,6 +29,7 @@ from routing.model import Contribution, Engine, Instance, Limits, Plan, SolverRe
 from routing.objective import Tour, empty_tour, total_cost
 from routing.pairing import Matching, pair_weights, swap_matching
 from routing.problem import Problem, build_problem
+from routing.provenance import instance_digest, versions
 
 WHOLE_VISITS_MAX = 260
 WHOLE_SHARE = 0.6
@@ -49,6 +49,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     plan: Callable[[], Plan]
 
 
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """What the clock decided in an earlier run, to be decided alike: see `replay.py`."""
+
+    is_compiled: bool
+    matching: Matching | None = None
+    counts: tuple[int, ...] | None = None
+    over_at: Mapping[str, int | None] = {}
+
+
 class PlanRefused(RuntimeError):
     """The solver's own plan broke a hard rule: a defect, never published."""
 
@@ -65,16 +74,18 @@ def solve(
     matrix: TravelMatrix | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    script: Script | None = None,
 ) -> Plan:
     """Return a clean plan with times for every stop, a reason for every visit left out, and the record of how it was found.
 
     The wall time stays within `limits.search_s` plus a small share for finishing. With `limits.iterations_max` the same instance, matrix
-    and seed give the same bytes. `cancelled` is asked often; then the best plan so far is finished and returned.
+    and seed give the same bytes. `cancelled` is asked often; then the best plan so far is finished and returned. A `script` repeats an earlier
+    run and no clock is looked at.
 
     Raises:
         PlanRefused: the plan found breaks a hard rule (a defect of the solver).
     """
-    run = _Run(instance, limits or Limits(), seed, matrix, (on_progress, cancelled))
+    run = _Run(instance, limits or Limits(), seed, matrix, (on_progress, cancelled), script)
     if run.problem.n and run.problem.pairs_max and run.problem.pair_legal.any():
         run.form_pairs()
         run.improve()
@@ -86,18 +97,33 @@ def solve(
     return plan
 
 
+class _Asked:
+    """Answer "is the time over?" and remember at which asking it first was, so that a replay says so at the same one."""
+
+    def __init__(self, ask: Callable[[], bool], over_at: int | None, *, is_scripted: bool) -> None:
+        self.ask, self.over_at, self.is_scripted, self.count = ask, over_at, is_scripted, 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        if self.over_at is None and not self.is_scripted and self.ask():
+            self.over_at = self.count
+        return self.over_at is not None and self.count >= self.over_at
+
+
 class _Run:
     """One solve under way: the clock, the best tours so far, and what each engine brought."""
 
     def __init__(
         self, instance: Instance, limits: Limits, seed: int, matrix: TravelMatrix | None,
-        callbacks: tuple[Callable[[Progress], None] | None, Callable[[], bool] | None],
+        callbacks: tuple[Callable[[Progress], None] | None, Callable[[], bool] | None], script: Script | None,
     ) -> None:
         self.started, self.started_own = time.monotonic(), time.process_time()
         self.instance, self.limits, self.seed = instance, limits, seed
         self.matrix = matrix or travel_matrix(instance)
         self.problem: Problem = build_problem(instance, self.matrix)
+        self.matrix_digest, self.instance_digest = self.matrix.digest(), instance_digest(instance)
         self.on_progress, self.cancelled = callbacks
+        self.script, self.asked = script, dict[str, _Asked]()
         self.tours: list[Tour] = []
         self.matching: Matching = ()
         self.cost = total_cost(self.problem, [])
@@ -109,6 +135,12 @@ class _Run:
     @property
     def is_timed(self) -> bool:
         return self.limits.iterations_max is None
+
+    def watch(self, stage: str, ask: Callable[[], bool]) -> _Asked:
+        """Return the predicate that tells a stage that its time is over, by the clock or by the script."""
+        over_at = None if self.script is None else self.script.over_at.get(stage)
+        self.asked[stage] = _Asked(ask, over_at, is_scripted=self.script is not None)
+        return self.asked[stage]
 
     def left_s(self) -> float:
         return self.search_end - time.monotonic()
@@ -134,7 +166,7 @@ class _Run:
         if self.on_progress is not None:
             self.on_progress(Progress(
                 stage=stage, elapsed_s=time.monotonic() - self.started, cost=total_cost(self.problem, tours),
-                plan=lambda: assemble_plan(self.instance, self.problem, tours, None, None),
+                plan=lambda: assemble_plan(self.instance, self.problem, tours, None, self.record(total_cost(self.problem, tours))),
             ))
 
     def form_pairs(self) -> None:
@@ -144,13 +176,16 @@ class _Run:
         swapped = swap_matching(weights, self.problem.pairs_max)
         self.matching = swapped
         if self.problem.n <= BOTH_MATCHINGS_VISITS_MAX:
-            self.adopt("swap matching + regret start", self.start_on(swapped), 1, since)
+            self.adopt("swap matching + regret start", self.start_on(swapped, "swapped start"), 1, since)
         since = time.monotonic()
-        budget_s = min(PAIRING_S_MAX, PAIRING_SHARE * self.limits.search_s) if self.is_timed else None
-        matched = match_pairs(weights, self.problem.pairs_max, swapped, search_s=budget_s, seed=self.seed)
+        if self.script is not None and self.script.matching is not None:
+            matched = self.script.matching
+        else:
+            budget_s = min(PAIRING_S_MAX, PAIRING_SHARE * self.limits.search_s) if self.is_timed else None
+            matched = match_pairs(weights, self.problem.pairs_max, swapped, search_s=budget_s, seed=self.seed)
         self.matching = matched
         if not self.uses_compiled() and (matched != swapped or not self.tours):
-            self.adopt("CP-SAT pairing + regret start", self.start_on(matched), 1, since)
+            self.adopt("CP-SAT pairing + regret start", self.start_on(matched, "matched start"), 1, since)
         else:
             # The compiled search starts from these pairs itself: they cost nothing yet, and without them it has nothing to start from.
             wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
@@ -158,16 +193,18 @@ class _Run:
             self.contributions.append(
                 Contribution(engine="CP-SAT pairing", cost_before=self.cost, cost_after=self.cost, iterations=pairs, wall_s=wall_s)
             )
-        self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched)})
+        self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched), "matching": [list(pair) for pair in matched]})
 
-    def start_on(self, matching: Matching) -> list[Tour]:
+    def start_on(self, matching: Matching, stage: str) -> list[Tour]:
         empty = [empty_tour(self.problem, a, b) for a, b in matching]
-        return regret_start(self.problem, empty, self.is_over)
+        return regret_start(self.problem, empty, self.watch(stage, self.is_over))
 
     def improve(self) -> None:
         """Stage 3: improve until the limit, by the compiled search where it can run at once, else by OR-Tools alone."""
         self.keep_reserve()
-        if self.uses_compiled():
+        is_compiled = self.uses_compiled()
+        self.parameters["searched_by"] = "compiled" if is_compiled else "ortools"
+        if is_compiled:
             self.search_compiled()
         else:
             self.search_ortools()
@@ -180,6 +217,8 @@ class _Run:
         self.search_end = self.started + self.limits.search_s - reserve_s
 
     def uses_compiled(self) -> bool:
+        if self.script is not None:
+            return self.script.is_compiled
         if self.limits.engine is Engine.ORTOOLS or not search.is_ready():
             return False
         return self.limits.engine is Engine.SEARCH or not self.is_timed or search.is_loaded() or self.left_s() > search.LOAD_S
@@ -189,7 +228,8 @@ class _Run:
         since = time.monotonic()
         heat = heat_for(self.problem.n)
         pace = search.Pace(
-            search_s=max(0.01, self.left_s()), stop=self.is_over, iterations_max=self.limits.iterations_max,
+            search_s=max(0.01, self.left_s()), stop=self.is_over if self.script is None else _never, iterations_max=self.limits.iterations_max,
+            counts=None if self.script is None else self.script.counts,
             on_better=self.report_found if self.on_progress is not None else None,
         )
         tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed)
@@ -214,13 +254,13 @@ class _Run:
         assert self.on_progress is not None
         self.on_progress(Progress(
             stage="compiled search", elapsed_s=time.monotonic() - self.started, cost=found.cost,
-            plan=lambda: assemble_plan(self.instance, self.problem, search.tours_of(self.problem, found), None, None),
+            plan=lambda: assemble_plan(self.instance, self.problem, search.tours_of(self.problem, found), None, self.record(found.cost)),
         ))
 
     def finish(self) -> None:
         """Stage 4 and 5: add what still fits, exchange what pays, and let OR-Tools give the times."""
         since = time.monotonic()
-        tours = polish(self.problem, self.tours, self.is_late)
+        tours = polish(self.problem, self.tours, self.watch("polish", self.is_late))
         before, self.tours, self.cost = self.cost, tours, total_cost(self.problem, tours)
         wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
         self.contributions.append(Contribution(engine="polish", cost_before=before, cost_after=self.cost, iterations=1, wall_s=wall_s))
@@ -231,13 +271,20 @@ class _Run:
 
     def publish(self) -> Plan:
         """Stage 6: reasons, and the record a replay needs."""
-        reasons = explain_tours(self.instance, self.matrix, self.tours, self.is_late)
-        instance_digest = hashlib.sha256(msgspec.json.encode(self.instance, order="deterministic")).hexdigest()
-        record = SolverRecord(
-            seed=self.seed, cost=self.cost, matrix_digest=self.matrix.digest(), instance_digest=instance_digest,
-            contributions=tuple(self.contributions), parameters=self.parameters, versions=_versions(), trace=tuple(self.trace),
+        reasons = explain_tours(self.instance, self.matrix, self.tours, self.watch("reasons", self.is_late))
+        self.trace.append({"stage": "clock", "over_at": {stage: asked.over_at for stage, asked in self.asked.items()}})
+        return assemble_plan(self.instance, self.problem, self.tours, [reason.unserved() for reason in reasons], self.record(self.cost))
+
+    def record(self, cost: int) -> SolverRecord:
+        """Say how the plan came about so far."""
+        return SolverRecord(
+            seed=self.seed, cost=cost, matrix_digest=self.matrix_digest, instance_digest=self.instance_digest,
+            contributions=tuple(self.contributions), parameters=self.parameters, versions=versions(), trace=tuple(self.trace),
         )
-        return assemble_plan(self.instance, self.problem, self.tours, [reason.unserved() for reason in reasons], record)
+
+
+def _never() -> bool:
+    return False
 
 
 def heat_for(visits: int) -> search.Heat:
@@ -245,13 +292,3 @@ def heat_for(visits: int) -> search.Heat:
     if visits <= SMALL_VISITS_MAX:
         return search.Heat(start=4000.0, pair_permille=400)
     return search.Heat(start=3000.0, pair_permille=300)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "numpy": np.__version__}
-    for name in ("ortools", "numba", "fieldvisit"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

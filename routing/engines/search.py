@@ -112,7 +112,7 @@ def warm() -> float:
         ImportError: the extra `fast` (numba) is not installed.
     """
     began = time.monotonic()
-    anneal_routes(_tiny(), [(0, 1)], Heat(start=10.0, pair_permille=500), Pace(search_s=60, stop=lambda: False, iterations_max=50), 0)
+    load()
     for mark in _marks():
         try:
             mark.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +121,11 @@ def warm() -> float:
         except OSError:
             continue
     return time.monotonic() - began
+
+
+def load() -> None:
+    """Bring every kernel into this process's memory by solving a tiny problem; without numba's cache this compiles them."""
+    anneal_routes(_tiny(), [(0, 1)], Heat(start=10.0, pair_permille=500), Pace(search_s=60, stop=lambda: False, iterations_max=50), 0)
 
 
 def _marks() -> list[Path]:
