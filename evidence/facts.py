@@ -137,7 +137,7 @@ class CashReceiptFacts(_Closed, frozen=True, kw_only=True):
     amount_capitals: ShortText                               # Financial capitals, see `evidence.capitals`.
     instrument: Instrument
     payer: PayerRelation
-    payer_name_sha256: Sha256                                # Salted with the receipt number; the name stays in the sealed record.
+    payer_name_sha256: Sha256                                # Of salt, colon, NFC name; salt: receipt number, `jti` for a named person.
     authorisation_jti: OpaqueId | None                       # None: taken without authority, still a fact (design decision 7).
     previous_receipt: Sha256                                 # Payload digest of this device's previous receipt, zeros at the first.
     denominations: Annotated[tuple[Denomination, ...], Meta(max_length=30)] = ()

@@ -12,6 +12,7 @@ from backend.audit.log import utc_text
 from backend.auth.actors import Actor
 from backend.banks import queries as banks
 from backend.banks.model import BankKeyState, KeyPurpose
+from backend.cash import actions as cash_actions
 from backend.cash import queries as cash
 from backend.cash.books import leased_numbers
 from backend.core.ids import BankId
@@ -50,14 +51,15 @@ ROUTES = [read_bundle]
 
 
 def _cash(session: Session, day: Day, now: datetime) -> dict[str, Any]:
-    """Return the numbers leased to this phone, the authorisations of exactly this pair of phones, and what was revoked."""
+    """Return the numbers leased to this phone, this pair's authorisations, what was revoked, and what the pair's figures contain."""
     device, partner = day.actor.device, staff.active_device(session, day.partner_id)
     assert device is not None, "phones speak through a device"
     in_force = cash.authorisations_in_force(session, frozenset({device, partner.kid}), now) if partner else ()
     revoked = cash.revocations(session, now)
     cases = {visit.case_id for visit in day.visits.values()}
+    pair = frozenset({day.actor.id, day.partner_id})
     return {
-        "receipt_numbers": [{"number": one.number, "code": one.code} for one in leased_numbers(session, device)],
+        "receipt_numbers": [{"number": one.number, "code": one.code, "bank_id": str(one.bank_id)} for one in leased_numbers(session, device)],
         "authorisations": [
             {
                 "jti": one.jti, "case_id": str(one.case_id), "token": one.token, "kid": one.kid, "hardware": one.hardware,
@@ -65,6 +67,8 @@ def _cash(session: Session, day: Day, now: datetime) -> dict[str, Any]:
             } for one in in_force if one.case_id in cases
         ],
         "revocations": {"taken": utc_text(revoked.taken_at), "jtis": list(revoked.jtis)},
+        "carried_fen": cash_actions.carried_fen(session, pair), "blocked": cash_actions.blocked_count(session, pair),
+        "overdue": cash_actions.overdue_count(session, pair, now), "booked": list(cash.booked_digests(session, pair, now)),
     }
 
 

@@ -34,6 +34,7 @@ from evidence.manifest import (
 from evidence.manifest import manifest_digest as digest_of
 from mobile_api.phone_link import Link, Offline, Refused
 from mobile_api.phone_notebook import Notebook, Piece, Statement
+from mobile_api.phone_wallet import CashLeave, CashWish, TakeNothing, decide, taken_of, unbooked
 
 EVENTS_PER_BATCH = 50
 PIECE_BYTES = 256 * 1024
@@ -134,6 +135,7 @@ class Phone:
         token = self.link.call("GET", f"/mobile/v1/bundle?on={on}").json()["bundle"]
         _, bundle = compact_verify(token, self._resolver("bundle"), typ="day-bundle+jws")
         self.notebook.note("bundle", token)
+        self.notebook.mark_booked(bundle["cash"]["booked"])  # type: ignore[index, arg-type, call-overload]
         return dict(bundle)
 
     def bundle(self) -> dict[str, Any] | None:
@@ -164,6 +166,18 @@ class Phone:
         self.notebook.settle_event(envelope["id"], answer=answer)
         return answer
 
+    def may_take(self, wish: CashWish, *, at: datetime | None = None) -> CashLeave:
+        """Decide without any server whether money may be taken now, and under which number. Raises TakeNothing with every reason."""
+        bundle = self.bundle()
+        if bundle is None:
+            raise TakeNothing(())
+        return decide(bundle, self.kid, self.notebook.taken(), wish, at or self._clock())
+
+    def unsynced_fen(self) -> int:
+        """Return what the pair has taken as far as this phone knows and the kept bundle's figures do not contain."""
+        bundle = self.bundle()
+        return sum(one.amount_fen for one in unbooked(bundle["cash"] if bundle else {"booked": ()}, self.notebook.taken()))
+
     # -- Signed statements ---------------------------------------------------------------------------------------
 
     def state(self, door: Door, facts: Facts, captures: Sequence[Capture] = (), *, at: datetime | None = None) -> str:
@@ -187,7 +201,8 @@ class Phone:
         envelope = assemble(payload, [sign(payload, self.link.key, header_for(manifest))])
         kept = Statement(digest=digest, manifest_id=manifest.manifest_id, envelope=envelope, is_complete=not is_due_twice, answer=None, receipt=None)
         self.notebook.add_statement(
-            kept, seq, [(item.item_id, capture.content, capture.media_type) for item, capture in files], is_due_twice=is_due_twice
+            kept, seq, [(item.item_id, capture.content, capture.media_type) for item, capture in files], is_due_twice=is_due_twice,
+            taken=taken_of(facts, digest, is_own=True),
         )
         return digest
 
@@ -212,6 +227,8 @@ class Phone:
         )
         member = sign(payload, self.link.key, header)
         self.notebook.add_link(seq, digest_of(payload))
+        if taken := taken_of(manifest.facts, digest_of(payload), is_own=False):
+            self.notebook.add_taken(taken)
         return member
 
     def add_witness(self, digest: str, member: SignatureMember) -> None:

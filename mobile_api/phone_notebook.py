@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS pieces (
     digest TEXT NOT NULL, item_id TEXT NOT NULL, content BLOB NOT NULL, media_type TEXT NOT NULL, url TEXT, token TEXT,
     is_stored INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (digest, item_id));
+CREATE TABLE IF NOT EXISTS taken (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, jti TEXT, amount_fen INTEGER NOT NULL, digest TEXT NOT NULL UNIQUE,
+    is_own INTEGER NOT NULL, is_booked INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, content TEXT NOT NULL);
 """
 
@@ -50,6 +53,17 @@ class Piece(NamedTuple):
     content: bytes
     url: str | None
     token: str | None
+
+
+class Taken(NamedTuple):
+    """A receipt that this phone captured or witnessed, or a number that it made void (amount 0). Kept for ever: a number is used once."""
+
+    number: str
+    jti: str | None
+    amount_fen: int
+    digest: str
+    is_own: bool                 # Captured here, not witnessed: it used a number of this phone.
+    is_booked: bool = False      # Some bundle's figures contain it.
 
 
 class Notebook:
@@ -100,9 +114,12 @@ class Notebook:
             (json.dumps(answer) if answer is not None else None, json.dumps(problem) if problem is not None else None, event_id),
         )
 
-    def add_statement(self, statement: Statement, seq: int, pieces: list[tuple[str, bytes, str]], *, is_due_twice: bool) -> None:
-        """Keep a statement with its files (item id, content, media type) and its place in the chain, as one."""
+    def add_statement(self, statement: Statement, seq: int, pieces: list[tuple[str, bytes, str]], *, is_due_twice: bool,
+                      taken: Taken | None = None) -> None:
+        """Keep a statement with its files (item id, content, media type), its place in the chain and the money it tells of, as one."""
         with self.writing() as database:
+            if taken is not None:
+                self.add_taken(taken)
             database.execute("INSERT INTO links VALUES (?, ?)", (seq, statement.digest))
             database.execute(
                 "INSERT INTO statements (digest, seq, manifest_id, envelope, is_due_twice, is_signed_twice) VALUES (?, ?, ?, ?, ?, 0)",
@@ -153,6 +170,23 @@ class Notebook:
     def settle_piece(self, digest: str, item_id: str) -> None:
         """Note that the server holds a file."""
         self._database.execute("UPDATE pieces SET is_stored = 1 WHERE digest = ? AND item_id = ?", (digest, item_id))
+
+    def add_taken(self, taken: Taken) -> None:
+        """Keep a receipt that counts against what the pair may still take. Raises sqlite3.IntegrityError for one kept before."""
+        self._database.execute(
+            "INSERT INTO taken (number, jti, amount_fen, digest, is_own) VALUES (?, ?, ?, ?, ?)",
+            (taken.number, taken.jti, taken.amount_fen, taken.digest, taken.is_own),
+        )
+
+    def taken(self) -> list[Taken]:
+        """Return every receipt and void number, in the order of signing."""
+        rows = self._database.execute("SELECT number, jti, amount_fen, digest, is_own, is_booked FROM taken ORDER BY place")
+        return [Taken(number, jti, amount_fen, digest, bool(is_own), bool(is_booked)) for number, jti, amount_fen, digest, is_own, is_booked in rows]
+
+    def mark_booked(self, digests: list[str]) -> None:
+        """Note that the server's figures contain these receipts."""
+        with self.writing() as database:
+            database.executemany("UPDATE taken SET is_booked = 1 WHERE digest = ?", [(digest,) for digest in digests])
 
     def note(self, name: str, content: str) -> None:
         """Keep a named text."""

@@ -84,8 +84,9 @@ def intend(session: Session, actor: Actor, command: CashIntent, policy: Policy, 
         terms=terms, number=_number_facts(books.locked_number(session, command.receipt_number)), case_id=CaseId(case.id),
         bank_id=BankId(case.bank_id),
         devices=frozenset({actor.device, command.cosigner_device}) if partner_id in pair - {actor.id} else frozenset({actor.device}),
-        capturer_device=actor.device, instrument=command.instrument, amount_fen=command.amount_fen, payer=command.payer, captured_lower_at=now,
-        captured_upper_at=now, is_case_open=is_open_for_collection(case, today_of(now)), blocked_count=blocked_count(session, pair),
+        capturer_device=actor.device, instrument=command.instrument, amount_fen=command.amount_fen, payer=command.payer,
+        payer_digest=command.payer_digest, captured_lower_at=now, captured_upper_at=now,
+        is_case_open=is_open_for_collection(case, today_of(now)), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=Fen(carried_fen(session, pair) + command.unsynced_fen),
     )
     demand(judge_intent(facts, policy))
@@ -230,7 +231,8 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
     return CollectionFacts(
         terms=terms, number=_number_facts(number), case_id=statement.case_id, bank_id=statement.bank_id,
         devices=frozenset({statement.device, statement.cosigner_device}), capturer_device=statement.device, instrument=statement.instrument,
-        amount_fen=statement.amount_fen, payer=statement.payer, captured_lower_at=statement.captured_lower_at,
+        amount_fen=statement.amount_fen, payer=statement.payer, payer_digest=statement.payer_digest,
+        captured_lower_at=statement.captured_lower_at,
         captured_upper_at=statement.captured_upper_at, is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=carried_fen(session, pair),
     )
@@ -308,7 +310,8 @@ def _statement(accepted: Accepted, case: CaseRow) -> ReceiptStatement:
         device=accepted.device, cosigner_device=manifest.cosigner_device, collector_id=accepted.staff_id,
         cosigner_id=accepted.cosigner_id, captured_lower_at=accepted.captured_lower_at, captured_upper_at=accepted.captured_upper_at,
         receipt_number=facts.receipt_number, amount_fen=Fen(facts.amount_fen), amount_capitals=facts.amount_capitals,
-        instrument=Instrument(facts.instrument.value), payer=PayerRelation(facts.payer.value), authorisation_jti=facts.authorisation_jti,
+        instrument=Instrument(facts.instrument.value), payer=PayerRelation(facts.payer.value),
+        payer_digest=facts.payer_name_sha256, authorisation_jti=facts.authorisation_jti,
         previous_digest=facts.previous_receipt, denominations=tuple((one.face_fen, one.count) for one in facts.denominations),
         has_paper=facts.paper_receipt, roles=frozenset(item.role.value for item in manifest.items),
     )

@@ -185,7 +185,8 @@ def terms_of(session: Session, jti: str) -> AuthorisationTerms | None:
         jti=row.jti, case_id=CaseId(row.case_id), bank_id=BankId(row.bank_id), cap_fen=Fen(row.cap_fen), collected_fen=Fen(row.collected_fen),
         collections_max=row.max_collections, collected_count=row.collected_count, devices=frozenset(row.devices),
         instruments=frozenset(Instrument(one) for one in row.instruments), account_digest=row.account_digest,
-        is_account_designated=row.account_digest in designated_digests(session, BankId(row.bank_id)), names_payer=row.payer is not None,
+        is_account_designated=row.account_digest in designated_digests(session, BankId(row.bank_id)),
+        payer_digest=row.payer["name_sha256"] if row.payer is not None else None,
         granted_at=row.granted_at, expires_at=row.expires_at, revoked_at=row.revoked_at,
     )
 

@@ -44,6 +44,7 @@ class LeasedNumber(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     number: str
     code: str
+    bank_id: BankId
 
 
 def lease(session: Session, actor: Actor, command: Lease, now: datetime) -> tuple[LeasedNumber, ...]:
@@ -72,7 +73,8 @@ def lease(session: Session, actor: Actor, command: Lease, now: datetime) -> tupl
     ))
     session.flush()
     leased = tuple(
-        LeasedNumber(number=f"{command.serial}-{ordinal:05d}", code="".join(secrets.choice(_CODE_LETTERS) for _ in range(2 * _CODE_BYTES)))
+        LeasedNumber(number=f"{command.serial}-{ordinal:05d}", code="".join(secrets.choice(_CODE_LETTERS) for _ in range(2 * _CODE_BYTES)),
+                     bank_id=command.bank_id)
         for ordinal in range(command.first_number, command.last_number + 1)
     )
     session.add_all(
@@ -90,13 +92,13 @@ def lease(session: Session, actor: Actor, command: Lease, now: datetime) -> tupl
 def leased_numbers(session: Session, device: str, *, limit: int = 200) -> tuple[LeasedNumber, ...]:
     """Return the numbers a phone may still issue, in the order in which it must use them; for the day bundle."""
     rows = session.execute(
-        select(ReceiptNumberRow.number, ReceiptNumberRow.code)
+        select(ReceiptNumberRow.number, ReceiptNumberRow.code, ReceiptNumberRow.bank_id)
         .join(ReceiptBookRow, ReceiptBookRow.id == ReceiptNumberRow.book_id)
         .where(ReceiptNumberRow.device == device, ReceiptNumberRow.status == NumberStatus.LEASED, ReceiptBookRow.signed_in_at.is_(None))
         .order_by(ReceiptNumberRow.leased_at, ReceiptNumberRow.number)
         .limit(limit)
     )
-    return tuple(LeasedNumber(number=row.number, code=row.code) for row in rows)
+    return tuple(LeasedNumber(number=row.number, code=row.code, bank_id=BankId(row.bank_id)) for row in rows)
 
 
 def suspend_device(session: Session, actor: Actor, device: str, now: datetime) -> int:

@@ -257,6 +257,7 @@ class CashIntent(msgspec.Struct, frozen=True, kw_only=True):
     instrument: Instrument
     payer: PayerRelation
     cosigner_device: str
+    payer_digest: str | None = None      # Of a named person, as the token and the receipt hold it.
     unsynced_fen: Fen = Fen(0)           # What the pair's phones hold in receipts that have not arrived yet.
 
     def __post_init__(self) -> None:
@@ -293,6 +294,7 @@ class ReceiptStatement(msgspec.Struct, frozen=True, kw_only=True):
     amount_capitals: str
     instrument: Instrument
     payer: PayerRelation
+    payer_digest: str
     authorisation_jti: str | None
     previous_digest: str
     denominations: tuple[tuple[int, int], ...]     # (face in fen, count)
@@ -314,7 +316,7 @@ class AuthorisationTerms(msgspec.Struct, frozen=True, kw_only=True):
     instruments: frozenset[Instrument]
     account_digest: str
     is_account_designated: bool
-    names_payer: bool
+    payer_digest: str | None                       # Of the person besides the debtor whom the bank named (CONT-08).
     granted_at: datetime
     expires_at: datetime
     revoked_at: datetime | None

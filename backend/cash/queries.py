@@ -1,7 +1,7 @@
 """Reads of money: requests and their countdown, authorisations for phones, custody, deposits, open matters, and the public's one question."""
 
 import hmac
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +46,8 @@ from backend.core.ids import BankId, CaseId, DepositId, StaffId, VisitId
 from backend.exhibits.model import Standing
 from backend.keys.keyring import Keyring
 from backend.staff.tables import StaffRow
+
+BOOKED_SHOWN = timedelta(days=30)
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -228,6 +230,16 @@ def revocations(session: Session, now: datetime) -> Revocations:
         select(AuthorisationRow.jti).where(AuthorisationRow.revoked_at.is_not(None), AuthorisationRow.expires_at > now).order_by(AuthorisationRow.jti)
     )
     return Revocations(taken_at=now, jtis=tuple(jtis))
+
+
+def booked_digests(session: Session, pair: frozenset[StaffId], now: datetime) -> tuple[str, ...]:
+    """Return the digests of these people's receipts of the last month: phones count what is not among them against what may be taken."""
+    rows = session.scalars(
+        select(ReceiptRow.digest).join(CollectionRow, CollectionRow.id == ReceiptRow.collection_id)
+        .where(or_(CollectionRow.collector_id.in_(pair), CollectionRow.cosigner_id.in_(pair)), CollectionRow.recorded_at > now - BOOKED_SHOWN)
+        .order_by(CollectionRow.recorded_at.desc(), ReceiptRow.digest).limit(500)
+    )
+    return tuple(rows)
 
 
 def list_custody(session: Session, actor: Actor, now: datetime) -> list[CustodyView]:

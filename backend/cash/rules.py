@@ -57,6 +57,7 @@ class CollectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     instrument: Instrument
     amount_fen: Fen
     payer: PayerRelation
+    payer_digest: str | None
     captured_lower_at: datetime | None
     captured_upper_at: datetime
     is_case_open: bool                       # Open for collection at that time: not suspended, paid, recalled …
@@ -119,7 +120,8 @@ def judge_authority(facts: CollectionFacts) -> tuple[Breach, ...]:
         found.append(_not_authorised(Rule.CASH_02, ", ".join(sorted(terms.instruments)), facts.instrument.value))
     if not terms.is_account_designated:
         found.append(Breach(Rule.CASH_06, ACCOUNT, expected="an account the bank designates now", got="withdrawn", problem=ACCOUNT))
-    if facts.payer is PayerRelation.OTHER or (facts.payer is PayerRelation.NAMED_PERSON and not terms.names_payer):
+    is_named = terms.payer_digest is not None and facts.payer_digest == terms.payer_digest
+    if facts.payer is PayerRelation.OTHER or (facts.payer is PayerRelation.NAMED_PERSON and not is_named):
         found.append(Breach(Rule.CONT_08, "payer-not-named", expected="the debtor, or a person the authorisation names", got=facts.payer.value))
     return (*found, *_judge_limits(facts, terms), *_judge_time(facts, terms))
 

@@ -40,6 +40,7 @@ class CollectBody(Body, kw_only=True):
     instrument: Instrument
     payer: PayerRelation = PayerRelation.DEBTOR
     cosigner_device: Kid
+    payer_sha256: Sha256 | None = None
     unsynced_fen: AmountOrNothing = 0
 
 
@@ -130,6 +131,7 @@ def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
     leave = actions.intend(context.session, context.actor, CashIntent(
         case_id=CaseId(body.case_id), visit_id=VisitId(body.visit_id), authorisation_jti=body.jti, receipt_number=body.receipt_number,
         amount_fen=Fen(body.amount_fen), instrument=body.instrument, payer=body.payer, cosigner_device=body.cosigner_device,
+        payer_digest=body.payer_sha256,
         unsynced_fen=Fen(body.unsynced_fen),
     ), context.policy, context.now)
     return {

@@ -178,8 +178,19 @@ def test_CONT_08_only_the_debtor_or_a_named_person_pays(at: Door) -> None:
     for payer in (PayerRelation.OTHER, PayerRelation.NAMED_PERSON):
         assert [breach.rule for breach in refused(at, number, 100, jti, payer=payer).breaches] == [Rule.CONT_08]
     named = at.authorise(payer={"relation": "son", "name_sha256": "a" * 64})
-    leave = actions.intend(at.session, at.made.bilal.on_phone, at.intent(number, 100, named, payer=PayerRelation.NAMED_PERSON), at.policy, at.now)
-    assert leave.allowed
+    wrong = refused(at, number, 100, named, payer=PayerRelation.NAMED_PERSON, payer_digest="b" * 64)
+    assert [breach.rule for breach in wrong.breaches] == [Rule.CONT_08]
+    intent = at.intent(number, 100, named, payer=PayerRelation.NAMED_PERSON, payer_digest="a" * 64)
+    assert actions.intend(at.session, at.made.bilal.on_phone, intent, at.policy, at.now).allowed
+    stranger = at.take(number, 100, named, payer=StatedPayer.NAMED_PERSON, payer_name_sha256="b" * 64)
+    assert stranger.exception_number is not None
+    assert rules_of(at, f"collection:{stranger.collection_id}") == {Rule.CONT_08}
+
+
+def test_CONT_08_the_person_whom_the_bank_named_pays(at: Door) -> None:
+    named = at.authorise(payer={"relation": "son", "name_sha256": "a" * 64})
+    done = at.take(at.lease()[0], 100, named, payer=StatedPayer.NAMED_PERSON, payer_name_sha256="a" * 64)
+    assert (done.standing, done.exception_number) == (Standing.ACCEPTED, None)
 
 
 def test_CASH_05_collection_receipt_and_transfer_are_one(at: Door) -> None:
