@@ -20,7 +20,6 @@ from evidence.model import Finding, Grade
 from evidence.times import UtcText, parse_utc
 
 TYP: Final = "visit-evidence+jws"
-TYP_REFUSAL: Final = "cosignature-refusal+jws"            # Compact token over {manifest_sha256, reason, at}: a refusal is a statement too.
 ENVELOPE_BYTES_MAX: Final = BYTES_MAX * 4 // 3 + 6_000
 COSIGNED_KINDS: Final = frozenset({Kind.ARRIVAL, Kind.DECLARATION, Kind.CASH_RECEIPT, Kind.VOID, Kind.VISIT_CLOSE})
 """Kinds that need both signatures. Captures and departures are chained and covered by the co-signed close (F07)."""

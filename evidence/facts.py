@@ -30,6 +30,7 @@ class Kind(StrEnum):
     VOID = "void"
     DEPARTURE = "departure"
     VISIT_CLOSE = "visit_close"
+    COSIGN_REFUSAL = "cosign_refusal"
 
 
 class IdentityPresented(StrEnum):
@@ -188,7 +189,26 @@ class VisitCloseFacts(_Closed, frozen=True, kw_only=True):
     note: Note = ""
 
 
-Facts: TypeAlias = ArrivalFacts | CaptureFacts | DeclarationFacts | CashReceiptFacts | VoidFacts | DepartureFacts | VisitCloseFacts
+class RefusalReason(StrEnum):
+    """Why a partner does not sign."""
+
+    NOT_AS_STATED = "not_as_stated"
+    NOT_PRESENT = "not_present"
+    NOT_SHOWN = "not_shown"                                  # The content was not shown before the signature was asked for.
+    PRESSURE = "pressure"
+    OTHER = "other"
+
+
+class CosignRefusalFacts(_Closed, frozen=True, kw_only=True):
+    """A partner who was asked to sign a statement and will not (VIS-01): a statement of its own, in the partner's own chain."""
+
+    manifest: Sha256                                         # Payload digest of the statement that is not signed.
+    reason: RefusalReason
+    note: Note = ""
+
+
+Facts: TypeAlias = (
+    ArrivalFacts | CaptureFacts | DeclarationFacts | CashReceiptFacts | VoidFacts | DepartureFacts | VisitCloseFacts | CosignRefusalFacts)
 
 FACTS_BY_KIND: dict[Kind, type[Facts]] = {
     Kind.ARRIVAL: ArrivalFacts,
@@ -198,4 +218,5 @@ FACTS_BY_KIND: dict[Kind, type[Facts]] = {
     Kind.VOID: VoidFacts,
     Kind.DEPARTURE: DepartureFacts,
     Kind.VISIT_CLOSE: VisitCloseFacts,
+    Kind.COSIGN_REFUSAL: CosignRefusalFacts,
 }

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 Buffer: TypeAlias = bytes | memoryview | mmap.mmap
 PublicKeys: TypeAlias = dict[str, ec.EllipticCurvePublicKey]                     # By thumbprint.
-COSIGNED = {"arrival", "declaration", "cash_receipt", "void", "visit_close"}
+COSIGNED, SINGLE = {"arrival", "declaration", "cash_receipt", "void", "visit_close"}, {"capture", "departure", "cosign_refusal"}
 SPOILED = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, struct.error)
 
 
@@ -291,7 +291,7 @@ class Verifier:
         manifest, digest = read_json(payload), sha(payload)
         demand(canonical(manifest) == payload, "payload-not-canonical")
         demand(name == f"data/manifests/{digest}.json", "manifest-renamed", digest)
-        demand(manifest["schema"] == "visit-evidence/1" and manifest["kind"] in COSIGNED | {"capture", "departure"}, "schema-unknown")
+        demand(manifest["schema"] == "visit-evidence/1" and manifest["kind"] in COSIGNED | SINGLE, "schema-unknown")
         for field in ("visit", "case", "bank"):
             demand(manifest[field] == self.index.get(field, manifest[field]), "manifest-foreign", field)
         self.manifests[digest] = manifest

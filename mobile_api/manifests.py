@@ -15,7 +15,7 @@ from backend.auth.permissions import Permission
 from backend.core.ids import ManifestId
 from backend.exhibits import queries, receipts, uploads
 from backend.exhibits.actions import accept
-from backend.exhibits.model import Accepted, Intake, ItemState, ManifestState, ReceiptKind, UploadTicket
+from backend.exhibits.model import ENDED, Accepted, Intake, ItemState, ManifestState, ReceiptKind, UploadTicket
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tasks import EXAMINE
 from backend.policies.queries import policy_in_force
@@ -24,7 +24,7 @@ from backend.web.app import Resources
 from backend.web.body import CONTENT_TYPES, View
 from backend.web.transaction import transaction
 from evidence.envelope import ENVELOPE_BYTES_MAX
-from mobile_api.statement_acts import ACTS
+from mobile_api.statement_acts import act_on, hand_over_overdue
 from mobile_api.uploads import PATH as UPLOADS_PATH
 
 CONTENT = frozenset({"application/jose+json", "application/json"})
@@ -47,7 +47,7 @@ class FoundView(View, frozen=True, kw_only=True):
 
 
 class StatementAnswer(View, frozen=True, kw_only=True):
-    """A statement as it stands. `receipt` comes once both signatures and all files are here; only then may a phone delete."""
+    """A statement as it stands. `receipt` comes once both signatures, or the end of the wait, and all files are here."""
 
     manifest_id: UUID
     digest: str
@@ -85,11 +85,11 @@ def send_statement(
         visit = facts_for_evidence(session, statement.manifest.visit)
         policy = policy_in_force(session, visit.bank_id if visit else None, statement.bounds.judged_at)
         accepted = accept(session, actor, statement, Intake(visit=visit, policy=policy, keyring=resources.keyring), now)
-        act = ACTS.get(accepted.manifest.kind) if accepted.is_completed_now else None
-        outcome = act(session, actor, accepted, policy, now) if act is not None else None
+        outcome = act_on(session, actor, resources.keyring, accepted, policy, now)
         assert actor.device is not None, "phones speak through a device"
         tickets = uploads.issue_tickets(session, resources.keyring, accepted.manifest_id, actor.device, now)
-    receipt = _receipt(resources, actor, accepted.manifest_id, now) if accepted.state is ManifestState.COMPLETE else None
+    hand_over_overdue(resources, now)
+    receipt = _receipt(resources, actor, accepted.manifest_id, now) if accepted.state in ENDED else None
     status = 202 if accepted.state is ManifestState.AWAITING_COSIGNATURE else 200 if accepted.is_replay else 201
     return Response(_answer(accepted, tickets, receipt, outcome, resources.settings.public_url), status_code=status)
 
@@ -103,7 +103,7 @@ def read_receipt(
     with resources.reads() as session:
         known = queries.statement(session, actor, ManifestId(manifest_id))
         examined = receipts.receipt_of(session, manifest_id, ReceiptKind.EXAMINED)
-    receipt = _receipt(resources, actor, known.id, now) if known.state is ManifestState.COMPLETE else None
+    receipt = _receipt(resources, actor, known.id, now) if known.state in ENDED else None
     return ReceiptAnswer(
         manifest_id=manifest_id, state=known.state, receipt=receipt.jws if receipt else None, proof=receipt.proof if receipt else None,
         examined_receipt=examined.jws if examined else None, examined_proof=examined.proof if examined else None)

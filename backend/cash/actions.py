@@ -46,11 +46,12 @@ from backend.cash.rules import (
     judge_intent,
     judge_number,
     judge_paper,
+    judge_signatures,
     standing_after,
 )
 from backend.cash.tables import AccountRow, CashExceptionRow, CollectionRow, ReceiptNumberRow, ReceiptRow, VarianceRow
 from backend.core.fen import Fen
-from backend.core.ids import BankId, BranchId, CaseId, CollectionId, TransferId, new_id
+from backend.core.ids import BankId, BranchId, CaseId, CollectionId, StaffId, TransferId, new_id
 from backend.core.problems import NotFound
 from backend.core.rulebook import Breach, Rule, demand
 from backend.exhibits.model import Accepted, ManifestState, Standing
@@ -105,9 +106,10 @@ def collect(session: Session, actor: Actor, accepted: Accepted, policy: Policy, 
 
     Nothing is refused: without authority the money stands in the same custody account under an exception number, the breach is
     stored and escalated, and both collectors are blocked until agency and bank have resolved it. The same statement again
-    returns what was booked. None while the second signature is missing, or when the statement names no case we have.
+    returns what was booked. None while the second signature is waited for, or when the statement names no case we have; once
+    that wait has ended without it, the money counts as taken without authority (VIS-01).
     """
-    if accepted.state is not ManifestState.COMPLETE:
+    if accepted.state is ManifestState.AWAITING_COSIGNATURE:
         return None
     session.execute(select(ManifestRow.id).where(ManifestRow.id == accepted.manifest_id).with_for_update())
     booked = session.scalar(select(CollectionRow).where(CollectionRow.manifest_id == accepted.manifest_id))
@@ -118,9 +120,15 @@ def collect(session: Session, actor: Actor, accepted: Accepted, policy: Policy, 
         breach = Breach(Rule.CASH_01, "case-unknown", expected="a case of ours", got="another", problem=None)
         kept.store(session, f"manifest:{accepted.manifest_id}", (breach,), now, policy.version)
         return None
-    statement = _statement(accepted, case)
+    partner_id = accepted.cosigner_id or _assigned_partner(session, accepted)
+    if partner_id is None:
+        breach = Breach(Rule.VIS_01, "cosigner-unknown", expected="a partner, named or assigned", got="none", problem=None)
+        kept.store(session, f"manifest:{accepted.manifest_id}", (breach,), now, policy.version)
+        return None
+    statement = _statement(accepted, case, partner_id)
     facts = _facts(session, statement, case, now)
     breaches = (
+        *judge_signatures(is_cosigned=accepted.state is ManifestState.COMPLETE),
         *judge_authority(facts), *judge_number(facts.number, facts.capturer_device, facts.bank_id), *judge_carrying(facts, policy),
         *judge_paper(_paper(statement)),
     )
@@ -230,8 +238,8 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
     pair = frozenset({statement.collector_id, statement.cosigner_id})
     return CollectionFacts(
         terms=terms, number=_number_facts(number), case_id=statement.case_id, bank_id=statement.bank_id,
-        devices=frozenset({statement.device, statement.cosigner_device}), capturer_device=statement.device, instrument=statement.instrument,
-        amount_fen=statement.amount_fen, payer=statement.payer, payer_digest=statement.payer_digest,
+        devices=frozenset(one for one in (statement.device, statement.cosigner_device) if one is not None), capturer_device=statement.device,
+        instrument=statement.instrument, amount_fen=statement.amount_fen, payer=statement.payer, payer_digest=statement.payer_digest,
         captured_lower_at=statement.captured_lower_at,
         captured_upper_at=statement.captured_upper_at, is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=carried_fen(session, pair),
@@ -299,16 +307,20 @@ def _case_of(session: Session, accepted: Accepted) -> CaseRow | None:
         return None
 
 
-def _statement(accepted: Accepted, case: CaseRow) -> ReceiptStatement:
+def _assigned_partner(session: Session, accepted: Accepted) -> StaffId | None:
+    visit = session.get(VisitRow, accepted.visit_id) if accepted.visit_id is not None else None
+    others = {visit.collector_a, visit.collector_b} - {accepted.staff_id} if visit is not None else set()
+    return StaffId(others.pop()) if len(others) == 1 else None
+
+
+def _statement(accepted: Accepted, case: CaseRow, partner_id: StaffId) -> ReceiptStatement:
     facts, manifest = accepted.manifest.facts, accepted.manifest
     assert isinstance(facts, CashReceiptFacts), manifest.kind
-    assert manifest.cosigner_device is not None, "a complete receipt has two signers"
-    assert accepted.cosigner_id is not None
     return ReceiptStatement(
         manifest_id=accepted.manifest_id, digest=accepted.digest, case_id=CaseId(case.id),
         visit_id=accepted.visit_id, bank_id=BankId(case.bank_id), branch_id=BranchId(case.branch_id),
         device=accepted.device, cosigner_device=manifest.cosigner_device, collector_id=accepted.staff_id,
-        cosigner_id=accepted.cosigner_id, captured_lower_at=accepted.captured_lower_at, captured_upper_at=accepted.captured_upper_at,
+        cosigner_id=partner_id, captured_lower_at=accepted.captured_lower_at, captured_upper_at=accepted.captured_upper_at,
         receipt_number=facts.receipt_number, amount_fen=Fen(facts.amount_fen), amount_capitals=facts.amount_capitals,
         instrument=Instrument(facts.instrument.value), payer=PayerRelation(facts.payer.value),
         payer_digest=facts.payer_name_sha256, authorisation_jti=facts.authorisation_jti,

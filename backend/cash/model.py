@@ -284,9 +284,9 @@ class ReceiptStatement(msgspec.Struct, frozen=True, kw_only=True):
     bank_id: BankId
     branch_id: BranchId
     device: str
-    cosigner_device: str
+    cosigner_device: str | None                    # None: one collector alone, who named no partner.
     collector_id: StaffId
-    cosigner_id: StaffId
+    cosigner_id: StaffId                           # Named, or else the partner assigned to the visit, who answers for it as well.
     captured_lower_at: datetime | None
     captured_upper_at: datetime
     receipt_number: str

@@ -18,10 +18,11 @@ from backend.exhibits.model import Standing
 from backend.policies.model import Policy
 
 NOT_AUTHORISED, EXPIRED, EXHAUSTED = "cash-not-authorised", "authorisation-expired", "authorisation-exhausted"
+NOT_COSIGNED = "cosignature-lapsed"
 CAP, ACCOUNT = "cap-exceeded", "account-not-designated"
 NOT_LEASED, USED = "receipt-number-not-leased", "receipt-already-used"
 
-UNAUTHORISING = frozenset({NOT_AUTHORISED, EXPIRED, EXHAUSTED, CAP, ACCOUNT, "case-suspended", "payer-not-named"})
+UNAUTHORISING = frozenset({NOT_COSIGNED, NOT_AUTHORISED, EXPIRED, EXHAUSTED, CAP, ACCOUNT, "case-suspended", "payer-not-named"})
 """Codes with which money stands in the books without an authorisation, under an exception number (design decision 7)."""
 
 UNNUMBERED = frozenset({NOT_LEASED, USED})
@@ -100,6 +101,13 @@ def judge_request(request: CashRequest) -> tuple[Breach, ...]:
     if request.is_explained:
         return ()
     return (Breach(Rule.CASH_03, "explanation-missing", expected="why the debtor cannot pay the bank directly", got="nothing"),)
+
+
+def judge_signatures(*, is_cosigned: bool) -> tuple[Breach, ...]:
+    """Judge whether both collectors stand behind the receipt: money told of by one alone was taken without authority (VIS-01)."""
+    if is_cosigned:
+        return ()
+    return (Breach(Rule.VIS_01, NOT_COSIGNED, expected="a receipt signed by both collectors", got="one signature"),)
 
 
 def judge_authority(facts: CollectionFacts) -> tuple[Breach, ...]:

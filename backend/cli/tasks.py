@@ -8,5 +8,6 @@ def all_tasks(resources: Resources) -> list[Task]:
     """Return the tasks of every slice."""
     from backend.exhibits import tasks as exhibits
     from backend.plans import tasks as plans
+    from mobile_api.statement_acts import overdue_task
 
-    return [*plans.tasks(resources.sessions, resources.clock), *exhibits.tasks(resources)]  # type: ignore[attr-defined]
+    return [*plans.tasks(resources.sessions, resources.clock), *exhibits.tasks(resources), overdue_task(resources)]  # type: ignore[attr-defined]

@@ -55,6 +55,7 @@ _WITHHELD: Mapping[StrEnum, str] = {
 _KINDS: Mapping[StrEnum, str] = {
     Kind.ARRIVAL: N_("arrival"), Kind.CAPTURE: N_("capture"), Kind.DECLARATION: N_("declaration"), Kind.CASH_RECEIPT: N_("cash receipt"),
     Kind.VOID: N_("void receipt"), Kind.DEPARTURE: N_("departure"), Kind.VISIT_CLOSE: N_("closing of the visit"),
+    Kind.COSIGN_REFUSAL: N_("refusal to sign"),
 }
 _ITEMS: Mapping[StrEnum, str] = {
     ItemRole.PHOTO: N_("photo"), ItemRole.AUDIO: N_("recording"), ItemRole.VIDEO: N_("video"),
@@ -68,6 +69,7 @@ _ITEMS: Mapping[StrEnum, str] = {
 _STATES: Mapping[StrEnum, str] = {
     Standing.ACCEPTED: N_("accepted"), Standing.DOUBTFUL: N_("in doubt"), Standing.BREACH: N_("breach"), Standing.QUARANTINED: N_("quarantined"),
     ManifestState.AWAITING_COSIGNATURE: N_("awaits the second signature"), ManifestState.COMPLETE: N_("all signatures there"),
+    ManifestState.LAPSED: N_("the second signature never came"),
     ItemState.NEEDED: N_("not received"), ItemState.STORED: N_("stored"),
     Grade.INFO: N_("note"), Grade.DOUBT: N_("doubt"), Grade.FRAUD_SIGN: N_("sign of fraud"),
 }

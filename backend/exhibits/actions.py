@@ -1,7 +1,7 @@
 """Taking a signed statement in: stored, linked into its devices' chains, graded and logged in one transaction."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,7 +15,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.core.ids import BankId, BranchId, CaseId, ManifestId, StaffId, VisitId
 from backend.core.problems import NotFound
-from backend.exhibits import chains, items
+from backend.exhibits import chains, cosignatures, items
 from backend.exhibits.findings import add_findings, findings_of, restand
 from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Statement, standing_of
 from backend.exhibits.refusals import ManifestConflict
@@ -50,18 +50,44 @@ def accept(session: Session, actor: Actor, statement: Statement, intake: Intake,
         if session.get(ManifestRow, UUID(manifest.manifest_id)) is not None:
             raise ManifestConflict(reason="the id stands for another payload", pointer="/manifest_id")
         row = _store(session, statement, intake, now)
-    was_complete = not is_new and row.state is ManifestState.COMPLETE
+    was = None if is_new else row.state
     added = _add_signatures(session, row, statement, now)
     if is_new:
         _judge_new(session, row, statement, intake, now)
     if added:
         _judge_signatures(session, row, statement, intake, now)
-        if row.state is ManifestState.AWAITING_COSIGNATURE and _is_signed_by_all(session, row):
-            row.state, row.completed_at = ManifestState.COMPLETE, now
+        cosignatures.settle(session, row, now)
         session.flush()
         record(session, actor, EventTag.MANIFEST_ACCEPTED, f"manifest:{row.id}", now, policy_version=intake.policy.version,
                digest=row.digest, kind=row.kind.value, state=row.state.value, standing=row.standing.value, visit=str(row.visit_id or ""))
-    return _accepted(session, row, is_new=is_new, is_completed_now=row.state is ManifestState.COMPLETE and not was_complete)
+    return accepted_of(
+        session, row, is_new=is_new, is_completed_now=row.state is ManifestState.COMPLETE is not was,
+        is_lapsed_now=row.state is ManifestState.LAPSED is not was)
+
+
+def lapse(session: Session, manifest_id: UUID, now: datetime) -> Accepted | None:
+    """End the wait for a signature whose term is over; None when the statement is not waiting, or not so long yet. Twice is fine."""
+    row = session.execute(
+        select(ManifestRow).where(ManifestRow.id == manifest_id).with_for_update().execution_options(populate_existing=True)).scalar_one()
+    if row.state is not ManifestState.AWAITING_COSIGNATURE or row.cosign_due_at is None or row.cosign_due_at > now:
+        return None
+    cosignatures.end_wait(session, row, "cosignature-lapsed", f"signed before {row.cosign_due_at:%Y-%m-%dT%H:%MZ}", now)
+    return _ended(session, None, row, now)
+
+
+def refuse_cosignature(session: Session, actor: Actor, accepted: Accepted, now: datetime) -> Accepted | None:
+    """Link a partner's refusal to the statement it refuses; returns that statement if this ended its wait, None otherwise.
+
+    The refused statement may arrive later: it is then met by the stored refusal.
+    """
+    refused = cosignatures.link(session, accepted, now)
+    return _ended(session, actor, refused, now) if refused is not None else None
+
+
+def _ended(session: Session, actor: Actor | None, row: ManifestRow, now: datetime) -> Accepted:
+    record(session, actor, EventTag.COSIGNATURE_ENDED, f"manifest:{row.id}", now, digest=row.digest, state=row.state.value,
+           standing=row.standing.value)
+    return accepted_of(session, row, is_new=False, is_completed_now=False, is_lapsed_now=True)
 
 
 def _store(session: Session, statement: Statement, intake: Intake, now: datetime) -> ManifestRow:
@@ -78,6 +104,7 @@ def _store(session: Session, statement: Statement, intake: Intake, now: datetime
         judged_at=bounds.judged_at, received_at=now, policy_version=intake.policy.version,
         log_entry_id=log.append(session, "manifest", statement.envelope.payload, now),
         state=ManifestState.AWAITING_COSIGNATURE, standing=standing_of(()), completed_at=None,
+        cosign_due_at=now + timedelta(seconds=intake.policy.cosignature_due_s),
     )
     session.add(row)
     session.flush()
@@ -137,13 +164,6 @@ def _signers(session: Session, row: ManifestRow) -> tuple[Signer, ...]:
     return tuple(Signer(header=header, payload_sha256=row.digest) for header in check_shape(raw).headers)
 
 
-def _is_signed_by_all(session: Session, row: ManifestRow) -> bool:
-    # A kind that needs two and names one stays open for ever: a single signature never completes it (VIS-01).
-    kids = set(session.scalars(select(SignatureRow.kid).where(SignatureRow.manifest_id == row.id)))
-    needed = 2 if row.cosigner_device is not None or row.kind in COSIGNED_KINDS else 1
-    return row.device in kids and len(kids) >= needed
-
-
 def _last_fixes(session: Session, row: ManifestRow) -> tuple[Fix, ...]:
     """Return the last earlier fix of the capturing person, on whichever device; only one whose earliest time a beacon bounds."""
     before = session.scalars(
@@ -159,7 +179,8 @@ def _last_fixes(session: Session, row: ManifestRow) -> tuple[Fix, ...]:
     return (Fix(place=place_of(position), accuracy_m=position.accuracy_cm / 100, at_earliest=before.captured_lower_at),)
 
 
-def _accepted(session: Session, row: ManifestRow, *, is_new: bool, is_completed_now: bool) -> Accepted:
+def accepted_of(session: Session, row: ManifestRow, *, is_new: bool, is_completed_now: bool, is_lapsed_now: bool) -> Accepted:
+    """Return a statement as it now stands."""
     manifest: Manifest = decode_manifest(row.payload)
     found: Iterable[Finding] = findings_of(session, row.id)
     return Accepted(
@@ -169,4 +190,5 @@ def _accepted(session: Session, row: ManifestRow, *, is_new: bool, is_completed_
         branch_id=BranchId(row.branch_id) if row.branch_id else None, captured_at=row.judged_at, captured_lower_at=row.captured_lower_at,
         captured_upper_at=row.captured_upper_at, received_at=row.received_at, state=row.state, standing=row.standing, findings=tuple(found),
         items=items.declared(session, row.id), policy_version=row.policy_version, is_new=is_new, is_completed_now=is_completed_now,
+        is_lapsed_now=is_lapsed_now,
     )

@@ -18,7 +18,7 @@ from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.audit.tables import LogEntryRow
 from backend.exhibits.findings import add_findings
-from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, ReceiptKind
+from backend.exhibits.model import ENDED, RECORDING_ROLES, ItemState, ReceiptKind
 from backend.exhibits.receipts import report_of
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow
 from backend.keys.keyring import Keyring
@@ -82,7 +82,7 @@ def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
     """
     row = session.execute(select(ManifestRow).where(ManifestRow.id == manifest_id).with_for_update()).scalar_one()
     report = report_of(session, row)
-    if report is None or row.state is not ManifestState.COMPLETE:
+    if report is None or row.state not in ENDED:
         return False
     manifest = decode_manifest(row.payload)
     if isinstance(manifest.facts, VisitCloseFacts) and not _is_covered(session, row, manifest.facts):

@@ -31,6 +31,11 @@ class ManifestState(StrEnum):
 
     AWAITING_COSIGNATURE = "awaiting_cosignature"      # The partner signs.
     COMPLETE = "complete"
+    LAPSED = "lapsed"                                  # Refused, never due to anybody, or past its term: a supervisor decides.
+
+
+ENDED = frozenset({ManifestState.COMPLETE, ManifestState.LAPSED})
+"""States in which nothing more is waited for: receipted, examined, acted on. A signature that comes after all still completes it."""
 
 
 class Standing(StrEnum):
@@ -188,8 +193,8 @@ class DeclaredItem(msgspec.Struct, frozen=True, kw_only=True):
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """A statement as it now stands in the database; what later slices act on in the same transaction.
 
-    `is_new` tells that this call stored it, `is_completed_now` that this call brought the last signature due. Both are
-    false for an identical re-send, which changes nothing.
+    `is_new` tells that this call stored it, `is_completed_now` that this call brought the last signature due, `is_lapsed_now`
+    that it ended the wait for one. All are false for an identical re-send, which changes nothing.
     """
 
     manifest_id: ManifestId
@@ -213,11 +218,12 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str
     is_new: bool
     is_completed_now: bool
+    is_lapsed_now: bool = False                  # This call ended the wait for a signature that will not come.
 
     @property
     def is_replay(self) -> bool:
         """Whether nothing changed by this call."""
-        return not (self.is_new or self.is_completed_now)
+        return not (self.is_new or self.is_completed_now or self.is_lapsed_now)
 
 
 class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +235,7 @@ class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-BREACH_NAMES = frozenset({"cosignature-missing", "signer-not-assigned", "after-hold"})
+BREACH_NAMES = frozenset({"cosignature-missing", "cosignature-lapsed", "cosignature-refused", "signer-not-assigned", "after-hold"})
 """Findings that tell of a broken rule, not of an uncertain capture."""
 GAP, GAP_FILLED = "chain-gap", "chain-gap-filled"
 

@@ -1,6 +1,7 @@
 """Receipts: signed once, stored, and answered with the same bytes for ever. A phone deletes only against one.
 
-`received` is made when every signature due and every declared file is here, so that no receipt ever stands for missing bytes.
+`received` is made when every signature due (or the end of the wait for it) and every declared file is here, so that no receipt
+ever stands for missing bytes.
 """
 
 from datetime import datetime
@@ -15,7 +16,7 @@ from backend.audit import log
 from backend.audit.tables import LogEntryRow
 from backend.core.ids import new_id
 from backend.exhibits.findings import items_waiting
-from backend.exhibits.model import ManifestState, ReceiptKind
+from backend.exhibits.model import ENDED, ReceiptKind
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
@@ -44,7 +45,7 @@ def issue(session: Session, keyring: Keyring, manifest_id: UUID, now: datetime, 
     """Make the `received` receipt if it is due and not made; return the one that stands, None while something is missing."""
     row = session.execute(select(ManifestRow).where(ManifestRow.id == manifest_id).with_for_update()).scalar_one()
     stored = receipt_of(session, manifest_id)
-    if stored is not None or row.state is not ManifestState.COMPLETE or items_waiting(session, manifest_id):
+    if stored is not None or row.state not in ENDED or items_waiting(session, manifest_id):
         return stored
     proof = logged_proof(session, row.log_entry_id)
     if proof is None:

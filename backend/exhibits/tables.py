@@ -12,13 +12,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, SealedBytes, SealedValue, Uuid, enum_check
 from backend.exhibits.model import ItemState, LinkRole, ManifestState, ReceiptKind, Standing, UploadState, Verdict
-from evidence.facts import Kind
+from evidence.facts import Kind, RefusalReason
 from evidence.manifest import Role
 from evidence.model import Grade
 
 
 class ManifestRow(Base):
-    """One authentic statement. Only `state`, `standing` and `completed_at` ever change."""
+    """One authentic statement. Only `state`, `standing` and `completed_at` ever change, and `cosign_due_at` while it is waited for."""
 
     __tablename__ = "manifests"
     __table_args__ = (
@@ -37,6 +37,7 @@ class ManifestRow(Base):
         Index(None, "staff_id", "captured_at"),
         Index(None, "cosigner_id"),
         Index(None, "branch_id", "standing"),
+        Index(None, "state", "cosign_due_at"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
@@ -64,6 +65,20 @@ class ManifestRow(Base):
     state: Mapped[ManifestState] = mapped_column(Choice(ManifestState))
     standing: Mapped[Standing] = mapped_column(Choice(Standing))
     completed_at: Mapped[datetime | None] = mapped_column(Instant)
+    cosign_due_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class CosignRefusalRow(Base):
+    """A partner's signed refusal to sign a statement, found by the digest of what was refused, whichever of the two arrives first."""
+
+    __tablename__ = "cosign_refusals"
+    __table_args__ = (Index(None, "refused_sha256"), enum_check("reason", RefusalReason))
+
+    manifest_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("manifests.id"), primary_key=True)
+    refused_sha256: Mapped[str] = mapped_column(Key(64))
+    refused_by: Mapped[UUID] = mapped_column(Uuid, ForeignKey("staff.id"))
+    reason: Mapped[RefusalReason] = mapped_column(Choice(RefusalReason))
+    at: Mapped[datetime] = mapped_column(Instant)
 
 
 class SignatureRow(Base):

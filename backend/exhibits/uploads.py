@@ -19,7 +19,7 @@ from backend.core.ids import StaffId, new_id
 from backend.core.problems import NotFound, Unauthenticated
 from backend.exhibits.findings import items_waiting
 from backend.exhibits.items import token_hash
-from backend.exhibits.model import ItemEvent, ItemState, ManifestState, UploadEvent, UploadState, UploadTicket, advance_item, advance_upload
+from backend.exhibits.model import ENDED, ItemEvent, ItemState, UploadEvent, UploadState, UploadTicket, advance_item, advance_upload
 from backend.exhibits.refusals import ItemNotDeclared, UploadGone, refusing
 from backend.exhibits.tables import ItemRow, ManifestRow, UploadRow, UploadTokenRow
 from backend.keys.keyring import Keyring
@@ -166,7 +166,7 @@ def complete(session: Session, actor: Actor, transfer: Transfer, now: datetime) 
         record(session, actor, EventTag.UPLOAD_FINISHED, f"manifest:{item.manifest_id}", now, item=item.id, upload=row.id, sha256=item.sha256)
     session.flush()
     manifest = session.get_one(ManifestRow, item.manifest_id)
-    is_whole = manifest.state is ManifestState.COMPLETE and not items_waiting(session, manifest.id)
+    is_whole = manifest.state in ENDED and not items_waiting(session, manifest.id)
     return Completed(manifest_id=manifest.id, is_statement_whole=is_whole, is_blob_surplus=is_surplus)
 
 

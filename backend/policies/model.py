@@ -34,6 +34,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     is_legal_training_required: bool = False
     # Evidence (VIS-10, EVD-02): both signatures within the window, check-in near the address.
     cosignature_window_s: Annotated[int, Meta(ge=60, le=7200)] = 1800
+    cosignature_due_s: Annotated[int, Meta(ge=3600, le=7 * 86_400)] = 12 * 3600  # From receipt; then it lapses, visibly.
     distance_m_max: Annotated[int, Meta(ge=20, le=2000)] = 200
     accuracy_m_max: Annotated[int, Meta(ge=5, le=5000)] = 100
     clock_offset_s_max: Annotated[int, Meta(ge=1, le=3600)] = 300

@@ -15,7 +15,7 @@ from backend.cases import actions as cases
 from backend.cases.model import CaseEvent
 from backend.core.ids import BankId, StaffId, VisitId, new_id
 from backend.core.problems import IllegalTransition
-from backend.core.rulebook import Breach, demand
+from backend.core.rulebook import Breach, Rule, demand
 from backend.exhibits.model import Accepted
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
@@ -27,6 +27,7 @@ from backend.visits.incidents import add_incident
 from backend.visits.model import (
     FactStored,
     Incident,
+    IncidentKind,
     Report,
     Reviewer,
     ReviewVerdict,
@@ -38,8 +39,10 @@ from backend.visits.model import (
 )
 from backend.visits.rules import REVIEW_CHECKLIST_VERSION, ReportFacts, ReviewFacts, judge_closing, judge_report, judge_review
 from backend.visits.tables import ExceptionRow, ReportRow, ReviewRow, VisitRow
-from evidence.facts import VisitCloseFacts
+from evidence.facts import CosignRefusalFacts, Kind, VisitCloseFacts
 
+CLOSING_LAPSED, LAPSED = "closing-not-cosigned", "cosignature-lapsed"
+"""Exceptions: the closing itself, or another statement of the visit, will never bear its second signature."""
 _REVIEWABLE = frozenset({VisitStatus.REPORTED, VisitStatus.REVIEWED})
 
 
@@ -118,6 +121,28 @@ def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, no
     )
 
 
+def list_lapse(session: Session, actor: Actor, accepted: Accepted, now: datetime) -> None:
+    """List that a statement of a visit will never bear its second signature: an exception that a supervisor takes on by name (VIS-01)."""
+    if accepted.visit_id is None:
+        return
+    visit = session.scalar(select(VisitRow).where(VisitRow.id == accepted.visit_id).with_for_update())
+    if visit is None:
+        return
+    code = CLOSING_LAPSED if accepted.manifest.kind is Kind.VISIT_CLOSE else LAPSED
+    _list_exceptions(session, visit, (Breach(Rule.VIS_01, code, expected="two signatures", got="one"),), now)
+    record(session, actor, EventTag.VISIT_LACKS_COSIGNATURE, f"visit:{visit.id}", now, manifest=accepted.manifest_id, code=code)
+
+
+def note_refusal(session: Session, actor: Actor, keyring: Keyring, accepted: Accepted, now: datetime) -> None:
+    """Open an incident for a partner's refusal to sign; the supervisor hears of it whatever else is known (VIS-01)."""
+    facts = accepted.manifest.facts
+    assert isinstance(facts, CosignRefusalFacts), accepted.manifest.kind
+    visit = session.get(VisitRow, accepted.visit_id) if accepted.visit_id is not None else None
+    if visit is not None:
+        note = f"{facts.reason.value}: {facts.note}" if facts.note else facts.reason.value
+        add_incident(session, actor, keyring, visit, IncidentKind.COSIGNATURE_REFUSED, note, at=accepted.captured_at, now=now)
+
+
 def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewVerdict, now: datetime) -> VisitStatus:
     """Review a reported visit over the whole checklist (TEAM-09).
 
@@ -138,8 +163,9 @@ def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewVerd
     # Exceptions are the agency's to answer for; the bank is not asked to take one on itself.
     standing = open_exceptions(session, visit) if reviewer is Reviewer.SUPERVISOR else frozenset()
     demand(judge_review(ReviewFacts(
-        verdict=command.verdict, is_own_visit=actor.id in (visit.collector_a, visit.collector_b), is_closed=visit.closed_at is not None,
-        open_exceptions=standing, accepted_exceptions=command.accepted_exceptions, checklist=command.checklist, comment=command.comment,
+        verdict=command.verdict, is_own_visit=actor.id in (visit.collector_a, visit.collector_b),
+        is_closed=visit.closed_at is not None or CLOSING_LAPSED in standing, open_exceptions=standing,
+        accepted_exceptions=command.accepted_exceptions, checklist=command.checklist, comment=command.comment,
     )))
     if reviewer is Reviewer.SUPERVISOR or command.verdict is Verdict.RETURNED:
         visit.status = advance(visit.status, event)

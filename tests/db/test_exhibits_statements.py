@@ -232,10 +232,10 @@ def test_VIS_01_signatures_far_apart_are_a_doubt_however_late_they_arrive(scene:
     assert "cosignature-late" in names(scene.send(signed_twice(scene.bilal, scene.dong, late, scene.made.now - timedelta(hours=2))))
 
 
-def test_VIS_01_arrival_of_one_person_is_kept_as_a_breach_and_never_complete(scene: Scene) -> None:
+def test_VIS_01_arrival_of_one_person_is_kept_as_a_breach_and_lapsed_at_once(scene: Scene) -> None:
     alone = scene.bilal.payload(scene.made, scene.visit, Kind.ARRIVAL, ARRIVAL)
     accepted = scene.send(signed_once(scene.bilal, alone))
-    assert (accepted.state, accepted.standing) == (ManifestState.AWAITING_COSIGNATURE, Standing.BREACH)
+    assert (accepted.state, accepted.standing) == (ManifestState.LAPSED, Standing.BREACH)
     assert "cosignature-missing" in names(accepted)
 
 

@@ -49,7 +49,7 @@ def schema_text(database: Database) -> list[Any]:
         with engine.connect() as connection:
             if database.kind == "sqlite":
                 everything = text("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version' ORDER BY 1, 2")
-                return [tuple(row) for row in connection.execute(everything)]
+                return [(kind, name, table, _spelled(statement)) for kind, name, table, statement in connection.execute(everything)]
             found = inspect(connection)
             described: list[Any] = []
             for table in sorted(tables(connection)):
@@ -61,6 +61,11 @@ def schema_text(database: Database) -> list[Any]:
             return [*described, sorted(triggers(connection)), [tuple(row) for row in connection.execute(text(own_functions))]]
     finally:
         engine.dispose()
+
+
+def _spelled(statement: str | None) -> list[str]:
+    """Return the lines of a CREATE statement; a rebuilt table means the same with its constraints in another order and names in quotes."""
+    return sorted(line.strip().rstrip(",").replace('"', "") for line in (statement or "").splitlines())
 
 
 def triggers(connection: Connection) -> set[tuple[str, str]]:

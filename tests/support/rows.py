@@ -35,6 +35,7 @@ from backend.db.base import CanonicalJson, Choice, Instant, SealedBytes, SealedV
 from backend.db.geo import Area, Point
 
 ATTEMPTS_MAX = 600
+MENDINGS_MAX = 30
 _NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0, 32.0), LonLat(121.0, 31.0)),),))
 
@@ -52,8 +53,9 @@ def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int
     for table in ordered:
         for _ in range(2):
             _insert_one(connection, table, chance)
-    for table in ordered:
-        _mend_references(connection, table, chance)
+    for _ in range(MENDINGS_MAX):
+        if not sum(_mend_references(connection, table, chance) for table in ordered):
+            break
     for statement in guards:
         connection.exec_driver_sql(statement)
     return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in metadata.tables.values()}
@@ -75,9 +77,9 @@ def _parents(connection: Connection, table: Table) -> list[tuple[ForeignKeyConst
     return [(key, list(connection.execute(select(*[element.column for element in key.elements])).all())) for key in keys]
 
 
-def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: random.Random) -> dict[str, Any]:
+def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: random.Random, own: dict[str, Any] | None = None) -> dict[str, Any]:
     """Choose for each reference a row that is there, or none where none is needed; columns of several references keep the first choice."""
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = dict(own or {})
     for key, rows in parents:
         names = [column.name for column in key.columns]
         fitting = [row for row in rows if all(chosen.get(name, value) == value for name, value in zip(names, row, strict=True))]
@@ -89,15 +91,18 @@ def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: rando
     return chosen
 
 
-def _mend_references(connection: Connection, table: Table, chance: random.Random) -> None:
-    """Point the references of a circle's first tables at rows that came after them."""
+def _mend_references(connection: Connection, table: Table, chance: random.Random) -> int:
+    """Point the references of a circle's first tables at rows that came after them; returns how many rows were broken."""
     key_columns, parents = list(table.primary_key.columns), _parents(connection, table)
-    for row in connection.execute(select(table)).mappings().all():
-        values = {name: value for name, value in _choose(parents, chance).items() if name not in table.primary_key.columns}
+    broken_rows = [row for row in connection.execute(select(table)).mappings().all() if _breaks(connection, table, row)]
+    for row in broken_rows:
+        own = {column.name: row[column.name] for column in key_columns}
+        values = {name: value for name, value in _choose(parents, chance, own).items() if name not in own}
         broken = {name: value for name, value in values.items() if row[name] is not None and row[name] != value}
-        if broken and _breaks(connection, table, row):
+        if broken:
             with contextlib.suppress(StatementError), connection.begin_nested():
                 connection.execute(table.update().where(*[column == row[column.name] for column in key_columns]).values(broken))
+    return len(broken_rows)
 
 
 def _breaks(connection: Connection, table: Table, row: Any) -> bool:
