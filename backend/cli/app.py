@@ -13,11 +13,12 @@ from structlog.typing import EventDict
 
 import mobile_api.app as phones
 from backend.cli.revision import demand_revision
-from backend.cli.tasks import all_tasks
+from backend.cli.tasks import all_chores, all_tasks
 from backend.console import app as console
 from backend.core.clock import Clock, shifted_clock, system_clock
 from backend.core.settings import Settings, read_settings
 from backend.db.engine import make_engine, session_factory
+from backend.jobs.given_up import GivenUp
 from backend.jobs.threads import ThreadQueue
 from backend.keys.folder import open_folder
 from backend.keys.keyring import Keyring
@@ -44,7 +45,11 @@ def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources
     resources = Resources(
         settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=FileStore(settings.store_folder), queue=None,
     )
-    return resources.with_queue(ThreadQueue(all_tasks(resources)))
+    if settings.jobs == "workers":
+        from backend.jobs.workers import WorkerQueue
+
+        return resources.with_queue(WorkerQueue(all_tasks(resources), sessions))
+    return resources.with_queue(ThreadQueue(all_tasks(resources), chores=all_chores(resources), given_up=GivenUp(sessions, clock)))
 
 
 def create_app(resources: Resources) -> Litestar:

@@ -74,6 +74,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield Finding("database", f"revision {found}{advice}", is_good=found == expected)
     if found == expected:
         yield from _clock(settings)
+        yield from _jobs(settings)
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
@@ -88,6 +89,29 @@ def _clock(settings: Settings) -> Iterator[Finding]:
     finally:
         engine.dispose()
     yield Finding("clocks", f"database and server are {apart_s:.1f} s apart", is_good=apart_s < 1, is_fatal=apart_s > 5)
+
+
+def _jobs(settings: Settings) -> Iterator[Finding]:
+    """Show who works, and every job that is not tried any more."""
+    from sqlalchemy import text
+
+    from backend.jobs.given_up import given_up
+
+    engine = make_engine(settings.url, read_only=True, pool_size=1)
+    try:
+        with session_factory(engine, read_only=True)() as session:
+            left = given_up(session)
+            alive = text("SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => :stalled_s)")
+            workers = None if settings.jobs == "threads" else session.execute(alive, {"stalled_s": settings.worker_stalled_s}).scalar_one()
+    finally:
+        engine.dispose()
+    if workers is not None:
+        yield Finding("workers", f"{workers} at work" if workers else "none at work; start `fieldvisit worker`", is_good=workers > 0, is_fatal=False)
+    for job in left:
+        told = f"{job.task} {job.subject_id} was given up after {job.attempts} attempts ({job.failure}) at {job.given_up_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding("jobs", f"{told}; mend the cause, then `fieldvisit retry-job {job.task} {job.subject_id}`", is_good=False, is_fatal=False)
+    if not left:
+        yield Finding("jobs", "none was given up")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:

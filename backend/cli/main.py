@@ -39,6 +39,14 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, demo: bool = False) -> N
     server.run(host, port, read_settings().threads)
 
 
+@app.command
+def worker(*, jobs: int = 1) -> None:
+    """Take work from the queue until stopped: solving, examining, sweeping. For FIELDVISIT_JOBS=workers; --jobs at a time."""
+    from backend.cli import worker as working
+
+    working.run(read_settings(), jobs)
+
+
 @db.command(name="upgrade")
 def db_upgrade() -> None:
     """Bring the database to the revision of this code."""
@@ -163,6 +171,14 @@ def export(visit: str, *, out: Path, purpose: str, acting: Annotated[str, Parame
 
     size = work.export_visit(read_settings(), visit, work.PackAsked(out=out, purpose=purpose, trust=trust), acting)
     CONSOLE.print(f"{out}: {size:,} bytes", highlight=False)
+
+
+@app.command(name="retry-job")
+def retry_job(task: str, subject: str) -> None:
+    """Let a job be tried again that was given up; `doctor` shows them as TASK SUBJECT."""
+    from backend.cli import worker as working
+
+    CONSOLE.print("the next sweep takes it up" if working.retry(read_settings(), task, subject) else "no such job was given up")
 
 
 @app.command(name="doctor")

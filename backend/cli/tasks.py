@@ -1,6 +1,6 @@
 """Every kind of work outside requests, gathered from the slices that own it."""
 
-from backend.jobs.queue import Task
+from backend.jobs.queue import Chore, Task
 from backend.web.app import Resources
 
 
@@ -11,3 +11,10 @@ def all_tasks(resources: Resources) -> list[Task]:
     from mobile_api.statement_acts import overdue_task
 
     return [*plans.tasks(resources.sessions, resources.clock), *exhibits.tasks(resources), overdue_task(resources)]  # type: ignore[attr-defined]
+
+
+def all_chores(resources: Resources) -> list[Chore]:
+    """Return what time makes due in every slice."""
+    from backend.cash import tasks as cash
+
+    return cash.chores(resources.sessions, resources.clock)

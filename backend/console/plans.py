@@ -59,8 +59,8 @@ def order_plan(
     command = OrderPlan(branch_id=BranchId(data.branch_id), on=on, search_s=data.seconds, seed=data.seed)
     with transaction(resources.sessions, actor, now) as session:
         ordered = actions.order(session, actor, command, now)
-    if resources.queue is not None:
-        resources.queue.put(SOLVE, ordered.id)
+        if resources.queue is not None:
+            resources.queue.put_within(session, SOLVE, ordered.id)
     return ordered
 
 

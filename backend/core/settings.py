@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `data_folder` holds the embedded database and the evidence store, `key_folder` the server's keys; keep them on
     different backups. `key_passphrase_file` names a file whose first line unwraps the keys. `public_url` is what
     phones see (DPoP's `htu` is compared with it); `trusted_proxies` are the addresses whose forwarded headers count.
+    `jobs` says who does the work outside requests: `threads` of the one server process, or `workers` started with `fieldvisit worker`, which
+    need PostgreSQL; every process of a deployment says the same. A worker without a heartbeat for `worker_stalled_s` counts as dead.
     """
 
     data_folder: Path = Path("var/data")
@@ -37,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     upload_bytes_max: int = 500_000_000
     request_bytes_max: int = 1_000_000
     batch_bytes_max: int = 100_000_000
+    jobs: Literal["threads", "workers"] = "threads"
+    worker_stalled_s: int = 30
+    solver_memory_bytes_max: int = 4_000_000_000
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= 256:
@@ -45,6 +51,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}PUBLIC_URL: expected http(s)://host without a final slash, got {self.public_url!r}")
         if self.demo_clock_file is not None and not self.is_demo:
             raise SettingsError(f"{PREFIX}DEMO_CLOCK_FILE: only a demo may run on a clock of its own; set {PREFIX}IS_DEMO")
+        if self.jobs == "workers" and self.is_embedded:
+            raise SettingsError(f"{PREFIX}JOBS: workers need PostgreSQL; set {PREFIX}DATABASE_URL")
+        if not 1 <= self.worker_stalled_s <= 3600:
+            raise SettingsError(f"{PREFIX}WORKER_STALLED_S: expected 1 to 3600, got {self.worker_stalled_s}")
         if not 0 <= self.free_share_min < 1:
             raise SettingsError(f"{PREFIX}FREE_SHARE_MIN: expected 0 to below 1, got {self.free_share_min}")
 

@@ -38,6 +38,9 @@ class Kept(Queue):
     def put(self, task: str, subject_id: UUID) -> None:
         self.jobs.append((task, subject_id))
 
+    def put_within(self, session: Session, task: str, subject_id: UUID) -> None:
+        self.jobs.append((task, subject_id))
+
 
 @pytest.fixture
 def made(joined: sessionmaker[Session], keyring: Keyring, now: datetime) -> World:
@@ -134,7 +137,7 @@ def test_a_bad_order_is_a_problem(client: TestClient[Any], headers: Headers, mad
     assert answer.json()["type"].startswith("/problems/")
 
 
-def test_an_ordered_plan_is_handed_to_the_queue_after_its_commit(
+def test_an_ordered_plan_is_handed_to_the_queue_with_its_commit(
     client: TestClient[Any], headers: Headers, joined: sessionmaker[Session], keyring: Keyring, made: World, queue: Kept
 ) -> None:
     with joined.begin() as session:

@@ -39,7 +39,7 @@ def test_a_task_that_nobody_registered_is_refused() -> None:
 
 def test_a_poisoned_job_is_tried_three_times_and_abandoned() -> None:
     ledger = Ledger(refuse)
-    queue = ThreadQueue([ledger.task])
+    queue = ThreadQueue([ledger.task], retry_wait_s=0.0)
     queue.put("solve", ONE)
     queue.wait_idle(10)
     queue.stop()
@@ -48,7 +48,7 @@ def test_a_poisoned_job_is_tried_three_times_and_abandoned() -> None:
 
 def test_work_left_over_is_found_from_domain_state() -> None:
     ledger = Ledger(left_over=(ONE, TWO))
-    queue = ThreadQueue([ledger.task])
+    queue = ThreadQueue([ledger.task], retry_wait_s=0.0)
     assert queue.start() == 2
     queue.wait_idle(10)
     queue.stop()
@@ -80,7 +80,7 @@ def test_a_job_asked_for_while_it_runs_is_run_once_more_and_never_beside_itself(
 
 def test_after_the_stop_work_waits_in_domain_state() -> None:
     ledger = Ledger()
-    queue = ThreadQueue([ledger.task])
+    queue = ThreadQueue([ledger.task], retry_wait_s=0.0)
     queue.stop()
     queue.put("solve", ONE)
     queue.wait_idle(10)

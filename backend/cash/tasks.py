@@ -1,0 +1,42 @@
+"""What time makes due in cash: unanswered requests expire, and slips that no statement shows become variances."""
+
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.banks.tables import BankRow
+from backend.cash.authorisations import expire_due
+from backend.cash.reconciliation import flag_missing_credits
+from backend.core.clock import Clock
+from backend.core.ids import BankId
+from backend.jobs.queue import Chore
+
+EXPIRE_EVERY_S = 60.0
+FLAG_EVERY_S = 3600.0
+CREDIT_WAIT = timedelta(days=3)
+"""How long a bank may take to show a deposit on its statement: a weekend and a working day."""
+
+
+def chores(sessions: sessionmaker[Session], clock: Clock) -> list[Chore]:
+    """Return the slice's chores, bound to a database and a clock."""
+    return [
+        Chore(name="cash.expire-requests", every_s=EXPIRE_EVERY_S, run=partial(_expire, sessions, clock)),
+        Chore(name="cash.flag-missing-credits", every_s=FLAG_EVERY_S, run=partial(_flag, sessions, clock)),
+    ]
+
+
+def _expire(sessions: sessionmaker[Session], clock: Clock) -> None:
+    with sessions.begin() as session:
+        expire_due(session, clock())
+
+
+def _flag(sessions: sessionmaker[Session], clock: Clock) -> None:
+    """One transaction for each bank: what fails at one keeps no other from its turn at the next sweep."""
+    now = clock()
+    with sessions() as session:
+        banks = session.scalars(select(BankRow.id).order_by(BankRow.id)).all()
+    for bank_id in banks:
+        with sessions.begin() as session:
+            flag_missing_credits(session, BankId(bank_id), now - CREDIT_WAIT, now)
