@@ -40,14 +40,17 @@ class BlobStore(Protocol):
     def part_size(self, part: str) -> int:
         """Return the part's bytes, 0 when there is none."""
 
-    def read_part(self, part: str) -> Iterator[bytes]:
-        """Yield the part's bytes. Raises BlobMissing."""
+    def read_part(self, part: str, start: int = 0) -> Iterator[bytes]:
+        """Yield the part's bytes from `start` on. Raises BlobMissing."""
 
     def delete_part(self, part: str) -> None:
         """Delete the part durably; none is fine."""
 
+    def parts(self, folder: str) -> Iterator[str]:
+        """Yield the names of all parts in a folder, in any order; one may come to rest or go meanwhile."""
+
     def finalise(self, part: str, blob: str) -> None:
-        """Turn a part into a blob: fsync, create-only rename, fsync of the folder. Repeating after a crash is fine.
+        """Turn a part into a blob: durably, create-only. Repeating after a crash is fine.
 
         Raises:
             BlobExists: both the part and a blob of that name exist.

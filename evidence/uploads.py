@@ -45,6 +45,7 @@ class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
     expiry_s: int = 30 * 86_400
     open_uploads_max: int = 400
     open_bytes_max: int = 4_000_000_000
+    day_bytes_max: int = 10_000_000_000
     media_types: frozenset[str] = frozenset({
         "image/jpeg", "image/png", "image/heic", "image/heif", "image/webp",
         "audio/mp4", "audio/aac", "audio/amr", "audio/amr-wb", "audio/3gpp", "audio/ogg", "audio/opus", "audio/wav", "audio/x-wav",
@@ -88,10 +89,11 @@ class UploadState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """A device's unfinished uploads."""
+    """A device's unfinished uploads, and the lengths of all that it opened within the last day."""
 
     open_uploads: int
     open_bytes: int
+    day_bytes: int = 0
 
 
 def demand_version(headers: Mapping[str, str]) -> None:
@@ -181,6 +183,13 @@ def judge_creation(creation: Creation, item: Item | None, usage: Usage, limits: 
         raise SizeMismatch(f"Upload-Length {creation.length}, the manifest says {item.size}")
     if usage.open_uploads >= limits.open_uploads_max or usage.open_bytes + creation.length > limits.open_bytes_max:
         raise QuotaExceeded("too many unfinished uploads on this device")
+    demand_day(usage, creation.length, limits)
+
+
+def demand_day(usage: Usage, length: int, limits: UploadLimits) -> None:
+    """Refuse what goes beyond a device's day; it may be sent as the day moves on. Raises QuotaExceeded."""
+    if usage.day_bytes + length > limits.day_bytes_max:
+        raise QuotaExceeded(f"more than {limits.day_bytes_max} bytes of this device within a day")
 
 
 def demand_present(state: UploadState, now: datetime) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import anyio
 import anyio.to_thread
+import msgspec
 import structlog
 from litestar import HttpMethod, Request, Response, Router, delete, head, patch, post, route
 from litestar.di import NamedDependency
@@ -23,13 +24,24 @@ from backend.exhibits import receipts, uploads
 from backend.exhibits.locks import HeldLock
 from backend.exhibits.model import UploadState
 from backend.exhibits.refusals import refusing
+from backend.exhibits.stores import locks_for
 from backend.exhibits.tasks import EXAMINE
 from backend.exhibits.transfers import Desk, OpenPiece, settle_whole
 from backend.exhibits.uploads import LIMITS, Completed, Leave, Transfer
 from backend.web.app import Resources
 from backend.web.body import CONTENT_TYPES
 from backend.web.transaction import transaction
-from evidence.uploads import TUS_VERSION, Piece, demand_present, demand_version, option_headers, read_creation, read_piece, state_headers
+from evidence.uploads import (
+    TUS_VERSION,
+    Piece,
+    UploadLimits,
+    demand_present,
+    demand_version,
+    option_headers,
+    read_creation,
+    read_piece,
+    state_headers,
+)
 from evidence.uploads import UploadState as Progress
 
 LOGGER = structlog.get_logger("fieldvisit.uploads")
@@ -43,9 +55,14 @@ def desk_of(request: Request[Any, Any, Any], resources: Resources) -> Desk:
     """Return this process's one desk."""
     state = request.app.state
     if ROOM not in state:
-        state[ROOM] = Desk(resources.store, resources.settings)
+        state[ROOM] = Desk(resources.store, resources.settings, locks_for(resources.settings, resources.sessions))
     desk: Desk = state[ROOM]
     return desk
+
+
+def limits_of(resources: Resources) -> UploadLimits:
+    """Return the bounds of this deployment."""
+    return msgspec.structs.replace(LIMITS, day_bytes_max=resources.settings.upload_day_bytes_max)
 
 
 @route(PATH, http_method=[HttpMethod.OPTIONS], operation_id="describeUploads", status_code=204, sync_to_thread=False, tags=["uploads"])
@@ -62,7 +79,7 @@ def create(request: Request[Any, Any, Any], resources: NamedDependency[Resources
         creation = read_creation(request.headers)
     leave = _leave(resources, request.headers, now)
     with transaction(resources.sessions, leave.actor, now) as session:
-        transfer = uploads.create(session, leave, creation, resources.keyring, now)
+        transfer = uploads.create(session, leave, creation, resources.keyring, now, limits_of(resources))
         if transfer.state is UploadState.OPEN:
             desk_of(request, resources).demand_room(transfer.length)
     offset = transfer.length if transfer.state is UploadState.FINISHED else 0
@@ -79,15 +96,16 @@ def offset(
         demand_version(request.headers)
     leave, transfer = _transfer(resources, request.headers, upload_id, now)
     desk = desk_of(request, resources)
-    lock = desk.acquire(upload_id)
+    lock, is_over = desk.acquire(upload_id), False
     try:
         progress = desk.progress(transfer)
         with refusing():
             demand_present(progress, now)
         if transfer.state is UploadState.OPEN and progress.offset == progress.length:
             _complete(resources, desk, (leave, transfer), now)       # A crash came between the last byte and its row.
+        is_over = progress.offset == progress.length
     finally:
-        lock.release()
+        lock.release(forever=is_over)
     return Response(None, status_code=200, headers=state_headers(progress))
 
 
@@ -138,7 +156,7 @@ async def send_piece(
             await anyio.to_thread.run_sync(opened.abandon)
         raise
     finally:
-        opened.lock.release()
+        opened.lock.release(forever=opened.is_over)
     return Response(None, status_code=204, headers=state_headers(progress))
 
 
@@ -152,6 +170,7 @@ class _Opened:
         self.desk, self.lock, self.piece = desk, lock, piece
         self.leave, self.transfer = granted
         self.is_closed = False
+        self.is_over = False             # Everything is here and recorded: nobody writes to it again.
 
     def abandon(self) -> None:
         """Cut off what was taken, unless it was settled."""
@@ -164,6 +183,8 @@ def _open(request: Request[Any, Any, Any], resources: Resources, wanted: tuple[U
     upload_id, piece = wanted
     leave, transfer = _transfer(resources, request.headers, upload_id, now)
     desk = desk_of(request, resources)
+    with resources.reads() as session:
+        uploads.demand_day(session, transfer, limits_of(resources), now)
     desk.demand_room(piece.length or BUFFER_BYTES)
     lock = desk.acquire(upload_id)
     try:
@@ -212,6 +233,7 @@ def _close(resources: Resources, opened: _Opened, is_whole: bool, now: datetime)
     offset = opened.piece.close(is_whole=is_whole)
     if offset == transfer.length and transfer.state is UploadState.OPEN:
         _complete(resources, opened.desk, (opened.leave, transfer), now)
+        opened.is_over = True
     return Progress(length=transfer.length, offset=offset, expires_at=transfer.expires_at)
 
 

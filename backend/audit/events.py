@@ -80,3 +80,4 @@ class EventTag(StrEnum):
     CASH_VARIANCE_RESOLVED = "cash.variance-resolved"
     CASH_CORRECTION_PROPOSED = "cash.correction-proposed"
     KEY_ROTATED = "keys.rotated"
+    KEYS_REWRAPPED = "keys.rewrapped"

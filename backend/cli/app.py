@@ -18,6 +18,7 @@ from backend.console import app as console
 from backend.core.clock import Clock, shifted_clock, system_clock
 from backend.core.settings import Settings, read_settings
 from backend.db.engine import make_engine, session_factory
+from backend.exhibits.stores import open_store
 from backend.jobs.given_up import GivenUp
 from backend.jobs.threads import ThreadQueue
 from backend.keys.folder import open_folder
@@ -25,7 +26,6 @@ from backend.keys.keyring import Keyring
 from backend.web import health, openapi, pages
 from backend.web.app import Resources, log_origin, make_app
 from backend.web.transaction import attach_log
-from evidence.stores.file import FileStore
 
 APP_ROLE = "fieldvisit_app"
 
@@ -43,7 +43,7 @@ def make_resources(settings: Settings, clock: Clock = system_clock) -> Resources
     keyring = Keyring(open_folder(settings.key_folder, settings.key_passphrase_file))
     attach_log(sessions, keyring, log_origin(settings))
     resources = Resources(
-        settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=FileStore(settings.store_folder), queue=None,
+        settings=settings, sessions=sessions, reads=reads, clock=clock, keyring=keyring, store=open_store(settings), queue=None,
     )
     if settings.jobs == "workers":
         from backend.jobs.workers import WorkerQueue

@@ -72,6 +72,14 @@ def keys_rotate(purpose: KeyPurpose) -> None:
     CONSOLE.print(f"{purpose.value}: {database.rotate_key(read_settings(), purpose).kid}")
 
 
+@keys.command(name="rewrap")
+def keys_rewrap() -> None:
+    """Bring all case keys under the newest master key, without touching what they seal; can be stopped and run again."""
+    from backend.cli import database
+
+    CONSOLE.print(f"{database.rewrap_case_keys(read_settings()):,} case keys moved")
+
+
 @keys.command(name="list")
 def keys_list() -> None:
     """List the keys with their states."""

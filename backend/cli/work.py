@@ -21,6 +21,7 @@ from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.settings import Settings
 from backend.exhibits import commands as exhibits
 from backend.exhibits import packs
+from backend.exhibits.stores import open_store
 from backend.plans import actions as plans
 from backend.plans import queries as plan_queries
 from backend.plans.model import OrderPlan, PlanStatus
@@ -28,7 +29,6 @@ from backend.plans.tasks import SOLVE, tasks
 from backend.staff import queries as staff
 from backend.web.app import log_origin
 from backend.web.transaction import transaction
-from evidence.stores.file import FileStore
 
 
 class PlacementAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
     """Check chains, log, checkpoints and stored evidence; returns what was counted and every fault."""
     with opened(settings) as (sessions, keyring), sessions() as session:
         report = chains.verify(session, keyring, log_origin(settings))
-        stored = exhibits.verify_store(session, keyring, FileStore(settings.store_folder), settings.tenant)
+        stored = exhibits.verify_store(session, keyring, open_store(settings), settings.tenant)
     counted = [("audit entries", report.entries), ("chains", report.chains), ("log entries", report.log_size), ("checkpoints", report.checkpoints),
                ("evidence items", stored.items)]
     return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *stored.faults)]
@@ -122,7 +122,7 @@ def export_visit(settings: Settings, visit: str, asked: PackAsked, acting: str) 
         request = exhibits.PackRequest(
             visit_id=visit_id, purpose=asked.purpose, origin=log_origin(settings), tenant=settings.tenant, authorisations=tokens,
         )
-        pack = exhibits.export_visit(sessions, actor, keyring, FileStore(settings.store_folder), request, now)
+        pack = exhibits.export_visit(sessions, actor, keyring, open_store(settings), request, now)
         asked.out.write_bytes(pack)
         if asked.trust is not None:
             with sessions() as session:

@@ -1,6 +1,7 @@
 """The process's configuration, read once from `FIELDVISIT_*` and passed down; nothing else reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 import msgspec
 
 PREFIX = "FIELDVISIT_"
+_STORE_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[a-zA-Z0-9_-]+)*", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -22,6 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     phones see (DPoP's `htu` is compared with it); `trusted_proxies` are the addresses whose forwarded headers count.
     `jobs` says who does the work outside requests: `threads` of the one server process, or `workers` started with `fieldvisit worker`, which
     need PostgreSQL; every process of a deployment says the same. A worker without a heartbeat for `worker_stalled_s` counts as dead.
+    Evidence rests in the data folder, or in the bucket that `store_url` names (docs/storage.md). `upload_day_bytes_max` is what one device
+    may open in a day; uploads stop below `free_bytes_min` or `free_share_min` of free disk.
     """
 
     data_folder: Path = Path("var/data")
@@ -31,13 +35,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     owner_database_url: str | None = None
     public_url: str = "http://127.0.0.1:8000"
     tenant: str = "fieldvisit"
+    store_url: str | None = None
+    store_endpoint: str | None = None
+    store_region: str = "us-east-1"
+    store_credentials_file: Path | None = None
     threads: int = 16
     trusted_proxies: tuple[str, ...] = ()
     is_demo: bool = False
     demo_clock_file: Path | None = None
     free_bytes_min: int = 2_000_000_000
     free_share_min: float = 0.05
-    upload_bytes_max: int = 500_000_000
+    upload_day_bytes_max: int = 10_000_000_000
     request_bytes_max: int = 1_000_000
     batch_bytes_max: int = 100_000_000
     jobs: Literal["threads", "workers"] = "threads"
@@ -55,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}JOBS: workers need PostgreSQL; set {PREFIX}DATABASE_URL")
         if not 1 <= self.worker_stalled_s <= 3600:
             raise SettingsError(f"{PREFIX}WORKER_STALLED_S: expected 1 to 3600, got {self.worker_stalled_s}")
+        if self.store_url is not None and not _STORE_URL.fullmatch(self.store_url):
+            raise SettingsError(f"{PREFIX}STORE_URL: expected s3://BUCKET or s3://BUCKET/PREFIX, got {self.store_url!r}")
+        if self.upload_day_bytes_max < 1:
+            raise SettingsError(f"{PREFIX}UPLOAD_DAY_BYTES_MAX: expected at least 1, got {self.upload_day_bytes_max}")
         if not 0 <= self.free_share_min < 1:
             raise SettingsError(f"{PREFIX}FREE_SHARE_MIN: expected 0 to below 1, got {self.free_share_min}")
 

@@ -180,6 +180,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry)
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",  # A destroyed key is overwritten where it lay, not only unlinked.
         "recursive_triggers = ON",  # Or INSERT OR REPLACE would delete rows behind the triggers that forbid it.
         "trusted_schema = OFF",
     ):

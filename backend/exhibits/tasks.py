@@ -1,7 +1,9 @@
 """The slice's work outside requests: examination, and the end of uploads whose time is over."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from evidence.store import BlobStore
 
 EXAMINE = "evidence.examine"
 EXPIRE = "evidence.expire-upload"
+SWEEP_BATCH = 500
 
 
 class _Settings(Protocol):
@@ -100,12 +103,32 @@ def _abandon(means: Means, manifest_id: UUID) -> None:
 
 
 def _expire(means: Means, upload_id: UUID) -> None:
+    """End an upload whose time is over, and delete the bytes of one that ended; repeats safely."""
     with means.sessions.begin() as session:
         is_over = uploads.leave_expired(session, upload_id, means.clock())
     if is_over:
-        means.store.delete_part(f"uploads/{upload_id.hex}")
+        means.store.delete_part(uploads.part_of(upload_id))
 
 
 def _expired(means: Means) -> tuple[UUID, ...]:
+    """Return uploads past their time, and those that ended while their bytes stayed: a crash came in between."""
+    staying = (_upload_of(part) for part in means.store.parts(uploads.PARTS))
+    found: list[UUID] = []
     with means.sessions() as session:
-        return tuple(uploads.expired(session, means.clock()))
+        found.extend(uploads.expired(session, means.clock()))
+        for some in batched((one for one in staying if one is not None), SWEEP_BATCH):
+            found.extend(uploads.ended(session, some))
+    return tuple(dict.fromkeys(found))
+
+
+def batched(source: Iterator[UUID], size: int) -> Iterator[list[UUID]]:
+    """Yield lists of at most `size`."""
+    while some := list(islice(source, size)):
+        yield some
+
+
+def _upload_of(part: str) -> UUID | None:
+    try:
+        return UUID(hex=part.rpartition("/")[2])
+    except ValueError:
+        return None                                  # Not of an upload; audit verify names what nothing refers to.

@@ -5,11 +5,9 @@ cut off by whoever comes next. What this process remembers (extent, running dige
 """
 
 import hashlib
-import secrets
 import shutil
 from collections import OrderedDict
 from datetime import datetime
-from pathlib import Path
 from threading import Lock
 from typing import Protocol
 from uuid import UUID
@@ -18,7 +16,7 @@ import msgspec
 
 from backend.core.problems import StorageUnavailable
 from backend.core.settings import Settings
-from backend.exhibits import locks
+from backend.exhibits.locks import FolderLocks, HeldLock, Locks
 from backend.exhibits.model import UploadState
 from backend.exhibits.refusals import refusing
 from backend.exhibits.uploads import Transfer
@@ -29,6 +27,7 @@ from evidence.uploads import Piece, PieceReceiver, judge_piece
 from evidence.uploads import UploadState as Progress
 
 REMEMBERED_MAX = 1_000
+TAIL_BYTES = 16
 RECORD_OVERHEAD_BYTES = 27
 """Prefix, length and tag of one sealed record (`evidence.sealing`)."""
 EMPTY = SealedExtent(plain_bytes=0, sealed_bytes=0, records=0, is_finished=False)
@@ -41,35 +40,34 @@ class _Hash(Protocol):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """How far the durable bytes of an upload reach, and their running digest where this process hashed all of them."""
+    """How far the durable bytes of an upload reach, and their running digest where this process hashed all of them.
+
+    `tail` is the end of the last record: a tag under a random prefix, so no other process can have written the same.
+    """
 
     extent: SealedExtent
     digest: _Hash | None
+    tail: bytes = b""
 
 
 class Desk:
     """What one process needs to receive uploads."""
 
-    def __init__(self, store: BlobStore, settings: Settings) -> None:
+    def __init__(self, store: BlobStore, settings: Settings, locks: Locks | None = None) -> None:
         self.store, self.settings = store, settings
-        self.owner = secrets.token_hex(16)
+        # By default on the disk of the processes that share the local store.
+        self.locks = locks or FolderLocks(settings.data_folder / "locks")
         self._remembered: OrderedDict[UUID, Known] = OrderedDict()
         self._guard = Lock()
 
-    @property
-    def lock_folder(self) -> Path:
-        """Where upload locks lie: on the disk of the processes that share it, never in the store."""
-        return self.settings.data_folder / "locks"
-
-    def acquire(self, upload_id: UUID) -> locks.HeldLock:
+    def acquire(self, upload_id: UUID) -> HeldLock:
         """Become the one writer of an upload. Raises `UploadLocked`."""
-        held = locks.acquire(self.lock_folder, upload_id, self.owner)
-        if held.previous_owner != self.owner:
-            self.forget(upload_id)
-        return held
+        return self.locks.acquire(upload_id)
 
     def demand_room(self, length: int) -> None:
         """Refuse new bytes before the disk is full: what was acknowledged must stay safe. Raises `StorageUnavailable`."""
+        if self.settings.store_url is not None:
+            length = 0                               # The bytes go elsewhere; the database still needs its reserve here.
         usage = shutil.disk_usage(self.settings.data_folder)
         floor = max(self.settings.free_bytes_min, int(usage.total * self.settings.free_share_min))
         if usage.free - length < floor:
@@ -79,12 +77,19 @@ class Desk:
         """Return how far an upload reaches, by memory where it is still true, else by reading what is stored. Holds the lock."""
         with self._guard:
             remembered = self._remembered.get(transfer.id)
-        if remembered is not None and self.store.part_size(transfer.part) == remembered.extent.sealed_bytes:
-            return remembered
         with refusing():
+            if remembered is not None and self._is_true(transfer.part, remembered):
+                return remembered
             if self.store.part_size(transfer.part) == 0:
                 return Known(EMPTY, hashlib.sha256())
             return Known(measure(self.store.read_part(transfer.part)), None)
+
+    def _is_true(self, part: str, remembered: Known) -> bool:
+        """Whether nobody else wrote since: the part ends where this process ended it, with the same tag."""
+        size = remembered.extent.sealed_bytes
+        if self.store.part_size(part) != size:
+            return False
+        return b"".join(self.store.read_part(part, size - len(remembered.tail))) == remembered.tail
 
     def remember(self, upload_id: UUID, known: Known) -> None:
         """Keep what this process has made durable."""
@@ -124,7 +129,7 @@ class OpenPiece:
         self._digest = self._start.digest.copy() if self._start.digest is not None else None
         self._writer: PartWriter | None = None
         self._sealer = Sealer(transfer.key, self._context, self._start.extent) if progress.offset < transfer.length else None
-        self._sealed_bytes = self._start.extent.sealed_bytes
+        self._sealed_bytes, self._tail = self._start.extent.sealed_bytes, self._start.tail
         self.offset = progress.offset
 
     def take(self, chunk: bytes) -> None:
@@ -179,7 +184,8 @@ class OpenPiece:
         records, rest = divmod(durable - len(MAGIC) - plain_bytes, RECORD_OVERHEAD_BYTES)
         assert rest == 0, "the sealed bytes are not whole records"
         extent = SealedExtent(plain_bytes=plain_bytes, sealed_bytes=durable, records=records, is_finished=is_finished)
-        self._desk.remember(self._transfer.id, Known(extent, self._digest))
+        assert len(self._tail) == TAIL_BYTES
+        self._desk.remember(self._transfer.id, Known(extent, self._digest, self._tail))
         self.offset = plain_bytes
         return plain_bytes
 
@@ -188,6 +194,7 @@ class OpenPiece:
         if sealed:
             self._writer.write(sealed)
             self._sealed_bytes += len(sealed)
+            self._tail = sealed[-TAIL_BYTES:]
 
     def _cut(self) -> None:
         self._desk.forget(self._transfer.id)

@@ -5,11 +5,12 @@ where any other was killed. No transaction is open while bytes flow.
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.audit.events import EventTag
@@ -17,6 +18,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor, Role
 from backend.core.ids import StaffId, new_id
 from backend.core.problems import NotFound, Unauthenticated
+from backend.db.base import Instant, Uuid
 from backend.exhibits.findings import items_waiting
 from backend.exhibits.items import token_hash
 from backend.exhibits.model import ENDED, ItemEvent, ItemState, UploadEvent, UploadState, UploadTicket, advance_item, advance_upload
@@ -29,9 +31,13 @@ from backend.staff.tables import DeviceRow
 from evidence.manifest import decode_manifest
 from evidence.sealing import new_key
 from evidence.uploads import Creation, UploadLimits, Usage, expiry, judge_creation
+from evidence.uploads import demand_day as judge_day
 
 LIMITS = UploadLimits()
 TOKEN_HOURS = 24
+PARTS = "uploads"
+"""The store's folder of unfinished uploads."""
+_DAY = timedelta(days=1)
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +63,12 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def part(self) -> str:
         """The name under which the bytes grow."""
-        return f"uploads/{self.id.hex}"
+        return part_of(self.id)
 
     @property
     def blob(self) -> str:
-        """The name under which they rest; of the upload, not of the item, since each upload has its own key."""
-        return f"items/{self.id.hex}"
+        """The address at which they rest: of their content, and of the upload, since each upload has its own key."""
+        return f"items/{self.sha256[:2]}/{self.sha256}/{self.id.hex}"
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +77,11 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     manifest_id: UUID
     is_statement_whole: bool         # Signed by all and no file is missing: the receipt is due.
     is_blob_surplus: bool            # Another upload of the same item was faster; this blob is to be deleted.
+
+
+def part_of(upload_id: UUID) -> str:
+    """Return the name under which an upload's bytes grow."""
+    return f"{PARTS}/{upload_id.hex}"
 
 
 def read_leave(session: Session, token: str, now: datetime) -> Leave:
@@ -111,7 +122,7 @@ def issue_tickets(session: Session, keyring: Keyring, manifest_id: UUID, device:
     return tuple(tickets)
 
 
-def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime) -> Transfer:
+def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime, limits: UploadLimits = LIMITS) -> Transfer:
     """Open an upload for the item of the token; for a stored item return the upload that brought it, all of it acknowledged.
 
     Raises:
@@ -125,7 +136,7 @@ def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring,
         raise ItemNotDeclared(reason="the token is for another item", expected=named)
     declared = next((one for one in decode_manifest(manifest_row.payload).items if one.item_id == item.item_id), None)
     with refusing():
-        judge_creation(creation, declared, _usage(session, leave.device, now), LIMITS)
+        judge_creation(creation, declared, _usage(session, leave.device, now), limits)
     if item.state is ItemState.STORED:
         finished = select(UploadRow).where(UploadRow.item_key == item.id, UploadRow.state == UploadState.FINISHED)
         known = session.scalars(finished.order_by(UploadRow.id).limit(1)).one_or_none()
@@ -150,6 +161,25 @@ def transfer_of(session: Session, leave: Leave, upload_id: UUID, keyring: Keyrin
     if row.state is UploadState.GONE:
         raise UploadGone(reason="terminated or expired")
     return _transfer(session, row, session.get_one(ItemRow, row.item_key), keyring)
+
+
+def demand_day(session: Session, transfer: Transfer, limits: UploadLimits, now: datetime) -> None:
+    """Refuse the bytes of an upload that others of its device, opened before it and within a day, leave no room for (F24: only for now).
+
+    Uploads offered for a signed statement count like those that a client created; the statement itself is never refused.
+
+    Raises:
+        QuotaExceeded: the device's day is full.
+    """
+    row = session.get_one(UploadRow, transfer.id)
+    if row.created_at <= now - _DAY:
+        return
+    before = tuple_(UploadRow.created_at, UploadRow.id) < tuple_(literal(row.created_at, Instant), literal(row.id, Uuid))
+    sent = session.scalar(
+        select(func.coalesce(func.sum(UploadRow.length), 0)).where(UploadRow.device == row.device, UploadRow.created_at > now - _DAY, before,
+                                                                   UploadRow.state != UploadState.GONE))
+    with refusing():
+        judge_day(Usage(open_uploads=0, open_bytes=0, day_bytes=int(sent or 0)), row.length, limits)
 
 
 def complete(session: Session, actor: Actor, transfer: Transfer, now: datetime) -> Completed:
@@ -185,10 +215,18 @@ def expired(session: Session, now: datetime, limit: int = 200) -> list[UUID]:
     return list(session.scalars(query))
 
 
+def ended(session: Session, upload_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those of some uploads that are over or never were: a crash came before their bytes went."""
+    kept = set(session.scalars(select(UploadRow.id).where(UploadRow.id.in_(upload_ids), UploadRow.state == UploadState.OPEN)))
+    return [one for one in upload_ids if one not in kept]
+
+
 def leave_expired(session: Session, upload_id: UUID, now: datetime) -> bool:
-    """Mark an expired upload as gone; False when it is no longer open or its time is not over."""
-    row = session.execute(select(UploadRow).where(UploadRow.id == upload_id).with_for_update()).scalar_one()
-    if row.state is not UploadState.OPEN or now < row.expires_at:
+    """Mark an expired upload as gone; False while its time is not over, and its bytes are to be kept."""
+    row = session.execute(select(UploadRow).where(UploadRow.id == upload_id).with_for_update()).scalar_one_or_none()
+    if row is None or row.state is not UploadState.OPEN:
+        return True
+    if now < row.expires_at:
         return False
     row.state = advance_upload(row.state, UploadEvent.LEAVE)
     session.flush()
@@ -220,8 +258,11 @@ def _locked_item(session: Session, item_key: UUID) -> ItemRow:
 
 
 def _usage(session: Session, device: str, now: datetime) -> Usage:
+    day = session.scalar(
+        select(func.coalesce(func.sum(UploadRow.length), 0))
+        .where(UploadRow.device == device, UploadRow.created_at > now - _DAY, UploadRow.state != UploadState.GONE))
     count, length = session.execute(
         select(func.count(), func.coalesce(func.sum(UploadRow.length), 0))
         .where(UploadRow.device == device, UploadRow.state == UploadState.OPEN, UploadRow.expires_at > now)
     ).one()
-    return Usage(open_uploads=count, open_bytes=int(length))
+    return Usage(open_uploads=count, open_bytes=int(length), day_bytes=int(day or 0))

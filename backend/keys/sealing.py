@@ -6,12 +6,14 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.core.i18n import N_
 from backend.core.problems import Problem
 from backend.db.base import SealedValue
 from backend.keys.keyring import Keyring
+from backend.keys.model import KeyPurpose
 from backend.keys.tables import CaseKeyRow
 
 _NONCE_BYTES = 12
@@ -79,6 +81,25 @@ def create_case_key(session: Session, keyring: Keyring, subject_id: UUID, now: d
     session.add(CaseKeyRow(subject_id=subject_id, master_kid=kid, wrapped=wrapped, created_at=now, destroyed_at=None))
     session.flush()
     return Sealer(subject_id, secret)
+
+
+def rewrap(session: Session, keyring: Keyring, after: UUID | None, limit: int = 200) -> tuple[int, UUID | None]:
+    """Bring case keys under the active master key, in the order of their subjects; nothing that they seal is touched.
+
+    Returns:
+        How many were moved, and the subject to go on after; None when all were seen.
+    """
+    active = keyring.active(KeyPurpose.MASTER).kid
+    query = select(CaseKeyRow).where(CaseKeyRow.master_kid != active, CaseKeyRow.wrapped.is_not(None))
+    if after is not None:
+        query = query.where(CaseKeyRow.subject_id > after)
+    rows = session.scalars(query.order_by(CaseKeyRow.subject_id).limit(limit).with_for_update()).all()
+    for row in rows:
+        assert row.wrapped is not None
+        secret = keyring.unwrap(row.master_kid, row.wrapped, row.subject_id.bytes)
+        row.master_kid, row.wrapped = keyring.wrap(secret, row.subject_id.bytes)
+    session.flush()
+    return len(rows), rows[-1].subject_id if len(rows) == limit else None
 
 
 def sealer(session: Session, keyring: Keyring, subject_id: UUID) -> Sealer:

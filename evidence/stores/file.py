@@ -71,13 +71,19 @@ class FileStore:
         """See `BlobStore`."""
         return _size(self._parts / demand_name(part)) or 0
 
-    def read_part(self, part: str) -> Iterator[bytes]:
+    def read_part(self, part: str, start: int = 0) -> Iterator[bytes]:
         """See `BlobStore`."""
-        return _read(self._parts / demand_name(part))
+        return _read(self._parts / demand_name(part), start)
 
     def delete_part(self, part: str) -> None:
         """See `BlobStore`."""
         self._delete(self._parts / demand_name(part), "part-deleted")
+
+    def parts(self, folder: str) -> Iterator[str]:
+        """See `BlobStore`."""
+        with _as_unavailable(), suppress(FileNotFoundError):
+            for path in sorted((self._parts / demand_name(folder)).iterdir()):
+                yield f"{folder}/{path.name}"
 
     def finalise(self, part: str, blob: str) -> None:
         """See `BlobStore`. The steps: 1 fsync the file, 2 rename without replacing, 3 fsync both folders."""
@@ -214,9 +220,10 @@ def _size(path: Path) -> int | None:
             return None
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def _read(path: Path, start: int = 0) -> Iterator[bytes]:
     try:
         with _as_unavailable(), path.open("rb", buffering=0) as source:
+            source.seek(start)
             while chunk := source.read(READ_BYTES):
                 yield chunk
     except StorageUnavailable as error:

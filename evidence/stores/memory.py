@@ -29,18 +29,24 @@ class MemoryStore:
         with self._lock:
             return len(self._parts.get(demand_name(part), b""))
 
-    def read_part(self, part: str) -> Iterator[bytes]:
+    def read_part(self, part: str, start: int = 0) -> Iterator[bytes]:
         """See `BlobStore`."""
         with self._lock:
             if demand_name(part) not in self._parts:
                 raise BlobMissing("no such part")
-            held = bytes(self._parts[part])
+            held = bytes(self._parts[part][start:])
         return iter([held])
 
     def delete_part(self, part: str) -> None:
         """See `BlobStore`."""
         with self._lock:
             self._parts.pop(demand_name(part), None)
+
+    def parts(self, folder: str) -> Iterator[str]:
+        """See `BlobStore`."""
+        with self._lock:
+            names = [name for name in self._parts if name.startswith(demand_name(folder) + "/")]
+        return iter(names)
 
     def finalise(self, part: str, blob: str) -> None:
         """See `BlobStore`."""

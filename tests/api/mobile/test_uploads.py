@@ -1,117 +1,41 @@
 """Statements and tus uploads through HTTP: refusals first, then cuts, takeovers, kills, and a receipt at the end."""
 
 import asyncio
-import base64
 import hashlib
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
-from litestar import Litestar, Router
-from litestar.di import Provide
 from litestar.testing import TestClient
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.settings import Settings
-from backend.exhibits.locks import acquire
-from backend.exhibits.model import ItemState, VisitFacts
+from backend.exhibits.locks import FolderLocks
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, UploadRow, UploadTokenRow
-from backend.exhibits.transfers import read_item
+from backend.exhibits.tasks import EXPIRE, tasks
 from backend.keys.folder import FolderVault
 from backend.keys.model import KeyPurpose
-from backend.keys.sealing import sealer
-from backend.web.app import Resources, log_origin, make_app
-from backend.web.auth import phone_actor
-from backend.web.transaction import attach_log
+from backend.web.app import log_origin, make_app
 from evidence.es256 import compact_verify
 from evidence.facts import Kind
-from evidence.manifest import Role
-from evidence.stores.file import FileStore
 from evidence.translog import parse_proof, verify_checkpoint
-from mobile_api import manifests, uploads
+from mobile_api import uploads
 from tests.support.engines import Database
-from tests.support.exhibits import CAPTURE, Handset, item, open_case, signed_once, visit_facts
+from tests.support.exhibits import CAPTURE, signed_once
 from tests.support.killed import LastPiece, send_and_die
-from tests.support.phones import phone_headers
-from tests.support.world import Person, World, shared_keyring, world
-
-KEYRING = shared_keyring()
-TUS = {"Tus-Resumable": "1.0.0"}
-PIECE = {**TUS, "Content-Type": "application/offset+octet-stream"}
-PHOTO = b"\xff\xd8\xff" + bytes(range(256)) * 700       # 179 kB: three sealed records.
+from tests.support.uploading import KEYRING, PHOTO, PIECE, TUS, Place, b64, checksum_of, leave_of, make_place, path_of, place_of
 
 
-@dataclass
-class Place:
-    """A server with real commits, its store and its people."""
-
-    app: Litestar
-    client: TestClient[Litestar]
-    sessions: sessionmaker[Session]
-    resources: Resources
-    made: World
-    visit: VisitFacts
-    bilal: Handset
-
-    def post(self, raw: bytes, person: Person | None = None) -> Any:
-        headers = phone_headers(KEYRING, person or self.made.bilal, "POST", "/mobile/v1/evidence-manifests", self.made.now)
-        return self.client.post("/mobile/v1/evidence-manifests", content=raw, headers={**headers, "Content-Type": "application/jose+json"})
-
-    def declare(self, content: bytes = PHOTO, media_type: str = "image/jpeg", role: Role = Role.PHOTO, **item_changes: Any) -> dict[str, Any]:
-        captured = item(content, role, media_type, at=self.made.now - timedelta(minutes=5))
-        raw = signed_once(self.bilal, self.bilal.payload(self.made, self.visit, Kind.CAPTURE, CAPTURE, items=(_replaced(captured, item_changes),)))
-        answer = self.post(raw)
-        assert answer.status_code == 201, answer.text
-        body: dict[str, Any] = answer.json()
-        return {**body, "raw": raw, **body["items"][0]}
-
-    def receipt(self, manifest_id: str, person: Person | None = None) -> Any:
-        path = f"/mobile/v1/receipts/{manifest_id}"
-        return self.client.get(path, headers=phone_headers(KEYRING, person or self.made.bilal, "GET", path, self.made.now))
-
-    def patch(self, asked: dict[str, Any], offset: int, content: bytes, **headers: str) -> Any:
-        sent = {**PIECE, **_leave(asked), "Upload-Offset": str(offset), **headers}
-        return self.client.patch(_path(asked), content=content, headers=sent)
-
-    def head(self, asked: dict[str, Any]) -> Any:
-        return self.client.head(_path(asked), headers={**TUS, **_leave(asked)})
-
-    def stored(self, asked: dict[str, Any]) -> bytes:
-        """Return an item as the store and the keys give it back."""
-        with self.sessions() as session:
-            row = session.scalars(select(ItemRow).where(ItemRow.item_id == asked["itemId"])).one()
-            assert row.state is ItemState.STORED
-            assert row.blob_key is not None
-            assert row.wrapped_key is not None
-            key = sealer(session, KEYRING, row.seal_subject).unwrap_item_key(row.wrapped_key, row.sha256)
-            return read_item(self.resources.store, self.resources.settings.tenant, row.blob_key, (key, row.sha256))
-
-
-def make_place(sessions: sessionmaker[Session], folder: Path, now: datetime, store: FileStore | None = None) -> tuple[Litestar, Resources]:
-    settings = Settings(data_folder=folder, key_folder=folder, free_bytes_min=0, free_share_min=0.0)
-    attach_log(sessions, KEYRING, log_origin(settings))
-    resources = Resources(
-        settings=settings, sessions=sessions, reads=sessions, clock=lambda: now, keyring=KEYRING, queue=None,
-        store=store or FileStore(settings.store_folder))
-    signed_in = Router(path="/", dependencies={"actor": Provide(phone_actor, sync_to_thread=True)}, route_handlers=manifests.ROUTES)
-    return make_app(resources, [signed_in, *uploads.ROUTES]), resources
-
-
-# The statements name a visit that was never planned: they are kept in doubt, and their files travel like any others.
 @pytest.fixture
 def place(sessions: sessionmaker[Session], tmp_path: Path, now: datetime) -> Iterator[Place]:
-    app, resources = make_place(sessions, tmp_path, now)
-    with sessions.begin() as session:
-        made = world(session, KEYRING, now)
-        visit = visit_facts(made, open_case(session, KEYRING, made))
-    with TestClient(app) as client:
-        yield Place(app, client, sessions, resources, made, visit, Handset(made.bilal))
+    with place_of(sessions, tmp_path, now) as made:
+        yield made
 
 
 def name_of(answer: Any) -> str:
@@ -149,9 +73,9 @@ def test_SEC_01_other_pairs_phone_gets_404_for_statement_and_receipt(place: Plac
 
 def test_SEC_04_upload_needs_its_own_token(place: Place) -> None:
     asked, other = place.declare(), place.declare(PHOTO + b"x")
-    assert place.client.head(_path(asked), headers=TUS).status_code == 401
-    assert place.client.head(_path(asked), headers={**TUS, "Authorization": "Bearer nonsense"}).status_code == 401
-    assert place.client.head(_path(asked), headers={**TUS, **_leave(other)}).status_code == 404
+    assert place.client.head(path_of(asked), headers=TUS).status_code == 401
+    assert place.client.head(path_of(asked), headers={**TUS, "Authorization": "Bearer nonsense"}).status_code == 401
+    assert place.client.head(path_of(asked), headers={**TUS, **leave_of(other)}).status_code == 404
 
 
 def test_SEC_04_expired_token_is_a_401(place: Place) -> None:
@@ -163,7 +87,7 @@ def test_SEC_04_expired_token_is_a_401(place: Place) -> None:
 
 def test_EVD_09_upload_of_another_version_is_a_412(place: Place) -> None:
     asked = place.declare()
-    assert place.client.head(_path(asked), headers={**_leave(asked), "Tus-Resumable": "0.2.2"}).status_code == 412
+    assert place.client.head(path_of(asked), headers={**leave_of(asked), "Tus-Resumable": "0.2.2"}).status_code == 412
 
 
 @pytest.mark.parametrize(("length", "status", "name"), [
@@ -172,13 +96,13 @@ def test_EVD_09_upload_of_another_version_is_a_412(place: Place) -> None:
 ])
 def test_EVD_09_creation_with_another_length_is_refused(place: Place, length: str, status: int, name: str) -> None:
     asked = place.declare()
-    answer = place.client.post("/mobile/v1/uploads", headers={**TUS, **_leave(asked), "Upload-Length": length})
+    answer = place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(asked), "Upload-Length": length})
     assert (answer.status_code, name_of(answer)) == (status, name)
 
 
 def test_EVD_09_creation_for_an_undeclared_item_is_refused(place: Place) -> None:
     asked = place.declare()
-    headers = {**TUS, **_leave(asked), "Upload-Length": str(len(PHOTO)), "Upload-Metadata": f"item_id {_b64(b'item-other')}"}
+    headers = {**TUS, **leave_of(asked), "Upload-Length": str(len(PHOTO)), "Upload-Metadata": f"item_id {b64(b'item-other')}"}
     answer = place.client.post("/mobile/v1/uploads", headers=headers)
     assert (answer.status_code, name_of(answer)) == (409, "item-not-declared")
 
@@ -210,10 +134,10 @@ def test_EVD_09_piece_beyond_the_end_is_a_413(place: Place) -> None:
 def test_EVD_09_damaged_piece_is_a_460_and_cut_off(place: Place) -> None:
     asked = place.declare()
     assert place.patch(asked, 0, PHOTO[:100_000]).status_code == 204
-    damaged = place.patch(asked, 100_000, PHOTO[100_000:], **{"Upload-Checksum": _checksum(b"other")})
+    damaged = place.patch(asked, 100_000, PHOTO[100_000:], **{"Upload-Checksum": checksum_of(b"other")})
     assert (damaged.status_code, name_of(damaged)) == (460, "checksum-mismatch")
     assert place.head(asked).headers["upload-offset"] == "100000"
-    assert place.patch(asked, 100_000, PHOTO[100_000:], **{"Upload-Checksum": _checksum(PHOTO[100_000:])}).status_code == 204
+    assert place.patch(asked, 100_000, PHOTO[100_000:], **{"Upload-Checksum": checksum_of(PHOTO[100_000:])}).status_code == 204
     assert place.stored(asked) == PHOTO
 
 
@@ -230,7 +154,7 @@ def test_EVD_09_other_bytes_than_signed_are_a_422_and_the_upload_starts_again(pl
 def test_EVD_09_terminated_upload_is_a_410_and_the_item_stays_needed(place: Place) -> None:
     asked = place.declare()
     place.patch(asked, 0, PHOTO[:1000])
-    assert place.client.delete(_path(asked), headers={**TUS, **_leave(asked)}).status_code == 204
+    assert place.client.delete(path_of(asked), headers={**TUS, **leave_of(asked)}).status_code == 204
     assert place.head(asked).status_code == 410
     again = place.post(asked["raw"])
     assert (again.status_code, again.json()["items"][0]["state"]) == (200, "needed")
@@ -247,7 +171,7 @@ def test_EVD_09_expired_upload_is_a_410(place: Place) -> None:
 def test_EVD_09_finished_upload_cannot_be_terminated(place: Place) -> None:
     asked = place.declare()
     place.patch(asked, 0, PHOTO)
-    assert place.client.delete(_path(asked), headers={**TUS, **_leave(asked)}).status_code == 410
+    assert place.client.delete(path_of(asked), headers={**TUS, **leave_of(asked)}).status_code == 410
     assert place.stored(asked) == PHOTO
 
 
@@ -259,6 +183,70 @@ def test_SEC_06_full_disk_is_a_503_before_any_byte(sessions: sessionmaker[Sessio
     answer = place.patch(asked, 0, PHOTO)
     assert (answer.status_code, name_of(answer)) == (503, "storage-unavailable")
     assert answer.headers["retry-after"] == "600"
+
+
+def test_SEC_06_a_device_that_fills_its_day_waits_and_loses_nothing(place: Place, sessions: sessionmaker[Session], now: datetime) -> None:
+    first, second = place.declare(), place.declare(PHOTO + b"x")
+    tight = msgspec.structs.replace(place.resources, settings=msgspec.structs.replace(
+        place.resources.settings, upload_day_bytes_max=len(PHOTO) + 5_000), clock=lambda: place.app.state["moment"])
+    place.app.state["moment"] = now
+    app = make_app(tight, uploads.ROUTES)
+    app.state["moment"] = now
+    with TestClient(app) as client:
+        place.app.state["moment"] = now
+
+        def send(asked: dict[str, Any], content: bytes) -> Any:
+            return client.patch(path_of(asked), content=content, headers={**PIECE, **leave_of(asked), "Upload-Offset": "0"})
+
+        full = send(second, PHOTO + b"x")
+        assert (full.status_code, name_of(full)) == (429, "quota-exceeded")
+        assert "retry-after" in full.headers or full.json()["details"]
+        assert send(first, PHOTO).status_code == 204
+        more = client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(second), "Upload-Length": str(len(PHOTO) + 1)})
+        assert (more.status_code, name_of(more)) == (429, "quota-exceeded")
+        with sessions.begin() as session:
+            session.execute(update(UploadTokenRow).values(expires_at=now + timedelta(days=2)))
+        place.app.state["moment"] = now + timedelta(days=1)
+        assert send(second, PHOTO + b"x").status_code == 204
+    assert place.stored(second) == PHOTO + b"x"
+
+
+def test_EVD_09_sweep_ends_what_is_over_and_clears_what_a_crash_left(place: Place, sessions: sessionmaker[Session], now: datetime) -> None:
+    open_one, late, left = place.declare(), place.declare(PHOTO + b"1"), place.declare(PHOTO + b"2")
+    for asked in (open_one, late, left):
+        assert place.patch(asked, 0, PHOTO[:1_000]).status_code == 204
+    ids = [UUID(path_of(asked).rpartition("/")[2]) for asked in (open_one, late, left)]
+    with sessions.begin() as session:
+        session.execute(update(UploadRow).where(UploadRow.id == ids[1]).values(expires_at=now))
+        session.execute(update(UploadRow).where(UploadRow.id == ids[2]).values(state="gone"))     # The crash: row told, bytes still there.
+    store = place.resources.store
+    assert len(list(store.parts("uploads"))) == 3
+    expire = next(task for task in tasks(place.resources) if task.name == EXPIRE)
+    assert set(expire.unfinished()) == {ids[1], ids[2]}
+    for upload_id in (*expire.unfinished(), ids[0]):
+        expire.run(upload_id)
+        expire.run(upload_id)
+    assert list(store.parts("uploads")) == [f"uploads/{ids[0].hex}"]
+    assert expire.unfinished() == ()
+    assert place.head(open_one).headers["upload-offset"] == "1000"
+    assert place.head(late).status_code == 410
+
+
+def test_EVD_09_nothing_stays_behind_of_an_upload_that_is_over(place: Place) -> None:
+    asked = place.declare()
+    assert place.patch(asked, 0, PHOTO).status_code == 204
+    assert place.head(asked).headers["upload-offset"] == str(len(PHOTO))
+    assert list((place.resources.settings.data_folder / "locks").iterdir()) == []
+    assert list(place.resources.store.parts("uploads")) == []
+
+
+def test_EVD_09_the_address_of_stored_bytes_is_their_digest(place: Place) -> None:
+    asked = place.declare()
+    place.patch(asked, 0, PHOTO)
+    digest = hashlib.sha256(PHOTO).hexdigest()
+    with place.sessions() as session:
+        blob_key = session.scalars(select(ItemRow.blob_key)).one()
+    assert str(blob_key).split("/")[:3] == ["items", digest[:2], digest]
 
 
 # -- The whole way ---------------------------------------------------------------------------------------------------------------
@@ -323,7 +311,7 @@ def test_EVD_09_cut_piece_keeps_what_came_and_goes_on(place: Place) -> None:
 
 def test_EVD_09_cut_piece_with_a_checksum_counts_not_at_all(place: Place) -> None:
     asked = place.declare()
-    _send_cut(place, asked, 0, PHOTO[:70_001], {"Upload-Checksum": _checksum(PHOTO)})
+    _send_cut(place, asked, 0, PHOTO[:70_001], {"Upload-Checksum": checksum_of(PHOTO)})
     assert place.head(asked).headers["upload-offset"] == "0"
 
 
@@ -332,18 +320,19 @@ def test_EVD_09_another_process_goes_on_where_the_first_stopped(place: Place, se
     place.patch(asked, 0, PHOTO[:100_001])
     other, _ = make_place(sessions, tmp_path, now)
     with TestClient(other) as client:
-        headers = {**PIECE, **_leave(asked), "Upload-Offset": "100001"}
-        assert client.patch(_path(asked), content=PHOTO[100_001:150_000], headers=headers).status_code == 204
+        headers = {**PIECE, **leave_of(asked), "Upload-Offset": "100001"}
+        assert client.patch(path_of(asked), content=PHOTO[100_001:150_000], headers=headers).status_code == 204
     # Back to the first: what it remembers is no longer true, and it knows.
     assert place.head(asked).headers["upload-offset"] == "150000"
     assert place.patch(asked, 150_000, PHOTO[150_000:]).status_code == 204
     assert place.stored(asked) == PHOTO
 
 
-def test_EVD_09_writer_that_does_not_let_go_is_a_423(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_EVD_09_writer_that_does_not_let_go_is_a_423(place: Place) -> None:
     asked = place.declare()
-    monkeypatch.setattr("backend.exhibits.locks.acquire.__kwdefaults__", {"patience_s": 0.1})
-    held = acquire(place.resources.settings.data_folder / "locks", UUID(_path(asked).rsplit("/", 1)[-1]), "another")
+    folder = place.resources.settings.data_folder / "locks"
+    place.app.state[uploads.ROOM] = uploads.Desk(place.resources.store, place.resources.settings, FolderLocks(folder, patience_s=0.1))
+    held = FolderLocks(folder).acquire(UUID(path_of(asked).rsplit("/", 1)[-1]))
     try:
         answer = place.patch(asked, 0, PHOTO)
         assert (answer.status_code, name_of(answer)) == (423, "upload-locked")
@@ -363,25 +352,25 @@ def test_EVD_09_killed_at_any_point_loses_nothing_that_was_acknowledged(
     assert isinstance(vault, FolderVault)
     code = send_and_die(LastPiece(
         kind=cloned.kind, url=cloned.url.render_as_string(hide_password=False), data_folder=tmp_path, key_folder=vault.credential_path.parent,
-        path=_path(asked), headers={**PIECE, **_leave(asked), "Upload-Offset": str(acknowledged)}, content=PHOTO[90_000:], point=point, now=now))
+        path=path_of(asked), headers={**PIECE, **leave_of(asked), "Upload-Offset": str(acknowledged)}, content=PHOTO[90_000:], point=point, now=now))
     assert code == -signal.SIGKILL
     restarted, _ = make_place(sessions, tmp_path, now)
     with TestClient(restarted) as client:
-        told = client.head(_path(asked), headers={**TUS, **_leave(asked)})
+        told = client.head(path_of(asked), headers={**TUS, **leave_of(asked)})
         assert told.status_code == 200
         offset = int(told.headers["upload-offset"])
         assert offset >= acknowledged
         if offset < len(PHOTO):
-            headers = {**PIECE, **_leave(asked), "Upload-Offset": str(offset)}
-            assert client.patch(_path(asked), content=PHOTO[offset:], headers=headers).status_code == 204
+            headers = {**PIECE, **leave_of(asked), "Upload-Offset": str(offset)}
+            assert client.patch(path_of(asked), content=PHOTO[offset:], headers=headers).status_code == 204
     assert place.stored(asked) == PHOTO
     assert place.receipt(asked["manifestId"]).json()["receipt"] is not None
 
 
 def test_EVD_09_stock_client_creates_its_own_upload(place: Place) -> None:
     asked = place.declare()
-    metadata = f"manifest_id {_b64(asked['manifestId'].encode())},item_id {_b64(asked['itemId'].encode())},filename {_b64(b'x.jpg')}"
-    made = place.client.post("/mobile/v1/uploads", headers={**TUS, **_leave(asked), "Upload-Length": str(len(PHOTO)), "Upload-Metadata": metadata})
+    metadata = f"manifest_id {b64(asked['manifestId'].encode())},item_id {b64(asked['itemId'].encode())},filename {b64(b'x.jpg')}"
+    made = place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(asked), "Upload-Length": str(len(PHOTO)), "Upload-Metadata": metadata})
     assert made.status_code == 201
     own = {**asked, "uploadUrl": made.headers["location"]}
     assert place.patch(own, 0, PHOTO).status_code == 204
@@ -393,9 +382,10 @@ def test_EVD_09_stock_client_creates_its_own_upload(place: Place) -> None:
 
 def _send_cut(place: Place, asked: dict[str, Any], offset: int, content: bytes, headers: dict[str, str] | None = None) -> None:
     """Send a piece whose connection dies after `content`, though more was announced."""
-    sent = {**PIECE, **_leave(asked), "Upload-Offset": str(offset), "Content-Length": str(len(PHOTO) - offset), **(headers or {})}
+    sent = {**PIECE, **leave_of(asked), "Upload-Offset": str(offset), "Content-Length": str(len(PHOTO) - offset), **(headers or {})}
     scope: dict[str, Any] = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PATCH", "path": _path(asked), "raw_path": _path(asked).encode(),
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PATCH", "path": path_of(asked),
+        "raw_path": path_of(asked).encode(),
         "query_string": b"", "root_path": "", "scheme": "http", "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1),
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()], "state": {},
     }
@@ -417,25 +407,3 @@ def _send_cut(place: Place, asked: dict[str, Any], offset: int, content: bytes, 
 
     asyncio.run(drive())
     assert all(status < 500 for status in answered)
-
-
-def _replaced(captured: Any, changes: dict[str, Any]) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(captured, **changes)
-
-
-def _path(asked: dict[str, Any]) -> str:
-    return "/" + str(asked["uploadUrl"]).split("/", 3)[-1]
-
-
-def _leave(asked: dict[str, Any]) -> dict[str, str]:
-    return {"Authorization": f"Bearer {asked['uploadToken']}"}
-
-
-def _b64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _checksum(content: bytes) -> str:
-    return f"sha256 {_b64(hashlib.sha256(content).digest())}"

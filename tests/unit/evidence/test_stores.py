@@ -6,8 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +17,28 @@ from evidence.errors import BlobExists, BlobMissing, StorageUnavailable
 from evidence.store import BlobStore
 from evidence.stores.file import CRASH_POINTS, FileStore
 from evidence.stores.memory import MemoryStore
+from evidence.stores.s3 import S3Store
+from tests.support.cloud import Cloud
 
-MAKERS: dict[str, Callable[[Path], BlobStore]] = {"file": FileStore, "memory": lambda _: MemoryStore()}
+STORES = ("file", "memory", "s3")
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return MAKERS[request.param](tmp_path)
+    if request.param == "s3":
+        return S3Store(request.getfixturevalue("bucket"), piece_bytes_max=5)
+    return FileStore(tmp_path) if request.param == "file" else MemoryStore()
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    with Cloud() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(cloud: Cloud) -> Any:
+    return cloud.bucket()
 
 
 def write(store: BlobStore, part: str, at: int, *chunks: bytes) -> int:
@@ -72,6 +89,43 @@ def test_a_part_grows_is_cut_back_and_becomes_a_blob(store: BlobStore) -> None:
     store.finalise("up/1", "x/1")                    # A phone's retry after a crash.
     assert b"".join(store.read("x/1")) == b"abcdefghi"
     assert (store.size("x/1"), store.part_size("up/1")) == (9, 0)
+
+
+def test_a_part_is_read_from_any_byte_and_listed_until_it_rests(store: BlobStore) -> None:
+    write(store, "up/1", 0, b"abcdef", b"ghi")
+    write(store, "up/2", 0, b"x")
+    write(store, "down/1", 0, b"y")
+    for start in range(10):
+        assert b"".join(store.read_part("up/1", start)) == b"abcdefghi"[start:]
+    assert sorted(store.parts("up")) == ["up/1", "up/2"]
+    store.finalise("up/1", "x/1")
+    store.delete_part("up/2")
+    assert list(store.parts("up")) == []
+    assert list(store.parts("never")) == []
+
+
+def test_of_sixteen_writers_of_one_blob_exactly_one_wins(store: BlobStore) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            store.put("one", [bytes([number]) * 20])
+        except BlobExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        won = list(threads.map(attempt, range(16)))
+    assert won.count(True) == 1
+    assert b"".join(store.read("one")) == bytes([won.index(True)]) * 20
+
+
+def test_a_part_begins_anew_under_the_name_of_one_that_rests(store: BlobStore) -> None:
+    write(store, "up/1", 0, b"abc")
+    store.finalise("up/1", "x/1")
+    write(store, "up/1", 0, b"other")
+    with pytest.raises(BlobExists):
+        store.finalise("up/1", "x/1")
+    store.delete_part("up/1")
+    assert b"".join(store.read("x/1")) == b"abc"
 
 
 def test_a_blob_can_be_destroyed(store: BlobStore) -> None:
