@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from routing.changes import Change as Change
     from routing.changes import ChangeKind as ChangeKind
     from routing.changes import apply_changes as apply_changes
-    from routing.check import Code as Code
     from routing.check import Cost as Cost
     from routing.check import Violation as Violation
     from routing.check import check as check
     from routing.check import cost as cost
+    from routing.check_rules import Code as Code
     from routing.explain import explain as explain
     from routing.matrix import TravelMatrix as TravelMatrix
     from routing.matrix import table_matrix as table_matrix
     from routing.matrix import travel_matrix as travel_matrix
+    from routing.model import Announced as Announced
     from routing.model import Approval as Approval
     from routing.model import Bank as Bank
     from routing.model import CashRules as CashRules
     from routing.model import Collector as Collector
     from routing.model import Contribution as Contribution
+    from routing.model import DoneStop as DoneStop
     from routing.model import Engine as Engine
     from routing.model import Gender as Gender
     from routing.model import GenderRule as GenderRule
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from routing.model import LocationKind as LocationKind
     from routing.model import Objective as Objective
     from routing.model import PairingRules as PairingRules
+    from routing.model import PairProgress as PairProgress
     from routing.model import PastDay as PastDay
     from routing.model import Plan as Plan
     from routing.model import Route as Route
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from routing.process import SolverProcess as SolverProcess
     from routing.process import Step as Step
     from routing.provenance import plan_digest as plan_digest
+    from routing.reader import instance_object as instance_object
     from routing.reader import load_instance as load_instance
     from routing.reader import load_plan as load_plan
     from routing.reasons import Reason as Reason
@@ -71,17 +75,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "routing.assemble": ("encode_plan",),
     "routing.changes": ("Change", "ChangeKind", "apply_changes"),
-    "routing.check": ("Code", "Cost", "Violation", "check", "cost"),
+    "routing.check": ("Cost", "Violation", "check", "cost"),
+    "routing.check_rules": ("Code",),
     "routing.explain": ("explain",),
     "routing.matrix": ("TravelMatrix", "table_matrix", "travel_matrix"),
     "routing.model": (
-        "Approval", "Bank", "CashRules", "Collector", "Contribution", "Engine", "Gender", "GenderRule", "Instance", "InstanceError", "Limits",
-        "Location", "LocationKind", "Objective", "PairingRules", "PastDay", "Plan", "Route", "SolverRecord", "Stop", "StopType", "TravelModel",
-        "Unserved", "Visit",
+        "Announced", "Approval", "Bank", "CashRules", "Collector", "Contribution", "DoneStop", "Engine", "Gender", "GenderRule", "Instance",
+        "InstanceError", "Limits", "Location", "LocationKind", "Objective", "PairProgress", "PairingRules", "PastDay", "Plan", "Route",
+        "SolverRecord", "Stop", "StopType", "TravelModel", "Unserved", "Visit",
     ),
     "routing.process": ("Ending", "Solved", "SolverDied", "SolverProcess", "Step"),
     "routing.provenance": ("plan_digest",),
-    "routing.reader": ("load_instance", "load_plan"),
+    "routing.reader": ("instance_object", "load_instance", "load_plan"),
     "routing.reasons": ("Reason", "ReasonCode"),
     "routing.replay": ("PlanRecord", "ReplayDiffers", "ReplayRefused", "load_record", "record_of", "replay"),
     "routing.solve": ("PlanRefused", "Progress", "solve"),

@@ -36,6 +36,10 @@ def alone(problem: Problem, node: int) -> Alone:
     out_s = np.maximum(problem.out_s[a, node], problem.out_s[b, node]).astype(np.int64)
     back_s = np.maximum(problem.back_s[node, a], problem.back_s[node, b]).astype(np.int64)
     begins = np.maximum(problem.shift_lo[a], problem.shift_lo[b]).astype(np.int64)
+    for index in np.flatnonzero(problem.anchor_of[a] >= 0).tolist():
+        anchor = int(problem.anchor_of[a[index]])  # A pair at work goes on from where it stands.
+        out_s[index] = problem.travel_s[anchor, node]
+        begins[index] += int(problem.service_s[anchor])
     ends = np.minimum(problem.shift_hi[a], problem.shift_hi[b]).astype(np.int64)
     arrival = begins + out_s
     done = _done(problem, node, arrival)

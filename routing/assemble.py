@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from routing.model import PLAN_SCHEMA, BankId, CollectorId, Instance, Plan, Route, SolverRecord, Stop, StopType, Unserved, VisitId
+from routing.model import PLAN_SCHEMA, BankId, CollectorId, Instance, PairProgress, Plan, Route, SolverRecord, Stop, StopType, Unserved, VisitId
 from routing.objective import Tour
 from routing.problem import Problem
 
@@ -16,6 +16,7 @@ def assemble_plan(
 ) -> Plan:
     """Return the plan of all tours with stops, every stop with its times; routes in the order of their first collector."""
     routes = [_route(instance, problem, tour) for tour in sorted(tours, key=lambda one: one.collectors) if tour.timing.nodes]
+    routes = [_locked_route(one) for one in instance.progress if not one.together] + routes
     return Plan(
         schema=PLAN_SCHEMA, instance=instance.name, routes=tuple(routes), unserved=None if unserved is None else tuple(unserved), solver=record
     )
@@ -28,16 +29,28 @@ def encode_plan(plan: Plan) -> bytes:
 
 def _route(instance: Instance, problem: Problem, tour: Tour) -> Route:
     timing = tour.timing
-    clock, here = timing.departure, -1
+    clock, here, departure = timing.departure, -1, timing.departure
     stops: list[Stop] = []
+    if timing.nodes[0] in problem.anchors:
+        anchor = problem.running.anchors[timing.nodes[0] - problem.anchors[0]]
+        at_work = _locked_route(instance.progress[anchor.progress])
+        stops, departure = list(at_work.stops), at_work.departure or 0
     for node, start in zip(timing.nodes, timing.starts, strict=True):
         arrival = clock + int(tour.pair.out_s[node] if here < 0 else problem.travel_s[here, node])
         end = start + int(problem.service_s[node])
-        if node < problem.n:
+        if node in problem.anchors:
+            pass
+        elif node < problem.n:
             stops.append(Stop(type=StopType.VISIT, id=VisitId(problem.visits[node].id), arrival=arrival, start=start, end=end))
         else:
             bank = BankId(instance.banks[node - problem.n].id)
             stops.append(Stop(type=StopType.DEPOSIT, bank=bank, arrival=arrival, start=start, end=end))
         clock, here = end, node
     collectors = tuple(CollectorId(instance.collectors[one].id) for one in tour.collectors)
-    return Route(collectors=collectors, stops=tuple(stops), departure=timing.departure, return_at=timing.return_at)
+    return Route(collectors=collectors, stops=tuple(stops), departure=departure, return_at=timing.return_at)
+
+
+def _locked_route(one: PairProgress) -> Route:
+    """Return the stops of a pair that stay as they are."""
+    stops = (Stop(type=stop.type, id=stop.id, bank=stop.bank, arrival=stop.arrival, start=stop.start, end=stop.end) for stop in one.stops)
+    return Route(collectors=tuple(sorted(one.collectors)), stops=tuple(stops), departure=one.departure)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,6 +21,13 @@ class ChangeKind(StrEnum):
     DROP_CASH = "drop_cash"
     MAKE_MANDATORY = "make_mandatory"
     POSTPONE = "postpone"
+    UNPIN = "unpin"
+    GRANT_CREDENTIAL = "grant_credential"
+
+
+GRANTS: Mapping[ChangeKind, str] = MappingProxyType({
+    ChangeKind.GRANT_CERT: "certs", ChangeKind.GRANT_LANGUAGE: "languages", ChangeKind.GRANT_CREDENTIAL: "credentials",
+})
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,8 +48,8 @@ def apply_changes(instance: Instance, changes: Sequence[Change]) -> Instance:
 
 
 def _apply(instance: Instance, change: Change) -> Instance:
-    if change.kind in (ChangeKind.GRANT_CERT, ChangeKind.GRANT_LANGUAGE):
-        key = "certs" if change.kind is ChangeKind.GRANT_CERT else "languages"
+    if change.kind in GRANTS:
+        key = GRANTS[change.kind]
         crew = tuple(
             msgspec.structs.replace(one, **{key: (*getattr(one, key), change.name)}) if one.id == change.subject else one
             for one in instance.collectors
@@ -70,7 +78,9 @@ def _edit(visit: Visit, change: Change) -> Visit:
         assert change.window is not None
         released = visit.approval.effective_from or 0
         approval = edit(visit.approval, effective_from=min(released, change.window[0]))
-        return edit(visit, windows=(*visit.windows, change.window), approval=approval)
+        return edit(visit, windows=(*visit.windows, change.window), approval=approval, announced=None, pinned_start=None)
+    if change.kind is ChangeKind.UNPIN:
+        return edit(visit, pinned_collectors=())
     if change.kind is ChangeKind.DROP_CASH:
         return edit(visit, cash_fen=0)
     assert change.kind is ChangeKind.MAKE_MANDATORY

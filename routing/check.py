@@ -7,59 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from enum import StrEnum
 
 import msgspec
 
+from routing.check_rules import RULES, Code, pair_faults, visit_faults
+from routing.check_running import Standing, freed_at, match_locked, standing
 from routing.matrix import TravelMatrix
-from routing.model import PLAN_SCHEMA, Bank, Collector, Gender, GenderRule, Instance, Plan, Route, Stop, StopType, Visit
-
-
-class Code(StrEnum):
-    """Stable names of what can be wrong with a plan."""
-
-    PLAN_SCHEMA = "plan_schema"
-    PLAN_INSTANCE = "plan_instance"
-    TOO_MANY_PAIRS = "too_many_pairs"
-    PAIR_SIZE = "pair_size"
-    COLLECTOR_UNKNOWN = "collector_unknown"
-    COLLECTOR_TWICE = "collector_twice"
-    COLLECTOR_UNAVAILABLE = "collector_unavailable"
-    PAIR_CONFLICT = "pair_conflict"
-    NO_LEAD = "no_lead"
-    PAIR_ROTATION = "pair_rotation"
-    SHIFTS_APART = "shifts_apart"
-    DEPARTS_EARLY = "departs_early"
-    RETURNS_LATE = "returns_late"
-    STOP_UNKNOWN = "stop_unknown"
-    VISIT_TWICE = "visit_twice"
-    NOT_APPROVED = "not_approved"
-    BEFORE_APPROVAL = "before_approval"
-    COLLECTOR_EXCLUDED = "collector_excluded"
-    CERT_MISSING = "cert_missing"
-    LANGUAGE_MISSING = "language_missing"
-    FEMALE_MISSING = "female_missing"
-    NOT_MIXED = "not_mixed"
-    OUTSIDE_HOURS = "outside_hours"
-    OUTSIDE_WINDOW = "outside_window"
-    BANK_CLOSED = "bank_closed"
-    STARTS_BEFORE_ARRIVAL = "starts_before_arrival"
-    TIME_WRONG = "time_wrong"
-    CARRY_LIMIT = "carry_limit"
-    CASH_KEPT = "cash_kept"
-    UNSERVED_LIST = "unserved_list"
-
-
-RULES: dict[Code, str] = {
-    Code.PLAN_SCHEMA: "REQ-04", Code.PLAN_INSTANCE: "REQ-04", Code.TOO_MANY_PAIRS: "REQ-06", Code.PAIR_SIZE: "VIS-01",
-    Code.COLLECTOR_UNKNOWN: "VIS-01", Code.COLLECTOR_TWICE: "VIS-01", Code.COLLECTOR_UNAVAILABLE: "REQ-09", Code.PAIR_CONFLICT: "REQ-06",
-    Code.NO_LEAD: "TEAM-01", Code.PAIR_ROTATION: "REQ-06", Code.SHIFTS_APART: "REQ-09", Code.DEPARTS_EARLY: "REQ-09",
-    Code.RETURNS_LATE: "REQ-09", Code.STOP_UNKNOWN: "REQ-04", Code.VISIT_TWICE: "CONT-05", Code.NOT_APPROVED: "REQ-03",
-    Code.BEFORE_APPROVAL: "REQ-03", Code.COLLECTOR_EXCLUDED: "VIS-06", Code.CERT_MISSING: "VIS-06", Code.LANGUAGE_MISSING: "TEAM-01",
-    Code.FEMALE_MISSING: "VIS-18", Code.NOT_MIXED: "VIS-18", Code.OUTSIDE_HOURS: "VIS-10", Code.OUTSIDE_WINDOW: "REQ-04",
-    Code.BANK_CLOSED: "CASH-06", Code.STARTS_BEFORE_ARRIVAL: "REQ-04", Code.TIME_WRONG: "REQ-04", Code.CARRY_LIMIT: "CASH-08",
-    Code.CASH_KEPT: "CASH-06", Code.UNSERVED_LIST: "REQ-04",
-}
+from routing.model import PLAN_SCHEMA, Bank, Collector, Instance, Plan, Route, Stop, StopType, Visit
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +42,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     distance_m: int
     waiting_s: int
     deposits: int
+    moved_price: int = 0
 
 
 def check(instance: Instance, plan: Plan, matrix: TravelMatrix | None = None) -> tuple[Violation, ...]:
@@ -118,7 +73,9 @@ class _Judge:
         self.busy: dict[str, int] = {}
         self.served: dict[str, int] = {}
         self.work_s: list[int] = []
-        self.travel_s = self.distance_m = self.waiting_s = self.deposits = 0
+        self.travel_s = self.distance_m = self.waiting_s = self.deposits = self.moved_price = 0
+        self.debtors: dict[str, str] = {}
+        self.locked, self.unlocked = match_locked(instance, plan)
 
     def walk(self) -> None:
         """Judge the plan's frame, then each route, then the list of unserved visits."""
@@ -127,9 +84,13 @@ class _Judge:
             self.fault(Code.PLAN_SCHEMA, "plan", f"schema must be {PLAN_SCHEMA}, got {plan.schema!r}")
         if plan.instance != self.instance.name:
             self.fault(Code.PLAN_INSTANCE, "plan", f"the plan is for {plan.instance!r}, not for {self.instance.name!r}")
-        used = sum(1 for route in plan.routes if route.stops)
-        if used > rule.max_pairs:
-            self.fault(Code.TOO_MANY_PAIRS, "plan", f"{used} pairs used, at most {rule.max_pairs} allowed")
+        parted = {number for number, one in self.locked.items() if not one.together}
+        used = sum(1 for number, route in enumerate(plan.routes) if route.stops and number not in parted)
+        pairs_max = max(rule.max_pairs, sum(1 for one in self.instance.progress if one.together))
+        if used > pairs_max:
+            self.fault(Code.TOO_MANY_PAIRS, "plan", f"{used} pairs used, at most {pairs_max} allowed")
+        for one in self.unlocked:
+            self.fault(Code.LOCKED_CHANGED, "+".join(one.collectors), f"the locked stops of {' and '.join(one.collectors)} are not in the plan")
         for number, route in enumerate(plan.routes):
             self.judge_route(number, route)
         self.judge_unserved()
@@ -158,15 +119,43 @@ class _Judge:
         if unknown or len(route.collectors) != 2:
             return
         a, b = (self.collectors[name] for name in route.collectors)
+        lock = self.locked.get(number)
+        if lock is not None and not lock.together:
+            self.travel_s += standing(self.instance, lock, self.leg).travel_s
+            self.mark_locked(number, route, len(lock.stops))
+            return
         for one in (a, b):
             if route.stops and one.id in self.busy:
                 self.fault(Code.COLLECTOR_TWICE, one.id, f"{one.id} already works on route {self.busy[one.id]}", (number, None))
             self.busy[one.id] = number
         if not route.stops:
             return
-        for code, subject, message in pair_faults(self.instance, a, b):
+        for code, subject, message in pair_faults(self.instance, a, b) if lock is None or len(route.stops) > len(lock.stops) else ():
             self.fault(code, subject, message, (number, None))
-        _RouteWalk(self, number, a, b).run(route)
+        walk = _RouteWalk(self, number, a, b)
+        if lock is not None:
+            self.mark_locked(number, route, len(lock.stops))
+            walk.stand(standing(self.instance, lock, self.leg))
+        walk.run(route, 0 if lock is None else len(lock.stops))
+
+    def mark_locked(self, number: int, route: Route, count: int) -> None:
+        """Take locked stops as they are: what has happened is not judged again."""
+        for index, stop in enumerate(route.stops[:count]):
+            if stop.type is StopType.DEPOSIT:
+                self.deposits += 1
+            else:
+                self.mark_served(number, index, self.visits[str(stop.id)])
+
+    def mark_served(self, number: int, index: int, visit: Visit) -> None:
+        if visit.id in self.served:
+            message = f"{visit.id} is already served on route {self.served[visit.id]}"
+            self.fault(Code.VISIT_TWICE, visit.id, message, (number, index))
+        elif visit.debtor and visit.debtor in self.debtors:
+            message = f"{visit.id}: the same debtor is visited today by {self.debtors[visit.debtor]} already"
+            self.fault(Code.DEBTOR_TWICE, visit.id, message, (number, index))
+        self.served[visit.id] = number
+        if visit.debtor:
+            self.debtors.setdefault(visit.debtor, visit.id)
 
     def judge_unserved(self) -> None:
         if self.plan.unserved is None:
@@ -188,12 +177,13 @@ class _Judge:
         lost_value = sum(visit.value for visit in lost if not visit.mandatory)
         imbalance_s = max(self.work_s) - min(self.work_s) if self.work_s else 0
         total = weights.mandatory_unserved * mandatory + weights.lost_value * lost_value
-        total += weights.travel_s * self.travel_s + imbalance_s // weights.imbalance_div
+        total += self.moved_price + weights.travel_s * self.travel_s + imbalance_s // weights.imbalance_div
         wanted = max(1, sum(visit.value for visit in eligible))
         return Cost(
             total=total, mandatory_unserved=mandatory, lost_value=lost_value, travel_s=self.travel_s, imbalance_s=imbalance_s,
             served=len(self.served), eligible=len(eligible), served_value_pct=round(100 * (1 - sum(visit.value for visit in lost) / wanted), 3),
             routes=sum(1 for route in self.plan.routes if route.stops), distance_m=self.distance_m, waiting_s=self.waiting_s, deposits=self.deposits,
+            moved_price=self.moved_price,
         )
 
 
@@ -204,17 +194,33 @@ class _RouteWalk:
         self.judge, self.number, self.pair = judge, number, (a, b)
         horizon = judge.instance.horizon
         self.shift = (max(a.shift[0], b.shift[0], horizon[0]), min(a.shift[1], b.shift[1], horizon[1]))
+        freed = [one for one in (freed_at(judge.instance, a.id), freed_at(judge.instance, b.id)) if one is not None]
+        earliest = max([self.shift[0], judge.instance.now or 0, *(from_s for _, from_s in freed)])
+        self.shift = (earliest, self.shift[1])
+        self.origins = [found[0] if (found := freed_at(judge.instance, one.id)) is not None else one.start for one in self.pair]
         self.clock = self.shift[0]
         self.here: str | None = None
         self.carried_fen = self.travel_s = self.service_s = 0
         self.cash_visits: list[str] = []
+        self.is_contingent = True
+        self.released: tuple[int, str] | None = None
+        """When and from where the pair goes on if no cash was taken and the deposit just planned is released (F12)."""
 
-    def run(self, route: Route) -> None:
-        if route.departure is not None:
+    def stand(self, at: Standing) -> None:
+        """Begin where the pair stands after its locked stops; it may be as late as it cannot help."""
+        self.clock, self.here = at.leaves_s, at.place
+        self.travel_s, self.service_s, self.carried_fen = at.travel_s, at.service_s, at.carried_fen
+        self.shift = (self.shift[0], max(self.shift[1], at.home_by_s))
+        if at.carried_fen:
+            self.is_contingent = False
+            self.cash_visits.append("the stops made")
+
+    def run(self, route: Route, locked: int) -> None:
+        if route.departure is not None and not locked:
             self.clock = route.departure
             if self.clock < self.shift[0]:
                 self.fault(Code.DEPARTS_EARLY, f"departs at {self.clock}, the pair's shift starts at {self.shift[0]}", None)
-        for index, stop in enumerate(route.stops):
+        for index, stop in enumerate(route.stops[locked:], start=locked):
             self.make_stop(index, stop)
         if self.here is None:
             return
@@ -243,6 +249,7 @@ class _RouteWalk:
         if place is None:
             self.fault(Code.STOP_UNKNOWN, f"{stop.type.value} {stop.id or stop.bank!r} is unknown", index, stop.id or stop.bank or "")
             return
+        left = (self.clock, self.here)
         arrival = self.clock + self.travel_to(place.location)
         if stop.arrival is not None and stop.arrival != arrival:
             self.fault(Code.TIME_WRONG, f"arrival given as {stop.arrival}, is {arrival}", index, place.id)
@@ -250,6 +257,9 @@ class _RouteWalk:
         if start < arrival:
             self.fault(Code.STARTS_BEFORE_ARRIVAL, f"starts at {start} before arrival at {arrival}", index, place.id)
         self.judge_start(index, place, start)
+        if self.released is not None and self.released[0] + self.judge.leg(self.released[1], place.location)[0] > start:
+            self.fault(Code.RELEASE_LATE, "without the deposit before it the pair would be later", index, place.id)
+        self.released = None
         self.judge.waiting_s += max(0, start - arrival)
         self.clock, self.here = start + place.service_s, place.location
         if stop.end is not None and stop.end != self.clock:
@@ -259,11 +269,13 @@ class _RouteWalk:
             self.serve(index, place)
         else:
             self.judge.deposits += 1
-            self.carried_fen, self.cash_visits = 0, []
+            if self.is_contingent and self.cash_visits and left[1] is not None:
+                self.released = (left[0], left[1])
+            self.carried_fen, self.cash_visits, self.is_contingent = 0, [], True
 
     def travel_to(self, location: str) -> int:
         """Move on: the first leg lasts as long as the slower member's own way."""
-        origins = [self.here] if self.here is not None else [one.start for one in self.pair]
+        origins = [self.here] if self.here is not None else self.origins
         legs = [self.judge.leg(origin, location) for origin in origins]
         seconds = max(seconds for seconds, _ in legs)
         self.travel_s += seconds
@@ -276,7 +288,7 @@ class _RouteWalk:
             return
         first, last = self.judge.instance.horizon
         released = place.approval.effective_from or 0
-        for opens, closes in place.windows:
+        for opens, closes in place.windows if place.pinned_start is None else ((place.pinned_start, place.pinned_start),):
             yield max(opens, released, first), min(closes, last - place.service_s)
 
     def earliest_start(self, place: Visit | Bank, arrival: int) -> int:
@@ -295,57 +307,21 @@ class _RouteWalk:
             self.fault(Code.OUTSIDE_HOURS, f"service {start} to {start + place.service_s} lies outside {first} to {last}", index, place.id)
         if start < (place.approval.effective_from or 0):
             self.fault(Code.BEFORE_APPROVAL, f"starts at {start}, the approval is effective from {place.approval.effective_from}", index, place.id)
+        if place.pinned_start is not None and start != place.pinned_start:
+            self.fault(Code.PIN_BROKEN, f"starts at {start}, pinned to {place.pinned_start}", index, place.id)
+        if place.announced is not None and not place.announced.window[0] <= start <= place.announced.window[1]:
+            self.judge.moved_price += place.announced.price
         if not any(opens <= start <= closes for opens, closes in place.windows):
             self.fault(Code.OUTSIDE_WINDOW, f"start {start} lies outside the windows {[list(one) for one in place.windows]}", index, place.id)
 
     def serve(self, index: int, visit: Visit) -> None:
-        if visit.id in self.judge.served:
-            self.fault(Code.VISIT_TWICE, f"{visit.id} is already served on route {self.judge.served[visit.id]}", index, visit.id)
-        self.judge.served[visit.id] = self.number
+        self.judge.mark_served(self.number, index, visit)
         for code, message in visit_faults(visit, *self.pair):
             self.fault(code, message, index, visit.id)
         if visit.cash_fen:
             self.carried_fen += visit.cash_fen
             self.cash_visits.append(visit.id)
+            self.is_contingent = self.is_contingent and visit.cash_is_cap
         limit = self.judge.instance.cash.carry_limit_fen
         if self.carried_fen > limit:
             self.fault(Code.CARRY_LIMIT, f"carries {self.carried_fen} fen, the limit is {limit}", index, visit.id)
-
-
-def pair_faults(instance: Instance, a: Collector, b: Collector) -> Iterator[tuple[Code, str, str]]:
-    """Yield (code, subject, message) for everything that forbids these two from working together today."""
-    rule, names = instance.pairing, f"{a.id}+{b.id}"
-    if a.id == b.id:
-        yield Code.PAIR_SIZE, a.id, "a pair needs two different collectors"
-    for one in (a, b):
-        if not one.available:
-            yield Code.COLLECTOR_UNAVAILABLE, one.id, f"{one.id} is not available"
-    both = {a.id, b.id}
-    if any(set(conflict) == both for conflict in rule.conflicts):
-        yield Code.PAIR_CONFLICT, names, "these two must not work together"
-    if rule.require_lead and not (a.lead or b.lead):
-        yield Code.NO_LEAD, names, "no member is licensed to lead"
-    days = rule.max_consecutive_days
-    recent = [day for day in rule.history if day.days_ago <= days]
-    if len(recent) >= days and all(any(set(pair) == both for pair in day.pairs) for day in recent):
-        yield Code.PAIR_ROTATION, names, f"worked together on each of the last {days} days"
-    if max(a.shift[0], b.shift[0]) >= min(a.shift[1], b.shift[1]):
-        yield Code.SHIFTS_APART, names, "the shifts do not overlap"
-
-
-def visit_faults(visit: Visit, a: Collector, b: Collector) -> Iterator[tuple[Code, str]]:
-    """Yield (code, message) for everything that forbids this pair to make this visit, whatever the time."""
-    genders = {a.gender, b.gender}
-    if not visit.approval.is_granted:
-        yield Code.NOT_APPROVED, f"{visit.id}: the approval is {visit.approval.status}"
-    for one in (a, b):
-        if one.id in visit.excluded_collectors:
-            yield Code.COLLECTOR_EXCLUDED, f"{visit.id}: {one.id} is excluded"
-    if visit.required_cert is not None and visit.required_cert not in (*a.certs, *b.certs):
-        yield Code.CERT_MISSING, f"{visit.id}: nobody of the pair holds {visit.required_cert}"
-    if visit.required_language is not None and visit.required_language not in (*a.languages, *b.languages):
-        yield Code.LANGUAGE_MISSING, f"{visit.id}: nobody of the pair speaks {visit.required_language}"
-    if visit.gender_rule is GenderRule.FEMALE_PRESENT and Gender.F not in genders:
-        yield Code.FEMALE_MISSING, f"{visit.id}: a woman must be present"
-    if visit.gender_rule is GenderRule.MIXED and len(genders) < 2:
-        yield Code.NOT_MIXED, f"{visit.id}: a woman and a man are needed"

@@ -9,16 +9,16 @@ import msgspec
 import numpy as np
 
 from routing.alone import Alone, alone
-from routing.changes import Change, ChangeKind, apply_changes
+from routing.changes import GRANTS, Change, ChangeKind, apply_changes
 from routing.engines.insertion import cheapest_place
 from routing.engines.polish import Swap, cheapest_swaps, idle_pair
 from routing.engines.regroup import formations
 from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import GenderRule, Instance, Plan, StopType, Visit, VisitId
-from routing.objective import Tour, unserved_of, visits_of
-from routing.problem import Problem, build_problem
+from routing.objective import Tour, given_up_of, is_open, open_of, unserved_of, visits_of
+from routing.problem import Problem, barred, build_problem
 from routing.reasons import HARD_REASONS, Reason, ReasonCode
-from routing.schedule import make_pair, plan_deposits, time_route
+from routing.schedule import earliest_start, make_pair, plan_deposits, time_route
 
 WINDOW_SLACK_S = 900
 
@@ -32,8 +32,7 @@ def explain(instance: Instance, plan: Plan, matrix: TravelMatrix | None = None) 
     problem = build_problem(instance, matrix)
     tours = tours_of(problem, instance, plan)
     reasons = explain_tours(instance, matrix, tours, lambda: False)
-    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
-    return tuple(_insertable(instance, problem, tours, reason, node_of) for reason in reasons)
+    return tuple(_insertable(instance, problem, tours, reason) for reason in reasons)
 
 
 def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
@@ -43,17 +42,29 @@ def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
         ValueError: a route names somebody or something unknown, or cannot be made in time.
     """
     crew = {str(one.id): index for index, one in enumerate(instance.collectors)}
-    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
+    nodes_of = problem.nodes_of()
     bank_of = {bank.id: problem.n + index for index, bank in enumerate(instance.banks)}
+    parted = [set(one.collectors) for one in instance.progress if not one.together]
     tours: list[Tour] = []
     for route in plan.routes:
         if not route.stops:
             continue
-        names = [(node_of, stop.id) if stop.type is StopType.VISIT else (bank_of, stop.bank) for stop in route.stops]
-        if len(route.collectors) != 2 or any(one not in crew for one in route.collectors) or any(str(name) not in known for known, name in names):
+        if set(route.collectors) in parted:
+            parted.remove(set(route.collectors))
+            continue
+        if len(route.collectors) != 2 or any(one not in crew for one in route.collectors):
             raise ValueError("the plan names somebody or something unknown; check it first")
         pair = make_pair(problem, crew[route.collectors[0]], crew[route.collectors[1]])
-        timing = time_route(problem, pair, tuple(known[str(name)] for known, name in names))
+        anchor = int(problem.anchor_of[pair.a])
+        nodes = [] if anchor < 0 else [anchor]
+        made = 0 if anchor < 0 else len(instance.progress[problem.running.anchors[anchor - problem.anchors[0]].progress].stops)
+        for stop in route.stops[made:]:
+            options = nodes_of.get(str(stop.id), []) if stop.type is StopType.VISIT else [bank_of[stop.bank]] if stop.bank in bank_of else []
+            if not options:
+                raise ValueError("the plan names somebody or something unknown; check it first")
+            timed = (node for node in options if stop.start is not None and earliest_start(problem, node, stop.start) == stop.start)
+            nodes.append(next(timed, options[0]))
+        timing = time_route(problem, pair, tuple(nodes))
         if timing is None:
             raise ValueError(f"the route of {'+'.join(route.collectors)} cannot be made in time; check it first")
         tours.append(Tour(pair, timing))
@@ -63,17 +74,21 @@ def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
 def explain_tours(instance: Instance, matrix: TravelMatrix, tours: Sequence[Tour], is_late: Callable[[], bool]) -> tuple[Reason, ...]:
     """As `explain`, for tours that nothing can be added to. Once `is_late`, a displacement names the first way found, not the cheapest."""
     problem = build_problem(instance, matrix)
-    node_of = {visit.id: index for index, visit in enumerate(problem.visits)}
-    left = set(unserved_of(problem, tours))
-    case = _Case(instance, problem, list(tours), cheapest_swaps(problem, tours, sorted(left), is_late))
+    nodes_of = problem.nodes_of()
+    left, able = set(unserved_of(problem, tours)), open_of(problem, tours)
+    case = _Case(instance, problem, list(tours), cheapest_swaps(problem, tours, able, is_late))
+    seen = {str(visit.debtor): visit.id for visit in instance.visits if visit.debtor and visit.id in problem.running.made}
     found: list[Reason] = []
     for visit in instance.visits:
-        node = node_of.get(visit.id)
-        if node is None:
+        if visit.id in problem.running.made:
+            continue
+        if not visit.approval.is_granted:
             approve = Change(kind=ChangeKind.APPROVE, subject=visit.id)
             found.append(_reason(visit, ReasonCode.NOT_APPROVED, {"status": visit.approval.status}, approve))
-        elif node in left:
-            found.append(case.explain_visit(visit, node))
+        elif visit.id not in nodes_of:
+            found.append(_reason(visit, ReasonCode.DEBTOR_VISITED, {"visits": [seen[str(visit.debtor)]]}))
+        elif left.issuperset(nodes_of[visit.id]):
+            found.append(case.explain_visit(visit, nodes_of[visit.id]))
     return _confirm_changes(instance, matrix, (problem, tours), found)
 
 
@@ -81,14 +96,15 @@ def _reason(visit: Visit, code: ReasonCode, params: dict[str, Any], *changes: Ch
     return Reason(visit=VisitId(visit.id), code=code, params=params, changes=changes)
 
 
-def _insertable(instance: Instance, problem: Problem, tours: list[Tour], reason: Reason, node_of: dict[str, int]) -> Reason:
+def _insertable(instance: Instance, problem: Problem, tours: list[Tour], reason: Reason) -> Reason:
     if reason.code in HARD_REASONS:
         return reason
-    place = cheapest_place(problem, tours, node_of[reason.visit])
-    if place is None:
-        return reason
-    pair = [instance.collectors[one].id for one in place[1].collectors]
-    return Reason(visit=reason.visit, code=ReasonCode.SOLVER_MISSED, params={"pair": pair})
+    for node in problem.nodes_of()[reason.visit]:
+        place = cheapest_place(problem, tours, node) if is_open(problem, tours, node) else None
+        if place is not None:
+            pair = [instance.collectors[one].id for one in place[1].collectors]
+            return Reason(visit=reason.visit, code=ReasonCode.SOLVER_MISSED, params={"pair": pair})
+    return reason
 
 
 class _Case:
@@ -103,9 +119,12 @@ class _Case:
     def ids(self, nodes: Sequence[int]) -> list[str]:
         return [self.problem.visits[node].id for node in nodes]
 
-    def explain_visit(self, visit: Visit, node: int) -> Reason:
-        """Try the reasons in their order."""
-        tried = alone(self.problem, node)
+    def explain_visit(self, visit: Visit, nodes: list[int]) -> Reason:
+        """Try the reasons in their order, on whichever of the visit's times gets furthest."""
+        node, tried = max(
+            ((node, alone(self.problem, node)) for node in reversed(nodes)),
+            key=lambda one: (one[1].with_cash.any(), one[1].in_time.any(), one[1].allowed.any()),
+        )
         if not len(tried.a) or not self.problem.pairs_max:
             there = sum(1 for one in self.instance.collectors if one.available)
             return _reason(visit, ReasonCode.NO_PAIR_TODAY, {"collectors": there, "pairs_max": self.problem.pairs_max})
@@ -116,7 +135,14 @@ class _Case:
         if not tried.with_cash.any():
             params = {"cash_fen": visit.cash_fen, "carry_limit_fen": self.problem.carry_limit_fen}
             return _reason(visit, ReasonCode.CASH_NOT_DEPOSITABLE, params, Change(kind=ChangeKind.DROP_CASH, subject=visit.id))
+        rivals = sorted({self.problem.visits[one].id for one in self.problem.rivals_of(node) if self.is_made(one)} - {visit.id})
+        if rivals:
+            change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(rivals))
+            return _reason(visit, ReasonCode.DEBTOR_ONCE, {"visits": rivals}, change, Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id))
         return self.displaced(visit, node, tried)
+
+    def is_made(self, node: int) -> bool:
+        return any(node in tour.timing.nodes for tour in self.tours)
 
     def no_legal_pair(self, visit: Visit, node: int) -> Reason:
         """Name each need that no legal pair meets; if every need is met by some pair, name the combination."""
@@ -128,13 +154,16 @@ class _Case:
         for (_, change, _), without in zip(relaxed, dropped, strict=True):
             tried = alone(without, node)
             if tried.with_cash.any():
-                return _reason(visit, ReasonCode.NO_LEGAL_PAIR, params, self.named(change, visit, tried))
+                return _reason(visit, ReasonCode.NO_LEGAL_PAIR, params, *self.named(change, visit, tried))
         return _reason(visit, ReasonCode.NO_LEGAL_PAIR, params)
 
     def needs_of(self, visit: Visit) -> list[tuple[str, Change, Visit, Visit]]:
         """List the visit's needs: name, the change that lifts it, the visit with only this need, the visit without it."""
         edit = msgspec.structs.replace
-        bare = edit(visit, required_cert=None, required_language=None, gender_rule=GenderRule.ANY, excluded_collectors=())
+        bare = edit(
+            visit, required_cert=None, required_language=None, gender_rule=GenderRule.ANY, excluded_collectors=(), pinned_collectors=(),
+            credential=None,
+        )
         fields: list[tuple[str, str, Any, ChangeKind, str]] = []
         if visit.required_cert is not None:
             fields.append((f"certificate:{visit.required_cert}", "required_cert", None, ChangeKind.GRANT_CERT, visit.required_cert))
@@ -142,6 +171,10 @@ class _Case:
             fields.append((f"language:{visit.required_language}", "required_language", None, ChangeKind.GRANT_LANGUAGE, visit.required_language))
         if visit.excluded_collectors:
             fields.append(("not excluded", "excluded_collectors", (), ChangeKind.LIFT_EXCLUSIONS, ""))
+        if visit.credential is not None:
+            fields.append((f"credential of both:{visit.credential}", "credential", None, ChangeKind.GRANT_CREDENTIAL, visit.credential))
+        if visit.pinned_collectors:
+            fields.append((f"pinned to:{'+'.join(visit.pinned_collectors)}", "pinned_collectors", (), ChangeKind.UNPIN, ""))
         if visit.gender_rule is not GenderRule.ANY:
             fields.append((f"gender:{visit.gender_rule.value}", "gender_rule", GenderRule.ANY, ChangeKind.DROP_GENDER_RULE, ""))
         return [
@@ -160,16 +193,18 @@ class _Case:
         problem = self.problem
         needs, excluded = problem.needs.copy(), problem.excluded.copy()
         needs[node] = problem.need_bits(visit)
-        off = set(visit.excluded_collectors)
-        excluded[node] = [one.id in off for one in self.instance.collectors]
+        excluded[node] = barred(self.instance, (visit,))[0]
         return msgspec.structs.replace(problem, needs=needs, excluded=excluded)
 
-    def named(self, change: Change, visit: Visit, tried: Alone) -> Change:
+    def named(self, change: Change, visit: Visit, tried: Alone) -> tuple[Change, ...]:
         """Point a grant at the member of the cheapest able pair; other changes concern the visit itself."""
-        if change.kind not in (ChangeKind.GRANT_CERT, ChangeKind.GRANT_LANGUAGE):
-            return msgspec.structs.replace(change, subject=visit.id)
+        if change.kind not in GRANTS:
+            return (msgspec.structs.replace(change, subject=visit.id),)
         best = tried.cheapest()
-        return msgspec.structs.replace(change, subject=self.instance.collectors[int(tried.a[best])].id)
+        members = [self.instance.collectors[int(one)] for one in (tried.a[best], tried.b[best])]
+        if change.kind is ChangeKind.GRANT_CREDENTIAL:
+            return tuple(msgspec.structs.replace(change, subject=one.id) for one in members if change.name not in one.credentials)
+        return (msgspec.structs.replace(change, subject=members[0].id),)
 
     def no_time_alone(self, visit: Visit, node: int, tried: Alone) -> Reason:
         """Show the pair that comes nearest, and the window it would need."""
@@ -218,20 +253,25 @@ class _Case:
         able = {(int(a), int(b)) for a, b in zip(tried.a[tried.with_cash], tried.b[tried.with_cash], strict=True)}
         options: list[tuple[int, int]] = []
         for row, tour in enumerate(self.tours):
-            if tour.collectors in able and tour.timing.nodes:
-                options.append((sum(int(self.problem.loss[one]) for one in visits_of(self.problem, tour)), row))
+            if tour.collectors in able and given_up_of(self.problem, tour):
+                options.append((sum(int(self.problem.loss[one]) for one in given_up_of(self.problem, tour)), row))
         if not options:
             return None
         lost, row = min(options)
         tour = self.tours[row]
-        own = plan_deposits(self.problem, tour.pair, (node,))
-        assert own is not None
+        anchor = int(self.problem.anchor_of[tour.pair.a])
+        own = plan_deposits(self.problem, tour.pair, (node,) if anchor < 0 else (anchor, node))
+        if own is None:
+            return None
         price = lost + self.problem.travel_weight * (own.travel_s - tour.timing.travel_s) - int(self.problem.loss[node])
-        return Swap(row, tour, visits_of(self.problem, tour), price)
+        return Swap(row, tour, given_up_of(self.problem, tour), price)
 
     def not_formed(self, visit: Visit, node: int, tried: Alone) -> Reason:
         """No pair of the plan can make it: price the able pair whose forming gives up least."""
-        option = formations(self.problem, self.tours, node, tried)[0]
+        found = formations(self.problem, self.tours, node, tried)
+        if not found:
+            return _reason(visit, ReasonCode.PAIRS_AT_WORK, {})
+        option = found[0]
         pair = self.names(option.a, option.b)
         given_up = self.ids([one for row in option.rows for one in visits_of(self.problem, self.tours[row])])
         mandatory = Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id)
@@ -249,15 +289,15 @@ def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Prob
     before, tours = state
     changed = apply_changes(instance, [change for reason in hard for change in reason.changes])
     after = build_problem(changed, matrix)
-    node_of = {visit.id: index for index, visit in enumerate(after.visits)}
-    moved = [_renumber(before, after, tour, node_of) for tour in tours]
+    nodes_of = after.nodes_of()
+    moved = [_renumber(before, after, tour) for tour in tours]
     confirmed: dict[str, Reason] = {}
     for reason in hard:
-        node = node_of[reason.visit]
+        nodes = nodes_of.get(reason.visit, [])
         changes = reason.changes
-        if not after.pairs_max or not alone(after, node).with_cash.any():
+        if not after.pairs_max or not any(alone(after, node).with_cash.any() for node in nodes):
             changes = ()
-        elif not after.visits[node].mandatory and not _fits(after, moved, node):
+        elif not after.visits[nodes[0]].mandatory and not any(is_open(after, moved, node) and _fits(after, moved, node) for node in nodes):
             changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
         confirmed[reason.visit] = msgspec.structs.replace(reason, changes=changes)
     return tuple(confirmed.get(reason.visit, reason) for reason in found)
@@ -272,8 +312,11 @@ def _fits(problem: Problem, tours: list[Tour], node: int) -> bool:
     return problem.travel_weight * extra_s < int(problem.loss[node])
 
 
-def _renumber(before: Problem, after: Problem, tour: Tour, node_of: dict[str, int]) -> Tour:
-    nodes = tuple(node_of[before.visits[node].id] if node < before.n else node - before.n + after.n for node in tour.timing.nodes)
+def _renumber(before: Problem, after: Problem, tour: Tour) -> Tour:
+    number = {(visit, rank): node for visit, nodes in after.nodes_of().items() for rank, node in enumerate(nodes)}
+    key_of = {node: (visit, rank) for visit, nodes in before.nodes_of().items() for rank, node in enumerate(nodes)}
+    shift = after.n - before.n
+    nodes = tuple(number[key_of[node]] if node in key_of else node + shift for node in tour.timing.nodes)
     pair = make_pair(after, *tour.collectors)
     timing = time_route(after, pair, nodes)
     assert timing is not None

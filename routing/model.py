@@ -1,4 +1,4 @@
-"""Nouns of the planning problem: the formats `fieldday/1` and `fieldday-plan/1` as frozen structs.
+"""Nouns of the planning problem: the formats `fieldday/1`, `fieldday/2` and `fieldday-plan/1` as frozen structs.
 
 Units everywhere: seconds (times of day count from local midnight), metres, fen. All whole numbers.
 Nothing here computes; `reader.py` decodes and validates, `check.py` judges.
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 INSTANCE_SCHEMA = "fieldday/1"
+RUNNING_SCHEMA = "fieldday/2"
 PLAN_SCHEMA = "fieldday-plan/1"
 
 CollectorId = NewType("CollectorId", str)
@@ -95,6 +96,8 @@ class PairingRules(msgspec.Struct, frozen=True, kw_only=True):
     max_consecutive_days: Annotated[int, Meta(ge=0, le=10_000)]
     conflicts: tuple[tuple[CollectorId, CollectorId], ...]
     history: tuple[PastDay, ...]
+    fixed: tuple[tuple[CollectorId, CollectorId], ...] = ()
+    """`fieldday/2`: these two work with each other today or not at all."""
 
 
 class CashRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +129,8 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     shift: Span
     start: LocationId
     end: LocationId
+    credentials: tuple[Text, ...] = ()
+    """`fieldday/2`: the banks whose credential this person holds; a visit's `credential` must be held by *both* (VIS-06)."""
 
     def __post_init__(self) -> None:
         if self.shift[0] > self.shift[1]:
@@ -157,8 +162,23 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "approved"
 
 
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: somebody was told that service starts within `window`; another time costs `price`, in the cost's unit."""
+
+    window: Span
+    price: Weight
+
+    def __post_init__(self) -> None:
+        if self.window[0] > self.window[1]:
+            raise ValueError(f"window must not close before it opens, got {list(self.window)}")
+
+
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """A visit that two collectors make together (VIS-01); service starts inside one of the windows."""
+    """A visit that two collectors make together (VIS-01); service starts inside one of the windows.
+
+    Of `fieldday/2`: who must be in the pair, when exactly service starts, what was announced, whose visit it is (one visit per debtor
+    and day), whose credential both must hold, and whether `cash_fen` is only the most that may be taken (F12).
+    """
 
     id: Text
     location: LocationId
@@ -173,11 +193,47 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     approval: Approval
     cash_fen: Fen
     priority: Annotated[int, Meta(ge=0, le=1000)] = 1
+    pinned_collectors: Annotated[tuple[CollectorId, ...], Meta(max_length=2)] = ()
+    pinned_start: DaySeconds | None = None
+    announced: Announced | None = None
+    debtor: Text | None = None
+    credential: Text | None = None
+    cash_is_cap: bool = False
 
     def __post_init__(self) -> None:
         for opens, closes in self.windows:
             if opens > closes:
                 raise ValueError(f"windows must not close before they open, got {[opens, closes]}")
+
+
+class DoneStop(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: a stop that stays as it is, with its times: made, under way, or promised. `cash_fen` is what was really taken there."""
+
+    type: StopType
+    id: VisitId | None = None
+    bank: BankId | None = None
+    arrival: DaySeconds
+    start: DaySeconds
+    end: DaySeconds
+    cash_fen: Fen | None = None
+
+    def __post_init__(self) -> None:
+        if not self.arrival <= self.start <= self.end:
+            raise ValueError(f"end must not be before start, nor start before arrival, got {[self.arrival, self.start, self.end]}")
+
+
+class PairProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: how far a pair has come: its locked stops, where both stand after them and from when they may go on.
+
+    Parted pairs (`together` false) keep their stops; their members may work with others from there.
+    """
+
+    collectors: tuple[CollectorId, CollectorId]
+    departure: DaySeconds
+    stops: Annotated[tuple[DoneStop, ...], Meta(min_length=1)]
+    place: LocationId
+    free_at: DaySeconds
+    together: bool = True
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,10 +252,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     date: Label = ""
     timezone: Label = ""
     schema: str = INSTANCE_SCHEMA
+    now: DaySeconds | None = None
+    progress: tuple[PairProgress, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.schema != INSTANCE_SCHEMA:
-            raise ValueError(f"schema must be {INSTANCE_SCHEMA}, got {self.schema[:40]!r}")
+        if self.schema not in (INSTANCE_SCHEMA, RUNNING_SCHEMA):
+            raise ValueError(f"schema must be {INSTANCE_SCHEMA} or {RUNNING_SCHEMA}, got {self.schema[:40]!r}")
         if self.horizon[0] > self.horizon[1]:
             raise ValueError(f"horizon must not end before it begins, got {list(self.horizon)}")
 

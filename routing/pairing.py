@@ -9,6 +9,7 @@ from routing.problem import I64, Problem
 
 MEETING_PLACES_MAX = 256
 LOSS_CAP = 150_000
+AT_WORK = 10**7
 
 Matching = tuple[tuple[int, int], ...]
 
@@ -30,7 +31,9 @@ def pair_weights(problem: Problem) -> PairWeights:
         return PairWeights(weight)
     overlap = np.minimum(problem.shift_hi[:, None], problem.shift_hi[None, :]) - np.maximum(problem.shift_lo[:, None], problem.shift_lo[None, :])
     kinds, kind_of = np.unique(problem.needs, axis=0, return_inverse=True)
-    value = np.bincount(kind_of.ravel(), weights=np.minimum(problem.loss, LOSS_CAP).astype(np.float64), minlength=len(kinds))
+    wanted = np.minimum(problem.loss, LOSS_CAP).astype(np.float64)
+    wanted[list(problem.anchors)] = 0
+    value = np.bincount(kind_of.ravel(), weights=wanted, minlength=len(kinds))
     share = value / max(1.0, float(value.sum()))
     places = np.unique(np.linspace(0, problem.n - 1, min(problem.n, MEETING_PLACES_MAX)).astype(np.intp))
     out_s, back_s = problem.out_s[:, places], problem.back_s[places].T
@@ -39,6 +42,8 @@ def pair_weights(problem: Problem) -> PairWeights:
         covered = np.all((kinds[None, :, :] & union[:, None, :]) == kinds[None, :, :], axis=2) @ share
         meet = np.maximum(out_s[a][None, :], out_s).min(axis=1) + np.maximum(back_s[a][None, :], back_s).min(axis=1)
         weight[a] = np.maximum(1, np.maximum(overlap[a], 0) * covered - meet).astype(np.int64)
+    for anchor in problem.running.anchors:
+        weight[anchor.a, anchor.b] = weight[anchor.b, anchor.a] = AT_WORK
     weight[~problem.pair_legal] = 0
     return PairWeights(weight)
 

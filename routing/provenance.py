@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from routing.model import Instance, Plan
+from routing.reader import encode_instance
 
 LIBRARIES = ("ortools", "numba", "numpy", "fieldvisit")
 
@@ -22,7 +23,7 @@ def plan_digest(plan: Plan) -> str:
 
 def instance_digest(instance: Instance) -> str:
     """Return the SHA-256 over a day."""
-    return _digest(instance)
+    return hashlib.sha256(encode_instance(instance)).hexdigest()
 
 
 @cache

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from routing.model import Instance, InstanceError, Plan
+from routing.model import RUNNING_SCHEMA, Instance, InstanceError, Plan
+from routing.reader_running import check_running_references, refuse_unknown_keys, without_running_keys
 
 BYTES_MAX = 512 * 1024 * 1024
 
@@ -17,7 +18,9 @@ T = TypeVar("T")
 
 
 def load_instance(source: bytes | str | Mapping[str, Any]) -> Instance:
-    """Decode and validate a `fieldday/1` day, as JSON text or as the decoded object.
+    """Decode and validate a `fieldday/1` or `fieldday/2` day, as JSON text or as the decoded object.
+
+    In `fieldday/1` every key that it does not define is ignored, also those of `fieldday/2`; `fieldday/2` refuses unknown keys.
 
     Raises:
         InstanceError: one line, `key.path: what is wrong`. No collectors and no visits are allowed.
@@ -27,9 +30,28 @@ def load_instance(source: bytes | str | Mapping[str, Any]) -> Instance:
         raise InstanceError(f"instance: expected an object, got {type(decoded).__name__}")
     if "schema" not in decoded:
         decoded = {**decoded, "schema": "fieldday/1"}
+    if decoded["schema"] == RUNNING_SCHEMA:
+        refuse_unknown_keys(decoded)
+    else:
+        decoded = without_running_keys(decoded)
     instance = _convert(decoded, Instance)
     _check_references(instance)
+    check_running_references(instance)
     return instance
+
+
+def encode_instance(instance: Instance) -> bytes:
+    """Return the day as JSON, keys in the order of the model: the same day gives the same bytes.
+
+    A `fieldday/1` day comes without the keys of `fieldday/2`.
+    """
+    return msgspec.json.encode(instance_object(instance))
+
+
+def instance_object(instance: Instance) -> dict[str, Any]:
+    """Return the day as plain objects, as `load_instance` reads them."""
+    decoded: dict[str, Any] = msgspec.to_builtins(instance)
+    return decoded if instance.schema == RUNNING_SCHEMA else dict(without_running_keys(decoded))
 
 
 def load_plan(source: bytes | str | Mapping[str, Any]) -> Plan:

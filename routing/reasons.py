@@ -16,10 +16,13 @@ class ReasonCode(StrEnum):
     """In the order in which they are tried; the first that is true is given."""
 
     NOT_APPROVED = "not_approved"
+    DEBTOR_VISITED = "debtor_visited"
     NO_PAIR_TODAY = "no_pair_today"
     NO_LEGAL_PAIR = "no_legal_pair"
     NO_TIME_ALONE = "no_time_alone"
     CASH_NOT_DEPOSITABLE = "cash_not_depositable"
+    DEBTOR_ONCE = "debtor_once"
+    PAIRS_AT_WORK = "pairs_at_work"
     DISPLACED = "displaced"
     PAIR_NOT_FORMED = "pair_not_formed"
     NOT_WORTH_A_PAIR = "not_worth_a_pair"
@@ -27,7 +30,8 @@ class ReasonCode(StrEnum):
 
 
 HARD_REASONS = frozenset({
-    ReasonCode.NOT_APPROVED, ReasonCode.NO_PAIR_TODAY, ReasonCode.NO_LEGAL_PAIR, ReasonCode.NO_TIME_ALONE, ReasonCode.CASH_NOT_DEPOSITABLE,
+    ReasonCode.NOT_APPROVED, ReasonCode.DEBTOR_VISITED, ReasonCode.NO_PAIR_TODAY, ReasonCode.NO_LEGAL_PAIR, ReasonCode.NO_TIME_ALONE,
+    ReasonCode.CASH_NOT_DEPOSITABLE,
 })
 
 
@@ -55,6 +59,9 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 _ENGLISH = {
     ReasonCode.NOT_APPROVED: "The approval is {status}, so the visit may not be planned (REQ-03).",
+    ReasonCode.DEBTOR_VISITED: "The same debtor is visited today already, by {visits}: one visit per debtor and day (CONT-05).",
+    ReasonCode.DEBTOR_ONCE: "The same debtor is visited by {visits} today: one visit per debtor and day (CONT-05).",
+    ReasonCode.PAIRS_AT_WORK: "Only people who are at work in other pairs could make it together; those pairs stay as they are today.",
     ReasonCode.NO_PAIR_TODAY: "No pair can be formed today: {collectors} collectors are available, at most {pairs_max} pairs may work (VIS-01).",
     ReasonCode.NO_LEGAL_PAIR: "No pair of today's collectors may make this visit; missing: {missing}.",
     ReasonCode.NO_TIME_ALONE: "There is no time for it even alone: pair {pair} would reach the place at {arrival_s:time} "
@@ -71,6 +78,9 @@ _ENGLISH = {
 
 _CHINESE = {
     ReasonCode.NOT_APPROVED: "审批状态为{status},不得列入计划(REQ-03)。",
+    ReasonCode.DEBTOR_VISITED: "同一债务人今天已由{visits}外访:每位债务人每天只外访一次(CONT-05)。",
+    ReasonCode.DEBTOR_ONCE: "同一债务人今天已安排{visits}:每位债务人每天只外访一次(CONT-05)。",
+    ReasonCode.PAIRS_AT_WORK: "只有正在其他搭档中执行任务的人员才能一起执行;这些搭档今天保持不变。",
     ReasonCode.NO_PAIR_TODAY: "今天无法组成搭档:可出勤人员{collectors}人,最多{pairs_max}组(VIS-01)。",
     ReasonCode.NO_LEGAL_PAIR: "今天没有任何一组人员可以执行本次外访;缺少:{missing}。",
     ReasonCode.NO_TIME_ALONE: "即使只安排这一户,时间也不够:搭档{pair}最早{arrival_s:time}到达,"
@@ -85,6 +95,7 @@ _CHINESE = {
 
 _NEEDS_ZH = {
     "certificate": "资质", "language": "语言", "gender": "性别要求", "not excluded": "未被回避的人员",
+    "credential of both": "两人均持有该银行证件", "pinned to": "指定人员",
     "one pair with all of": "同时具备以下条件的一组人员",
 }
 

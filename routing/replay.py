@@ -12,7 +12,7 @@ import msgspec
 
 from routing.engines import search
 from routing.matrix import TravelMatrix, table_matrix, travel_matrix
-from routing.model import Engine, Instance, InstanceError, Limits, Plan, SolverRecord
+from routing.model import Engine, Instance, InstanceError, Limits, Plan, Route, SolverRecord, Stop, StopType, VisitId
 from routing.provenance import instance_digest, plan_digest, versions
 from routing.reader import decode_object, load_instance
 from routing.solve import Script, solve
@@ -93,7 +93,7 @@ def replay(record: PlanRecord, *, is_strict: bool = True) -> Plan:
         raise ReplayRefused(tuple(refuse))
     parameters = record.solver.parameters
     limits = Limits(search_s=GUARD_S, iterations_max=parameters["iterations_max"] or 0, engine=Engine(parameters["engine"]))
-    plan = solve(record.instance, limits, seed=record.solver.seed, matrix=matrix, script=_script(record.solver))
+    plan = solve(record.instance, limits, seed=record.solver.seed, matrix=matrix, script=_script(record.solver), start=_start(record.solver))
     if plan_digest(plan) != record.plan_digest:
         raise ReplayDiffers(record.plan_digest, plan)
     return plan
@@ -132,6 +132,17 @@ def _other_versions(solver: SolverRecord) -> list[str]:
 
 def _is_compiled(solver: SolverRecord) -> bool:
     return solver.parameters.get("searched_by") == "compiled"
+
+
+def _start(solver: SolverRecord) -> Plan | None:
+    """Return the earlier plan that the search began from, as far as it mattered: who makes what in which order."""
+    given = solver.parameters.get("start")
+    if given is None:
+        return None
+    routes = (
+        Route(collectors=tuple(crew), stops=tuple(Stop(type=StopType.VISIT, id=VisitId(name)) for name in names)) for crew, names in given
+    )
+    return Plan(instance="", routes=tuple(routes))
 
 
 def _script(solver: SolverRecord) -> Script:

@@ -65,11 +65,13 @@ def earliest_start(problem: Problem, node: int, arrival: int) -> int | None:
 def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing | None:
     """Return the earliest schedule of a fixed sequence of visits and banks, or None when it breaks a window, the shift or the cash rules.
 
-    The departure is moved as late as the first start of service allows; nothing else changes by it.
+    The departure is moved as late as the first start of service allows; nothing else changes by it. Where a deposit takes only what
+    may be taken, the pair must also be in time without it (F12).
     """
     clock, here, carried, travel_s, service_s = pair.shift[0], -1, 0, 0, 0
     starts: list[int] = []
-    first_leg_s = 0
+    first_leg_s, has_cash, has_fixed = 0, False, False
+    released: tuple[int, int] | None = None
     for node in nodes:
         leg = int(pair.out_s[node] if here < 0 else problem.travel_s[here, node])
         first_leg_s = leg if here < 0 else first_leg_s
@@ -80,6 +82,14 @@ def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing |
         if carried > problem.carry_limit_fen:
             return None
         starts.append(start)
+        if node >= problem.n:
+            released, has_fixed, has_cash = (clock, here) if has_cash and not has_fixed else None, False, False
+        else:
+            if released is not None and released[0] + int(problem.travel_s[released[1], node]) > start:
+                return None
+            released = None
+            has_cash = has_cash or bool(problem.cash_fen[node])
+            has_fixed = has_fixed or bool(problem.cash_fen[node] and not problem.is_cap[node])
         travel_s, service_s = travel_s + leg, service_s + int(problem.service_s[node])
         clock, here = start + int(problem.service_s[node]), node
     if here < 0:

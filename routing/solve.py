@@ -27,9 +27,10 @@ from routing.explain import explain_tours
 from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import Contribution, Engine, Instance, Limits, Plan, SolverRecord
 from routing.objective import Tour, empty_tour, total_cost
-from routing.pairing import Matching, pair_weights, swap_matching
+from routing.pairing import Matching, PairWeights, pair_weights, swap_matching
 from routing.problem import Problem, build_problem
 from routing.provenance import instance_digest, versions
+from routing.warm_start import start_tours
 
 WHOLE_VISITS_MAX = 260
 WHOLE_SHARE = 0.6
@@ -38,6 +39,7 @@ PAIRING_S_MAX = 2.0
 BOTH_MATCHINGS_VISITS_MAX = 400
 SMALL_VISITS_MAX = 260
 MEASURABLE_S = 0.2
+NEAR_HEAT = 200.0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,17 +77,20 @@ def solve(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     script: Script | None = None,
+    start: Plan | None = None,
 ) -> Plan:
     """Return a clean plan with times for every stop, a reason for every visit left out, and the record of how it was found.
 
     The wall time stays within `limits.search_s` plus a small share for finishing. With `limits.iterations_max` the same instance, matrix
     and seed give the same bytes. `cancelled` is asked often; then the best plan so far is finished and returned. A `script` repeats an earlier
-    run and no clock is looked at.
+    run and no clock is looked at. With `start`, the search begins with what that plan has for this day and stays near it.
 
     Raises:
         PlanRefused: the plan found breaks a hard rule (a defect of the solver).
     """
     run = _Run(instance, limits or Limits(), seed, matrix, (on_progress, cancelled), script)
+    if start is not None:
+        run.begin_from(start)
     if run.problem.n and run.problem.pairs_max and run.problem.pair_legal.any():
         run.form_pairs()
         run.improve()
@@ -125,6 +130,7 @@ class _Run:
         self.on_progress, self.cancelled = callbacks
         self.script, self.asked = script, dict[str, _Asked]()
         self.tours: list[Tour] = []
+        self.given: list[Tour] = []
         self.matching: Matching = ()
         self.cost = total_cost(self.problem, [])
         self.contributions: list[Contribution] = []
@@ -171,6 +177,9 @@ class _Run:
 
     def form_pairs(self) -> None:
         """Stage 1 and 2: match, and build a start on the matching; on days of moderate size on both matchings, the better one stays."""
+        if self.given:
+            self.take_up()
+            return
         since = time.monotonic()
         weights = pair_weights(self.problem)
         swapped = swap_matching(weights, self.problem.pairs_max)
@@ -194,6 +203,25 @@ class _Run:
                 Contribution(engine="CP-SAT pairing", cost_before=self.cost, cost_after=self.cost, iterations=pairs, wall_s=wall_s)
             )
         self.trace.append({"stage": "pairing", "engine": "cp-sat", "pairs": len(matched), "matching": [list(pair) for pair in matched]})
+
+    def begin_from(self, start: Plan) -> None:
+        """Take an earlier plan for what it still is worth on this day; a replay finds its order of visits among the parameters."""
+        self.given = start_tours(self.problem, self.instance, start)
+        self.parameters["start"] = [
+            [list(route.collectors), [stop.id for stop in route.stops if stop.id is not None]] for route in start.routes if route.stops
+        ]
+
+    def take_up(self) -> None:
+        """Begin with the pairs and routes given; pair up who is left, and insert what is open."""
+        since = time.monotonic()
+        pairs = [tour.collectors for tour in self.given]
+        weight, busy = pair_weights(self.problem).weight.copy(), [one for pair in pairs for one in pair]
+        weight[busy, :] = weight[:, busy] = 0
+        others = swap_matching(PairWeights(weight), self.problem.pairs_max - len(pairs))
+        self.matching = (*pairs, *others)
+        idle = [empty_tour(self.problem, a, b) for a, b in others]
+        begun = regret_start(self.problem, [*self.given, *idle], self.watch("given start", self.is_over))
+        self.adopt("given plan", begun, 1, since)
 
     def start_on(self, matching: Matching, stage: str) -> list[Tour]:
         empty = [empty_tour(self.problem, a, b) for a, b in matching]
@@ -226,13 +254,13 @@ class _Run:
     def search_compiled(self) -> None:
         """Anneal from the matching, with pair moves; the deposits of what it returns are placed anew."""
         since = time.monotonic()
-        heat = heat_for(self.problem.n)
+        heat = heat_for(self.problem.n) if not self.given else search.Heat(start=NEAR_HEAT)
         pace = search.Pace(
             search_s=max(0.01, self.left_s()), stop=self.is_over if self.script is None else _never, iterations_max=self.limits.iterations_max,
             counts=None if self.script is None else self.script.counts,
             on_better=self.report_found if self.on_progress is not None else None,
         )
-        tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed)
+        tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed, self.tours if self.given else ())
         self.adopt("compiled search", tours, found.iterations, since)
         self.parameters["heat"] = msgspec.to_builtins(heat)
         self.trace.append({"stage": "search", "engine": "compiled", "seed": self.seed, "iterations": found.iterations, "counts": list(found.counts)})
@@ -253,8 +281,10 @@ class _Run:
         """Show an incumbent of the compiled search; its tours are timed only if somebody asks for the plan."""
         assert self.on_progress is not None
         self.on_progress(Progress(
-            stage="compiled search", elapsed_s=time.monotonic() - self.started, cost=found.cost,
-            plan=lambda: assemble_plan(self.instance, self.problem, search.tours_of(self.problem, found), None, self.record(found.cost)),
+            stage="compiled search", elapsed_s=time.monotonic() - self.started, cost=found.cost + self.problem.fixed_cost,
+            plan=lambda: assemble_plan(
+                self.instance, self.problem, search.tours_of(self.problem, found), None, self.record(found.cost + self.problem.fixed_cost)
+            ),
         ))
 
     def finish(self) -> None:

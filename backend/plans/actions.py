@@ -43,7 +43,7 @@ from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.requests.tables import VisitRequestRow
 from backend.staff import queries as staff
-from routing import InstanceError, Plan, StopType, Unserved, check, cost, encode_plan, load_instance, load_plan
+from routing import InstanceError, Plan, StopType, Unserved, check, cost, encode_plan, instance_object, load_instance, load_plan
 
 FAILURE_LENGTH_MAX = 200
 
@@ -112,7 +112,7 @@ def prepare(
     entering, unplannable = screen(facts, policy)
     version = (latest or 0) + 1
     instance = to_instance(facts, entering, policy, f"{facts.branch_code} {on.isoformat()} v{version}")
-    return version, msgspec.to_builtins(instance), unplannable
+    return version, instance_object(instance), unplannable
 
 
 def judge_hand_made(session: Session, actor: Actor, command: HandMade, now: datetime) -> PlanJudged:

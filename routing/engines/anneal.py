@@ -272,8 +272,19 @@ def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks,
     return chosen
 
 
+@njit(cache=True)
+def is_barred(v, rivals, where):
+    """Report whether a rival of v is in some route: at most one node of a ring is made."""
+    u = rivals[v]
+    while u >= 0 and u != v:
+        if where[u] >= 0:
+            return True
+        u = rivals[u]
+    return False
+
+
 @njit(cache=True, nogil=True)
-def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, weight,
+def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rivals, weight,
            rt, rs, best_rt, best_rs, where, unserved, idle, par, stat, rng):
     """Run so many iterations at one temperature; `stat` carries cost, best, iterations and the number of unserved between calls."""
     n, routes, weight_s, div = par[P_VISITS], rs.shape[0], par[P_WEIGHT], par[P_DIV]
@@ -361,8 +372,10 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
             v = gone[i]
             seen_mark += 1
             limit = FAR if weight_s == 0 else (node[v, LOSS] - 1) // weight_s + 1
-            r = place(v, is_old[v], limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
-                      seen, seen_mark, touched, ruined_count, found)
+            r = -1
+            if rivals[v] < 0 or not is_barred(v, rivals, where):
+                r = place(v, is_old[v], limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng,
+                          where, seen, seen_mark, touched, ruined_count, found)
             if r >= 0:
                 count = save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
                 size = rs[r, LEN]
@@ -420,7 +433,7 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
 
 
 @njit(cache=True)
-def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, where, par, rng):
+def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rivals, rt, rs, where, par, rng):
     """Insert the wanted visits one by one where each is cheapest; return how many found no place (they are moved to the front of `wanted`)."""
     left, mark = 0, 0
     lab, order = np.empty((rt.shape[1] + 1, 10, 5), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
@@ -429,8 +442,10 @@ def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew,
         v = wanted[i]
         mark += 1
         limit = FAR if par[P_WEIGHT] == 0 else (node[v, LOSS] - 1) // par[P_WEIGHT] + 1
-        r = place(v, False, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
-                  seen, mark, seen, 0, found)
+        r = -1
+        if rivals[v] < 0 or not is_barred(v, rivals, where):
+            r = place(v, False, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+                      seen, mark, seen, 0, found)
         if r >= 0:
             size = rs[r, LEN]
             put(r, v, found[0], found[1], rt, rs)
@@ -443,6 +458,18 @@ def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew,
         wanted[left] = v
         left += 1
     return left
+
+
+@njit(cache=True)
+def load(n, travel, node, win, way_out, way_back, rt, rs, where, par):
+    """Take up routes given by their NODE column and LEN; a route that cannot be made in time is emptied."""
+    for r in range(rs.shape[0]):
+        if not refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+            rs[r, LEN] = 0
+            refresh(r, travel, node, win, way_out, way_back, rt, rs, par)
+        for p in range(rs[r, LEN]):
+            if rt[r, p, NODE] < n:
+                where[rt[r, p, NODE]] = r
 
 
 @njit(cache=True)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from routing.engines.ortools import Effort, route_pairs
-from routing.objective import Tour, total_cost, unserved_of, visits_of
+from routing.objective import Tour, is_open, total_cost, unserved_of, visits_of
 from routing.problem import Problem
 
 PART_VISITS_MAX = 90
@@ -82,6 +82,7 @@ def _distance_s(problem: Problem, tour: Tour, node: int) -> int:
 def _offered(problem: Problem, tours: Sequence[Tour], chosen: Sequence[Tour], rng: random.Random) -> list[int]:
     """Offer the dearest unserved visits that some chosen pair may make, with a little chance in the order."""
     serves = np.any([problem.pair_serves(*tour.collectors) for tour in chosen], axis=0)
-    able = [node for node in unserved_of(problem, tours) if serves[node]]
+    others = [tour for tour in tours if not any(tour is one for one in chosen)]
+    able = [node for node in unserved_of(problem, tours) if serves[node] and (problem.rivals[node] < 0 or is_open(problem, others, node))]
     able.sort(key=lambda node: -float(problem.loss[node]) * rng.uniform(0.5, 1.0))
     return able[:UNSERVED_OFFERED]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from routing.objective import Tour, unserved_of, visits_of
+from routing.objective import Tour, is_open, open_of, visits_of
 from routing.problem import I64, Problem
 from routing.schedule import plan_deposits, time_route
 
@@ -137,7 +137,7 @@ def insert_visit(problem: Problem, tour: Tour, node: int, gap: int, bank: int) -
 def regret_start(problem: Problem, tours: Sequence[Tour], stop: Callable[[], bool]) -> list[Tour]:
     """Insert every visit that fits: first the one that loses most by waiting (regret against its second-best tour, plus a share of its loss)."""
     grown = list(tours)
-    open_visits = np.array(unserved_of(problem, grown), dtype=np.int64)
+    open_visits = np.array(open_of(problem, grown), dtype=np.int64)
     if not grown or not len(open_visits):
         return grown
     table = [offers(problem, tour, open_visits) for tour in grown]
@@ -160,6 +160,9 @@ def regret_start(problem: Problem, tours: Sequence[Tour], stop: Callable[[], boo
         grown[row] = tour
         waiting[column] = False
         extra[:, column] = IMPOSSIBLE
+        if problem.rivals[open_visits[column]] >= 0:
+            waiting[np.isin(open_visits, problem.rivals_of(int(open_visits[column])))] = False
+            extra[:, ~waiting] = IMPOSSIBLE
         fresh = offers(problem, tour, open_visits)
         extra[row], gap[row], bank[row] = np.where(waiting, fresh.extra_s, IMPOSSIBLE), fresh.gap, fresh.bank
     return grown
@@ -174,7 +177,9 @@ def repair(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool])
     found = True
     while found:
         found = False
-        for node in sorted(unserved_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
+        for node in sorted(open_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
+            if problem.rivals[node] >= 0 and not is_open(problem, grown, node):
+                continue
             place = None if is_late() else cheapest_place(problem, grown, node)
             if place is not None:
                 grown[place[0]] = place[1]

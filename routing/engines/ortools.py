@@ -184,6 +184,11 @@ def _add_visits(problem: Problem, model: _Model, latest: int) -> None:
         if not _bound(model.time.CumulVar(index), _windows(problem, node, 0), latest):
             vehicles = []
         routing.VehicleVar(index).SetValues([-1, *vehicles])
+    row_of = {node: row for row, node in enumerate(layout.visits)}
+    for node in layout.visits:
+        ring = [one for one in (node, *problem.rivals_of(node)) if one in row_of]
+        if len(ring) > 1 and node == min(ring):
+            routing.solver().Add(sum(routing.ActiveVar(model.manager.NodeToIndex(row_of[one])) for one in ring) <= 1)
 
 
 def _add_cash(problem: Problem, model: _Model, latest: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from routing.alone import alone
 from routing.engines.insertion import IMPOSSIBLE, cheapest_place, insert_visit, offers, repair
 from routing.engines.regroup import regroup
-from routing.objective import Tour, empty_tour, total_cost, unserved_of, visits_of
+from routing.objective import Tour, empty_tour, is_open, open_of, total_cost, visits_of
 from routing.problem import I64, Problem
 from routing.schedule import plan_deposits
 
@@ -45,7 +45,7 @@ def polish(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool])
     """Repair, then take every exchange and every other pairing that lowers the cost, repairing after each."""
     grown = regroup(problem, send_out(problem, repair(problem, tours, is_late), is_late), is_late)
     for _ in range(ROUNDS_MAX):
-        swaps = cheapest_swaps(problem, grown, unserved_of(problem, grown), is_late)
+        swaps = cheapest_swaps(problem, grown, open_of(problem, grown), is_late)
         gains = sorted((swap.price, node) for node, swap in swaps.items() if swap.price < 0)
         changed = next((better for _, node in gains if (better := _take(problem, grown, node, swaps[node])) is not None), None)
         if changed is None or is_late():
@@ -57,9 +57,11 @@ def polish(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool])
 def send_out(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
     """Send out another pair of idle collectors for each visit that is worth its trip, while pairs are left; empty tours are dropped."""
     grown = [tour for tour in tours if tour.timing.nodes]
-    for node in sorted(unserved_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
+    for node in sorted(open_of(problem, grown), key=lambda one: (-int(problem.loss[one]), one)):
         if len(grown) >= problem.pairs_max or is_late():
             break
+        if problem.rivals[node] >= 0 and not is_open(problem, grown, node):
+            continue
         pair = idle_pair(problem, grown, node)
         if pair is not None:
             changed = cheapest_place(problem, [empty_tour(problem, *pair)], node)
@@ -90,6 +92,8 @@ def _take(problem: Problem, tours: Sequence[Tour], node: int, swap: Swap) -> lis
         return None
     after = [changed if row == swap.row else tour for row, tour in enumerate(tours)]
     for lost in swap.given_up:
+        if problem.rivals[lost] >= 0 and not is_open(problem, after, lost):
+            continue
         place = cheapest_place(problem, after, lost)
         if place is not None:
             after[place[0]] = place[1]
@@ -99,6 +103,8 @@ def _take(problem: Problem, tours: Sequence[Tour], node: int, swap: Swap) -> lis
 def _swap_out(problem: Problem, place: tuple[int, Tour], gone: tuple[int, int], asked: I64, best: dict[int, Swap]) -> None:
     row, tour = place
     order = visits_of(problem, tour)
+    if any(node in problem.anchors for node in order[gone[0] : gone[1]]):
+        return
     rest = plan_deposits(problem, tour.pair, order[: gone[0]] + order[gone[1] :])
     if rest is None:
         return

@@ -9,7 +9,7 @@ import numpy as np
 
 from routing.alone import Alone, alone
 from routing.engines.insertion import cheapest_place, regret_start
-from routing.objective import Tour, empty_tour, total_cost, unserved_of, visits_of
+from routing.objective import Tour, empty_tour, is_open, open_of, total_cost, visits_of
 from routing.pairing import pair_weights
 from routing.problem import I64, Problem
 
@@ -38,8 +38,13 @@ def formations(problem: Problem, tours: Sequence[Tour], node: int, tried: Alone)
         rows = {used[one] for one in (a, b) if one in used}
         if len(rows) == 1 and a in used and b in used:
             continue
+        if any(problem.anchor_of[tours[row].pair.a] >= 0 for row in rows):
+            continue
         if not rows and is_full:
-            rows = {min(rows_used, key=lambda row: losses[row])}
+            free = [row for row in rows_used if problem.anchor_of[tours[row].pair.a] < 0]
+            if not free:
+                continue
+            rows = {min(free, key=lambda row: losses[row])}
         saved_s = sum(tours[row].timing.travel_s for row in rows)
         price = sum(losses[row] for row in rows) + problem.travel_weight * (int(tried.travel_s[index]) - saved_s) - int(problem.loss[node])
         options.append(Formation(price, a, b, tuple(sorted(rows))))
@@ -51,9 +56,9 @@ def regroup(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]
     best = [tour for tour in tours if tour.timing.nodes]
     best_cost = total_cost(problem, best)
     weight = pair_weights(problem).weight
-    dearest = sorted(unserved_of(problem, best), key=lambda one: (-int(problem.loss[one]), one))
+    dearest = sorted(open_of(problem, best), key=lambda one: (-int(problem.loss[one]), one))
     for node in dearest[:WANTED_MAX]:
-        if any(node in tour.timing.nodes for tour in best):
+        if not is_open(problem, best, node):
             continue
         for option in formations(problem, best, node, alone(problem, node))[:OPTIONS_TRIED]:
             if is_late():

@@ -10,10 +10,10 @@ import hashlib
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import msgspec
@@ -80,6 +80,7 @@ class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     needs: I64
     excluded: Any
     near: I64
+    rivals: I64
     weight: I64
     par: I64
     stops_max: int
@@ -141,9 +142,12 @@ def _fingerprint() -> str:
     return state.hexdigest()
 
 
-def search_tours(problem: Problem, matching: Matching, heat: Heat, pace: Pace, seed: int) -> tuple[list[Tour], Found]:
-    """Search from a matching; return tours whose deposits are placed anew, and the record."""
-    found = anneal_routes(day_arrays(problem, heat), list(matching), heat, pace, seed)
+def search_tours(
+    problem: Problem, matching: Matching, heat: Heat, pace: Pace, seed: int, start: Sequence[Tour] = ()
+) -> tuple[list[Tour], Found]:
+    """Search from a matching, or from the tours of some of its pairs; return tours whose deposits are placed anew, and the record."""
+    given = {tour.collectors: tour.timing.nodes for tour in start}
+    found = anneal_routes(day_arrays(problem, heat), list(matching), heat, pace, seed, given)
     return tours_of(problem, found), found
 
 
@@ -171,14 +175,14 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     nearest_banks = np.argsort(problem.travel_s[:n, n:], axis=1, kind="stable")[:, :BANKS_NEAR].astype(np.int64) + n
     par = np.array([n, problem.carry_limit_fen, FAR, problem.travel_weight, problem.imbalance_div, 6, heat.pair_permille, heat.ruin, heat.string, 0])
     longest_s = int((problem.shift_hi - problem.shift_lo).max(initial=0))
-    briefest_s = max(1, int(problem.service_s[:n].min(initial=longest_s)))
+    briefest_s = max(1, int(problem.service_s[: n - len(problem.anchors)].min(initial=longest_s)))
     stops = min(n, longest_s // briefest_s + 2)
     return Arrays(
         travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win,
         way_out=problem.out_s.astype(np.int64),
         way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
-        excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), weight=pair_weights(problem).weight, par=par.astype(np.int64),
-        stops_max=2 * stops + 6,
+        excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), rivals=problem.rivals, weight=pair_weights(problem).weight,
+        par=par.astype(np.int64), stops_max=2 * stops + 6,
     )
 
 
@@ -202,9 +206,10 @@ def _kernels() -> ModuleType:
 
 
 def anneal_routes(
-    arrays: Arrays, matching: Sequence[tuple[int, int]], heat: Heat, pace: Pace, seed: int
+    arrays: Arrays, matching: Sequence[tuple[int, int]], heat: Heat, pace: Pace, seed: int,
+    given: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType({}),
 ) -> Found:
-    """Build a start on the matching, anneal it down LEVELS temperatures, and return the best routes seen.
+    """Build a start on the matching (and on routes given for some pairs), anneal it down LEVELS temperatures, and return the best routes seen.
 
     By the clock the level follows the time that has passed, and the iterations made on each level are counted; by iterations, or by the
     counts of an earlier run, the result depends on the seed alone.
@@ -212,6 +217,7 @@ def anneal_routes(
     began = time.monotonic()
     code = _kernels()
     state = _State(arrays, matching, seed)
+    state.take_up(code, matching, given)
     state.construct(code)
     counts = [0] * LEVELS
     best, report_at = FAR * FAR, began
@@ -269,13 +275,27 @@ class _State:
 
     def static(self) -> tuple[Any, ...]:
         one = self.arrays
-        return one.travel, one.inward, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near
+        return (
+            one.travel, one.inward, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near, one.rivals,
+        )
+
+    def take_up(
+        self, code: ModuleType, matching: Sequence[tuple[int, int]], given: Mapping[tuple[int, int], tuple[int, ...]]
+    ) -> None:
+        """Begin with routes that are known already."""
+        for row, pair in enumerate(matching):
+            nodes = given.get(pair, ())
+            if nodes and len(nodes) + 2 < self.rt.shape[1]:
+                self.rt[row, : len(nodes), 0], self.rs[row, 0] = nodes, len(nodes)
+        one = self.arrays
+        code.load(int(one.par[0]), one.travel, one.node, one.win, one.way_out, one.way_back, self.rt, self.rs, self.where, one.par)
 
     def construct(self, code: ModuleType) -> None:
         """Insert dearest and then narrowest visits first; take stock of the cost."""
         one, n = self.arrays, int(self.arrays.par[0])
         width = np.where(one.win[:n, 1::2] >= 0, one.win[:n, 1::2] - one.win[:n, 0::2], 0).sum(axis=1)
         wanted = np.lexsort((width, -one.node[:n, 3])).astype(np.int64)
+        wanted = wanted[self.where[wanted] < 0]
         left = code.construct(wanted, *self.static(), self.rt, self.rs, self.where, one.par, self.rng)
         self.unserved[:left] = wanted[:left]
         loss, way = int(one.node[wanted[:left], 3].sum()), int(self.rs[:, 5].sum())
@@ -308,6 +328,7 @@ def _tiny() -> Arrays:
         way_out=np.full((4, 5), 300, dtype=np.int64),
         way_back=np.full((4, 5), 300, dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
         crew=np.array([[0, 36000, 3]] * 4, dtype=np.int64), needs=np.zeros((4, 1), dtype=np.int64), excluded=np.zeros((4, 4), dtype=np.bool_),
-        near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), weight=np.full((4, 4), 10, dtype=np.int64),
+        near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), rivals=np.array([-1, 3, -1, 1], dtype=np.int64),
+        weight=np.full((4, 4), 10, dtype=np.int64),
         par=np.array([4, 80, FAR, 1, 10, 6, 500, 10, 10, 0], dtype=np.int64), stops_max=14,
     )

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from routing import Engine, Limits, Plan, PlanRefused, apply_changes, check, cost, encode_plan, explain, load_instance, solve
 from routing.changes import Change, ChangeKind
-from routing.check import pair_faults, visit_faults
+from routing.check_rules import pair_faults, visit_faults
 from routing.matrix import table_matrix, travel_matrix
 from routing.model import Instance, Route, Stop, StopType, Unserved, VisitId
 from routing.reasons import HARD_REASONS, ReasonCode

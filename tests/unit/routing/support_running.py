@@ -1,0 +1,95 @@
+"""Running days (`fieldday/2`) for the tests: the shared generator's rules drawn on small days, and a day begun from its own plan."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from routing import Limits, Plan, load_instance, solve
+from routing.model import StopType
+from tests.unit.routing.support_days import HOUR, days
+
+FEW = Limits(search_s=120, iterations_max=3)
+
+
+def begun(made: dict[str, Any], plan: Plan, now: int) -> dict[str, Any]:
+    """Return the day as it stands at `now` when everything went as planned: stops left for are locked, pairs stand behind them."""
+    running = {**deepcopy(made), "schema": "fieldday/2", "now": now, "progress": []}
+    places = {one["id"]: one["location"] for one in (*made["visits"], *made["banks"])}
+    for route in plan.routes:
+        stops, clock = [], route.departure or 0
+        for stop in route.stops:
+            if clock > now:
+                break
+            name = "id" if stop.type is StopType.VISIT else "bank"
+            stops.append({"type": stop.type.value, name: stop.id or stop.bank, "arrival": stop.arrival, "start": stop.start, "end": stop.end})
+            clock = stop.end or 0
+        if stops:
+            last = stops[-1]
+            running["progress"].append({
+                "collectors": list(route.collectors), "departure": route.departure, "stops": stops, "place": places[last.get("id") or last["bank"]],
+                "free_at": last["end"],
+            })
+    return running
+
+
+@st.composite
+def running_days(draw: st.DrawFn, visits_max: int = 7) -> dict[str, Any]:
+    """Draw a small day with the rules of `fieldday/2`, most often already begun."""
+    made = draw(days(visits_max))
+    names = [one["id"] for one in made["collectors"]]
+    for one in made["collectors"]:
+        one["credentials"] = draw(st.sampled_from([["icbc", "ccb"], ["icbc"], ["icbc", "ccb"]]))
+    for one in made["visits"]:
+        _draw_keys(draw, one, names)
+    made["schema"] = "fieldday/2"
+    if len(names) > 3 and draw(st.integers(0, 3)) == 0:
+        made["pairing"]["fixed"] = [draw(st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True))]
+    if draw(st.integers(0, 3)) == 0:
+        made["now"] = draw(st.integers(8, 15)) * HOUR
+        return made
+    plan = solve(load_instance(made), FEW)
+    running = begun(made, plan, draw(st.integers(8, 16)) * HOUR + draw(st.integers(0, 59)) * 60)
+    for one in running["progress"]:
+        one["free_at"] += draw(st.sampled_from([0, 0, 600, 3600]))
+        has_cash = any(stop.get("id") for stop in one["stops"]) and draw(st.booleans())
+        if has_cash:
+            for stop in one["stops"]:
+                if stop["type"] == "visit" and draw(st.booleans()):
+                    stop["cash_fen"] = 0
+        one["together"] = draw(st.integers(0, 4)) > 0 or _carries(running, one)
+    return running
+
+
+def _carries(made: dict[str, Any], one: dict[str, Any]) -> bool:
+    amounts = {visit["id"]: visit["cash_fen"] for visit in made["visits"]}
+    carried = 0
+    for stop in one["stops"]:
+        carried = carried + stop.get("cash_fen", amounts.get(stop.get("id"), 0)) if stop["type"] == "visit" else 0
+    return carried > 0
+
+
+def _draw_keys(draw: st.DrawFn, one: dict[str, Any], names: list[str]) -> None:
+    lo, hi = one["windows"][0]
+    kind = draw(st.integers(0, 9))
+    if kind == 0 and names:
+        one["pinned_collectors"] = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+    if kind == 1:
+        one["pinned_start"] = draw(st.integers(lo, hi))
+    if kind in (2, 3, 4):
+        opens = draw(st.integers(lo, hi))
+        one["announced"] = {"window": [opens, opens + 1800], "price": draw(st.sampled_from([0, 600, 5000, 10**6]))}
+    if kind in (5, 6):
+        one["debtor"] = draw(st.sampled_from(["li", "wang"]))
+    if kind == 7:
+        one["credential"] = draw(st.sampled_from(["icbc", "ccb"]))
+    one["cash_is_cap"] = draw(st.booleans())
+
+
+def builtins(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain objects."""
+    made: dict[str, Any] = msgspec.to_builtins(plan)
+    return made
