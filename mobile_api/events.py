@@ -15,7 +15,7 @@ from backend.auth.actors import Actor
 from backend.core.i18n import negotiate
 from backend.core.problems import InvalidInput, Problem
 from backend.exhibits import beacons
-from backend.exhibits.rules import bound_claim
+from backend.exhibits.rules import Told, bound_claim
 from backend.policies import queries as policies
 from backend.submissions import inbox
 from backend.web.app import Resources
@@ -122,4 +122,5 @@ def _captured_at(session: Session, actor: Actor, clocks: Clocks, now: datetime) 
     """Return the wall clock's time, held within what the phone's last beacon allows; never later than now (F24)."""
     assert actor.device is not None, "phones speak through a device"
     issued_at = beacons.issued_at(session, clocks.beacon, actor.device)
-    return bound_claim(parse_utc(clocks.wall), issued_at, clocks.beacon_age_ms, now).judged_at
+    told = Told(claimed_at=parse_utc(clocks.wall), monotonic_ms=clocks.monotonic_ms, beacon_age_ms=clocks.beacon_age_ms)
+    return bound_claim(told, issued_at, now).judged_at

@@ -17,6 +17,7 @@ from backend.core.ids import new_id
 from evidence.canonical import canonicalise
 
 CHAIN_START = bytes(32)
+ACTED_AT = "acted-at"       # Key of `Session.info`: when the act of this transaction happened.
 
 
 def record(
@@ -26,6 +27,7 @@ def record(
 
     `details` hold ids, codes and numbers only: never names, document numbers, texts or coordinates. UUIDs are written as text.
     """
+    session.info[ACTED_AT] = now
     head = _locked_head(session, subject)
     entry_id = new_id()
     plain = {name: _plain(value) for name, value in details.items()}

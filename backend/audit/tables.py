@@ -110,6 +110,22 @@ class LogCheckpointRow(Base):
     at: Mapped[datetime] = mapped_column(Instant)
 
 
+class RowCommitmentRow(Base):
+    """What one version of a business row said, by digest; the log entry speaks for all rows of that commit together."""
+
+    __tablename__ = "row_commitments"
+    __table_args__ = (
+        UniqueConstraint("table_name", "row_key", "version"), CheckConstraint("version > 0", name="version_positive"), Index(None, "log_entry_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    table_name: Mapped[str] = mapped_column(Key(64))
+    row_key: Mapped[str] = mapped_column(Key(200))
+    version: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(Key(64))
+    log_entry_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("log_entries.id"))
+
+
 class AuditAnchorRow(Base):
     """Heads of the audit chains as they were logged: what cuts a chain's end cannot also cut the log's copy."""
 

@@ -9,20 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.audit import log
+from backend.audit import log, rows
+from backend.audit.fault import Fault
 from backend.audit.record import CHAIN_START, chained, entry_digest
 from backend.audit.tables import AuditAnchorRow, AuditEntryRow, AuditHeadRow, LogCheckpointRow, LogEntryRow, LogNodeRow
 from backend.keys.keyring import Keyring
 from evidence import merkle, translog
 from evidence.canonical import JsonValue, canonicalise, sha256_hex
 from evidence.errors import LogProofInvalid
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One fault found: where, and what is wrong with it."""
-
-    subject: str
-    code: str
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +26,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     chains: int
     log_size: int
     checkpoints: int
+    rows: int = 0
     faults: tuple[Fault, ...]
 
 
@@ -52,15 +47,17 @@ def anchor(session: Session, now: datetime) -> bool:
     return True
 
 
-def verify(session: Session, keyring: Keyring, origin: str) -> AuditReport:
-    """Check every chain entry, head, anchor, log leaf, tree node and checkpoint."""
+def verify(session: Session, keyring: Keyring, origin: str, *, with_rows: bool = False) -> AuditReport:
+    """Check every chain entry, head, anchor, log leaf, tree node and checkpoint, and every row that the log speaks for."""
     faults: list[Fault] = []
     entries, digests = _verify_chains(session, faults)
     _verify_anchors(session, digests, faults)
     size = _verify_leaves(session, faults)
     checkpoints = _verify_checkpoints(session, keyring, origin, faults)
+    number, found = rows.verify(session) if with_rows else (0, ())
+    faults.extend(found)
     return AuditReport(
-        entries=entries, chains=len({subject for subject, _ in digests}), log_size=size, checkpoints=checkpoints,
+        entries=entries, chains=len({subject for subject, _ in digests}), log_size=size, checkpoints=checkpoints, rows=number,
         faults=tuple(sorted(faults, key=lambda fault: (fault.subject, fault.code))),
     )
 

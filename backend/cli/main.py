@@ -151,6 +151,14 @@ def audit_anchor() -> None:
     CONSOLE.print("anchored" if work.anchor(read_settings()) else "nothing moved since the last anchor")
 
 
+@audit.command(name="adopt")
+def audit_adopt() -> None:
+    """Commit rows written before the log spoke for rows, as they stand; run it once, right after an upgrade from such a version."""
+    from backend.cli import work
+
+    CONSOLE.print(f"{work.adopt(read_settings()):,} rows adopted")
+
+
 @app.command(name="import")
 def import_placement(
     file: Path, *, bank: str, number: str, rows: int, amount_fen: int, as_of: str, branch: str, acting: Annotated[str, Parameter(name="--as")],

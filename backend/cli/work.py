@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from backend.audit import rows
 from backend.audit import verify as chains
 from backend.banks import queries as banks
 from backend.cases import batches
@@ -61,10 +62,10 @@ class PackAsked(msgspec.Struct, frozen=True, kw_only=True):
 def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
     """Check chains, log, checkpoints and stored evidence; returns what was counted and every fault."""
     with opened(settings) as (sessions, keyring), sessions() as session:
-        report = chains.verify(session, keyring, log_origin(settings))
+        report = chains.verify(session, keyring, log_origin(settings), with_rows=True)
         stored = exhibits.verify_store(session, keyring, open_store(settings), settings.tenant)
     counted = [("audit entries", report.entries), ("chains", report.chains), ("log entries", report.log_size), ("checkpoints", report.checkpoints),
-               ("evidence items", stored.items)]
+               ("rows", report.rows), ("evidence items", stored.items)]
     return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *stored.faults)]
 
 
@@ -73,6 +74,13 @@ def anchor(settings: Settings) -> bool:
     now = clock_of(settings)()
     with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
         return chains.anchor(session, now)
+
+
+def adopt(settings: Settings) -> int:
+    """Commit the rows from before the log spoke for rows, as they stand; returns how many."""
+    now = clock_of(settings)()
+    with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
+        return rows.adopt(session, now)
 
 
 def import_placement(settings: Settings, file: Path, asked: PlacementAsked, acting: str) -> BatchResult:

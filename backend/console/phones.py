@@ -16,6 +16,7 @@ from backend.console.people import Made, Number
 from backend.console.values import within_reach
 from backend.core.ids import BranchId, StaffId
 from backend.core.problems import InvalidInput, NotFound
+from backend.exhibits import actions as exhibits
 from backend.staff import actions, devices
 from backend.staff.model import DeviceEvent, DeviceState, EquipmentKind, Inspection
 from backend.web.app import Resources
@@ -114,14 +115,17 @@ def change_device(
     kid: FromPath[str], data: JSONBody[DeviceEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
     now: NamedDependency[datetime],
 ) -> DeviceStateView:
-    """Suspend, resume or revoke a phone."""
+    """Suspend, resume or revoke a phone. With `compromisedSince`, what arrived from it at or after that instant goes to quarantine."""
     if data.compromised_since is not None and (data.event is not DeviceEvent.REVOKE or data.compromised_since.utcoffset() is None):
         raise InvalidInput(pointer="/compromisedSince", expected="an instant with its time zone, on revoking only", got=data.event.value)
     if data.compromised_since is not None:
         within_reach(data.compromised_since, now, "/compromisedSince")
     change = devices.DeviceChange(kid=read_kid(kid), event=data.event, reason=data.reason, compromised_since=data.compromised_since)
     with transaction(resources.sessions, actor, now) as session:
-        return DeviceStateView(kid=kid, state=devices.change_device(session, actor, change, now))
+        state = devices.change_device(session, actor, change, now)
+        if change.compromised_since is not None:
+            exhibits.quarantine_since(session, actor, change.kid, change.compromised_since, now)
+        return DeviceStateView(kid=kid, state=state)
 
 
 @post("/api/v1/equipment", operation_id="registerEquipment", sync_to_thread=True, tags=["equipment"])

@@ -19,8 +19,8 @@ from backend.exhibits import chains, cosignatures, items
 from backend.exhibits.findings import add_findings, findings_of, restand
 from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Statement, standing_of
 from backend.exhibits.refusals import ManifestConflict
-from backend.exhibits.rules import Fix, PlaceFacts, is_capturer, judge_clock, judge_devices, judge_place, judge_visit, place_of
-from backend.exhibits.tables import ManifestRow, SignatureRow
+from backend.exhibits.rules import Fix, PlaceFacts, is_capturer, judge_clock, judge_devices, judge_place, judge_visit, key_compromised, place_of
+from backend.exhibits.tables import ChainLinkRow, ManifestRow, SignatureRow
 from backend.keys.sealing import create_case_key
 from evidence.canonical import canonicalise
 from evidence.envelope import COSIGNED_KINDS, PairFacts, SignatureMember, Signer, assemble, check_shape, judge_pair
@@ -84,6 +84,18 @@ def refuse_cosignature(session: Session, actor: Actor, accepted: Accepted, now: 
     return _ended(session, actor, refused, now) if refused is not None else None
 
 
+def quarantine_since(session: Session, actor: Actor, kid: str, since: datetime, now: datetime) -> int:
+    """Quarantine every statement of a lost device's chain that arrived at or after an instant; what arrived before stands. Returns how many."""
+    rows = session.scalars(
+        select(ManifestRow).join(ChainLinkRow, ChainLinkRow.manifest_id == ManifestRow.id)
+        .where(ChainLinkRow.device == kid, ChainLinkRow.received_at >= since).order_by(ManifestRow.id)).all()
+    for row in rows:
+        add_findings(session, row, (key_compromised(kid, since),), now)
+    if rows:
+        record(session, actor, EventTag.DEVICE_QUARANTINED, f"device:{kid}", now, statements=len(rows), since=since)
+    return len(rows)
+
+
 def _ended(session: Session, actor: Actor | None, row: ManifestRow, now: datetime) -> Accepted:
     record(session, actor, EventTag.COSIGNATURE_ENDED, f"manifest:{row.id}", now, digest=row.digest, state=row.state.value,
            standing=row.standing.value)
@@ -127,6 +139,7 @@ def _add_signatures(session: Session, row: ManifestRow, statement: Statement, no
             signed_at=parse_utc(signer.header.at), received_at=now, log_entry_id=entry_id))
         session.flush()
         chains.extend(session, row, signer, role, now)
+        chains.judge_times(session, row, signer, role, now)
         added = True
     return added
 
@@ -154,7 +167,7 @@ def _judge_signatures(session: Session, row: ManifestRow, statement: Statement, 
         found = [one for one in found if one.name != "signer-not-assigned"]       # `visit-unknown` says it already.
     positions = PlaceFacts(address=None, positions=tuple(signer.header.pos for signer in stored), bounds=statement.bounds)
     apart = [one for one in judge_place(statement.manifest, positions, intake.policy) if one.name in ("partners-apart", "mock-location")]
-    add_findings(session, row, (*found, *apart, *judge_devices(statement.devices, now)), now)
+    add_findings(session, row, (*found, *apart, *judge_devices(statement.devices, statement.bounds, now)), now)
     restand(session, row)
 
 

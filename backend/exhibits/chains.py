@@ -8,13 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.core.ids import new_id
+from backend.exhibits.beacons import issued_at
 from backend.exhibits.findings import add_findings, findings_of
 from backend.exhibits.model import GAP, GAP_FILLED, LinkRole
-from backend.exhibits.rules import ChainFacts, judge_chain
+from backend.exhibits.rules import ChainFacts, ChainTimes, judge_chain, judge_order
 from backend.exhibits.tables import ChainLinkRow, ManifestRow
 from backend.staff.model import DeviceEvent, DeviceState, advance_device
 from backend.staff.tables import DeviceChangeRow, DeviceRow
 from evidence.envelope import Signer
+from evidence.manifest import decode_manifest
 from evidence.model import Finding, Grade
 
 
@@ -36,6 +38,41 @@ def extend(session: Session, row: ManifestRow, signer: Signer, role: LinkRole, n
     if any(finding.name == "chain-fork" for finding in found):
         _mark_fork(session, signer.kid, seq, row, now)
     _judge_successors(session, signer.kid, seq, row.digest, now)
+
+
+def lower_before(session: Session, device: str, seq: int) -> datetime | None:
+    """Return the latest lower bound among the links before a number of a device's chain."""
+    row = _latest_before(session, device, seq)
+    return row.captured_lower_at if row is not None else None
+
+
+def judge_times(session: Session, row: ManifestRow, signer: Signer, role: LinkRole, now: datetime) -> None:
+    """Judge whether a link is as old as it says by the links before it, and the nearest link after it by this one.
+
+    A witness's link is bounded by the capturer's clock, so that only what it stands on, not itself, is judged by it.
+    """
+    seq = row.seq if role is LinkRole.CAPTURER else signer.header.seq
+    before = _latest_before(session, signer.kid, seq)
+    if role is LinkRole.CAPTURER and before is not None:
+        add_findings(session, row, judge_order(_times(session, signer.kid, row, before)), now)
+    after = session.scalars(
+        select(ManifestRow).join(ChainLinkRow, ChainLinkRow.manifest_id == ManifestRow.id)
+        .where(ChainLinkRow.device == signer.kid, ChainLinkRow.seq > seq, ChainLinkRow.role == LinkRole.CAPTURER)
+        .order_by(ManifestRow.captured_upper_at).limit(1)).one_or_none()
+    if after is not None:
+        add_findings(session, after, judge_order(_times(session, signer.kid, after, row)), now)
+
+
+def _latest_before(session: Session, device: str, seq: int) -> ManifestRow | None:
+    return session.scalars(
+        select(ManifestRow).join(ChainLinkRow, ChainLinkRow.manifest_id == ManifestRow.id)
+        .where(ChainLinkRow.device == device, ChainLinkRow.seq < seq, ManifestRow.captured_lower_at.is_not(None))
+        .order_by(ManifestRow.captured_lower_at.desc()).limit(1)).one_or_none()
+
+
+def _times(session: Session, kid: str, row: ManifestRow, before: ManifestRow) -> ChainTimes:
+    proven_at = issued_at(session, decode_manifest(before.payload).beacon, before.device)
+    return ChainTimes(kid=kid, upper_at=row.captured_upper_at, lower_before_at=before.captured_lower_at, proven_before_at=proven_at)
 
 
 def _digests(session: Session, device: str, seq: int) -> frozenset[str]:

@@ -145,18 +145,21 @@ class SignedBy(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     revoked_at: datetime | None = None
     compromised_since: datetime | None = None
+    is_renewed: bool = False                     # Revoked because its person's next device took over, nothing else.
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """When something was captured: the phone's claim, and the bounds that beacons and arrival put on it.
 
-    `judged_at` is the claim pulled into the bounds; rules and policies are chosen by it.
+    `judged_at` is the claim pulled into the bounds; rules and policies are chosen by it. `proven_at` is what the phone's word adds
+    nothing to: the statement names a beacon that was signed then, so it is no older.
     """
 
     claimed_at: datetime
     lower_at: datetime | None
     upper_at: datetime
     judged_at: datetime
+    proven_at: datetime | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,8 @@ BEACON_TRIP_S_MAX = 60
 """Longest time between a beacon's signing here and its arrival on the phone."""
 DRIFT = 1e-4
 """A phone's monotonic clock gains or loses at most this share; twice what cheap crystals do."""
+AGE_S_MAX = 10 * 366 * 86_400
+"""No phone runs longer; keeps sums within the calendar."""
 PARTNERS_M_MAX = 150
 """Two people who sign one statement stand at one door."""
 WEAK_FIX_M = 500
@@ -32,42 +34,85 @@ DEMANDING_KINDS = frozenset({Kind.ARRIVAL, Kind.CASH_RECEIPT})
 """What may not follow a suspension. Declarations and leaving do follow it: a denial suspends at once (DECL-01)."""
 
 
-def bound_capture(manifest: Manifest, beacon_issued_at: datetime | None, received_at: datetime) -> Bounds:
-    """Bound the true time of capture by the beacon named, the monotonic time since, and the statement's arrival.
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A phone's three clocks at an act: wall, monotonic since its boot, and the age of the beacon it names by that clock."""
 
-    Without a beacon there is no lower bound. A beacon age that reaches beyond the arrival bounds nothing.
+    claimed_at: datetime
+    monotonic_ms: int
+    beacon_age_ms: int | None
+
+
+def bound_capture(manifest: Manifest, beacon_issued_at: datetime | None, received_at: datetime, chain_lower_at: datetime | None = None) -> Bounds:
+    """Bound the true time of capture by the beacon named, the monotonic time since, the device's chain, and the statement's arrival.
+
+    Args:
+        chain_lower_at: The lower bound of an earlier link of the device's chain: whose digest it follows was made before it.
     """
-    return bound_claim(parse_utc(manifest.captured), beacon_issued_at, manifest.beacon_age_ms, received_at)
+    told = Told(claimed_at=parse_utc(manifest.captured), monotonic_ms=manifest.monotonic_ms, beacon_age_ms=manifest.beacon_age_ms)
+    return bound_claim(told, beacon_issued_at, received_at, chain_lower_at)
 
 
-def bound_claim(claimed_at: datetime, beacon_issued_at: datetime | None, beacon_age_ms: int | None, received_at: datetime) -> Bounds:
-    """Bound a phone's claimed time as `bound_capture` does that of a statement."""
-    lower_at, upper_at = None, received_at
-    if beacon_issued_at is not None and beacon_age_ms is not None:
-        age_s = beacon_age_ms / 1000
-        earliest = beacon_issued_at + timedelta(seconds=age_s * (1 - DRIFT))
-        if earliest <= received_at:
-            lower_at = earliest
+def bound_claim(told: Told, beacon_issued_at: datetime | None, received_at: datetime, chain_lower_at: datetime | None = None) -> Bounds:
+    """Bound a phone's claimed time as `bound_capture` does that of a statement.
+
+    Without a beacon only the chain bounds from below. An age that reaches beyond the arrival bounds nothing; one longer than the
+    phone has run was not measured (it was restarted since), so that the beacon's own time is all there is.
+    """
+    lower_at, upper_at, proven_at = None, received_at, None
+    if beacon_issued_at is not None and told.beacon_age_ms is not None and beacon_issued_at <= received_at:
+        age_s = told.beacon_age_ms / 1000
+        earliest = beacon_issued_at + timedelta(seconds=min(age_s, AGE_S_MAX) * (1 - DRIFT))
+        if told.beacon_age_ms > told.monotonic_ms:
+            lower_at = proven_at = beacon_issued_at
+        elif earliest <= received_at:
+            lower_at, proven_at = earliest, beacon_issued_at
             upper_at = min(received_at, beacon_issued_at + timedelta(seconds=age_s * (1 + DRIFT) + BEACON_TRIP_S_MAX))
-    judged_at = min(max(claimed_at, lower_at or claimed_at), upper_at)
-    return Bounds(claimed_at=claimed_at, lower_at=lower_at, upper_at=upper_at, judged_at=judged_at)
+    if lower_at is None and chain_lower_at is not None and chain_lower_at <= received_at:
+        lower_at = chain_lower_at
+    judged_at = min(max(told.claimed_at, lower_at or told.claimed_at), upper_at)
+    return Bounds(claimed_at=told.claimed_at, lower_at=lower_at, upper_at=upper_at, judged_at=judged_at, proven_at=proven_at)
 
 
 def judge_clock(manifest: Manifest, bounds: Bounds, received_at: datetime, policy: Policy) -> tuple[Finding, ...]:
     """Judge the three clocks. A wrong wall clock that a beacon bounds is only told (F24)."""
     findings: list[Finding] = []
     off_s = abs((bounds.claimed_at - bounds.judged_at).total_seconds())
-    if manifest.beacon is not None and bounds.lower_at is None:
+    if manifest.beacon is not None and bounds.proven_at is None:
         findings.append(_found("beacon-unusable", Grade.DOUBT, "a beacon fetched by this device, no older than its age", "another"))
     elif bounds.lower_at is None:
-        findings.append(_found("clock-unbounded", Grade.INFO, "a beacon", "none"))
+        # Back-dating cannot be told from an old capture; near to its arrival there is little to gain by it.
+        away_s = (received_at - bounds.judged_at).total_seconds()
+        grade = Grade.DOUBT if away_s > policy.clock_unbounded_s_max else Grade.INFO
+        findings.append(_found("clock-unbounded", grade, f"a beacon, or arrival within {policy.clock_unbounded_s_max} s", f"{away_s:.0f} s"))
+    elif (width_s := (bounds.upper_at - bounds.lower_at).total_seconds()) > policy.clock_bound_s_max:
+        findings.append(_found("clock-bound-wide", Grade.DOUBT, f"bounded within {policy.clock_bound_s_max} s", f"{width_s:.0f} s"))
     if off_s > policy.clock_offset_s_max:
-        grade = Grade.INFO if bounds.lower_at is not None else Grade.DOUBT
+        grade = Grade.INFO if bounds.proven_at is not None else Grade.DOUBT
         findings.append(_found("clock-off", grade, f"at most {policy.clock_offset_s_max} s", f"{off_s:.0f} s"))
     late_s = (received_at - bounds.judged_at).total_seconds()
     if late_s > policy.capture_age_s_max:
         findings.append(_found("late", Grade.DOUBT, f"within {policy.capture_age_s_max} s of capture", f"{late_s:.0f} s", "EVD-10"))
     return tuple(findings)
+
+
+class ChainTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of a statement and the latest bounds of the links before it in one device's chain."""
+
+    kid: str
+    upper_at: datetime
+    lower_before_at: datetime | None         # Measured by the phone's own monotonic clock.
+    proven_before_at: datetime | None        # A server's signature: the link before names a beacon of that time.
+
+
+def judge_order(times: ChainTimes) -> tuple[Finding, ...]:
+    """Judge whether a link can be as old as it says: it follows a link that was made later (EVD-09, EVD-10)."""
+    for name, grade, before_at in (
+        ("back-dated", Grade.FRAUD_SIGN, times.proven_before_at), ("time-runs-back", Grade.DOUBT, times.lower_before_at),
+    ):
+        if before_at is not None and times.upper_at < before_at:
+            got = f"at most {times.upper_at:%Y-%m-%dT%H:%M:%SZ}"
+            return (_found(name, grade, f"after {before_at:%Y-%m-%dT%H:%M:%SZ}, as the link before", got, "EVD-09", "EVD-10", pointer=times.kid),)
+    return ()
 
 
 class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,17 +144,28 @@ def links_of(manifest: Manifest, signers: Iterable[Signer]) -> tuple[tuple[Signe
     return tuple((signer, LinkRole.CAPTURER if signer.kid == manifest.device else LinkRole.WITNESS) for signer in signers)
 
 
-def judge_devices(devices: Iterable[SignedBy], received_at: datetime) -> tuple[Finding, ...]:
-    """Judge the signing devices' standing; a key lost before this statement was seen here is a fraud sign."""
+def judge_devices(devices: Iterable[SignedBy], bounds: Bounds, received_at: datetime) -> tuple[Finding, ...]:
+    """Judge the signing devices' standing; a key lost before this statement was seen here is a fraud sign.
+
+    What a revoked device sent afterwards stands only by its bounds: a doubt when they end before the revocation, a fraud sign when
+    nothing but the phone's word says so. A device that was renewed is in nobody else's hands.
+    """
     findings: list[Finding] = []
     for device in devices:
         if device.compromised_since is not None and received_at >= device.compromised_since:
-            findings.append(_found("key-compromised", Grade.FRAUD_SIGN, f"seen before {device.compromised_since:%Y-%m-%dT%H:%MZ}", device.kid))
+            findings.append(key_compromised(device.kid, device.compromised_since))
         elif device.revoked_at is not None:
-            findings.append(_found("device-revoked-since", Grade.INFO, "a device in use", device.kid))
+            is_before = bounds.lower_at is not None and bounds.upper_at < device.revoked_at
+            grade = Grade.INFO if device.is_renewed and is_before else Grade.DOUBT if is_before or device.is_renewed else Grade.FRAUD_SIGN
+            findings.append(_found("device-revoked-since", grade, f"bounded before {device.revoked_at:%Y-%m-%dT%H:%MZ}", device.kid))
         elif device.state == "suspended":
             findings.append(_found("device-suspended", Grade.DOUBT, "an active device", device.kid))
     return tuple(findings)
+
+
+def key_compromised(kid: str, since: datetime) -> Finding:
+    """Return the finding about a statement that arrived when its device's key was in other hands."""
+    return _found("key-compromised", Grade.FRAUD_SIGN, f"seen before {since:%Y-%m-%dT%H:%MZ}", kid)
 
 
 def judge_visit(manifest: Manifest, bounds: Bounds, visit: VisitFacts | None) -> tuple[Finding, ...]:

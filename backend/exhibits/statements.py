@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.core.ids import StaffId
 from backend.exhibits.beacons import issued_at
+from backend.exhibits.chains import lower_before
 from backend.exhibits.model import SignedBy, Statement
 from backend.exhibits.refusals import DeviceNotActive, DeviceRevoked, refusing
 from backend.exhibits.rules import bound_capture
@@ -40,7 +41,8 @@ def open_statement(session: Session, raw: bytes, now: datetime) -> Statement:
         named = {manifest.device} | ({manifest.cosigner_device} if manifest.cosigner_device is not None else set())
         enrolled |= _locked(session, named | enrolled.keys())                             # In one order: two phones never wait for each other.
         _demand_people(manifest, envelope, enrolled)                                      # 5. Two people, two devices (VIS-01).
-    bounds = bound_capture(manifest, issued_at(session, manifest.beacon, manifest.device), now)    # 6. Bounded time.
+    issued = issued_at(session, manifest.beacon, manifest.device)
+    bounds = bound_capture(manifest, issued, now, lower_before(session, manifest.device, manifest.seq))         # 6. Bounded time.
     devices = tuple(_signed_by(enrolled[signer.kid]) for signer in signers)
     for device in devices:
         if device.revoked_at is not None and bounds.judged_at >= device.revoked_at:

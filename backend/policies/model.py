@@ -38,6 +38,9 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     distance_m_max: Annotated[int, Meta(ge=20, le=2000)] = 200
     accuracy_m_max: Annotated[int, Meta(ge=5, le=5000)] = 100
     clock_offset_s_max: Annotated[int, Meta(ge=1, le=3600)] = 300
+    # How wide the bounds of a capture's time may be before it is a doubt; without any bound, how long it may take to arrive.
+    clock_bound_s_max: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 2 * 3600
+    clock_unbounded_s_max: Annotated[int, Meta(ge=60, le=86_400)] = 1800
     capture_age_s_max: Annotated[int, Meta(ge=3600, le=30 * 86_400)] = 7 * 86_400
     recording_kept_days_min: Annotated[int, Meta(ge=731, le=36_600)] = 731
     recording_gap_s_max: Annotated[int, Meta(ge=0, le=600)] = 2

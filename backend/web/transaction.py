@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.audit import log
+from backend.audit import log, rows
 from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.auth.actors import Actor
@@ -15,8 +15,8 @@ from backend.keys.keyring import Keyring
 
 
 def attach_log(sessions: sessionmaker[Session], keyring: Keyring, origin: str) -> None:
-    """Make `transaction` index what an act appended to the log right after its commit."""
-    sessions.configure(info={"keyring": keyring, "origin": origin})
+    """Make each commit speak for its rows, and `transaction` index what an act appended to the log right after its commit."""
+    sessions.configure(info={"keyring": keyring, "origin": origin, rows.COMMITS_ROWS: True})
 
 
 @contextmanager

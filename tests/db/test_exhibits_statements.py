@@ -14,7 +14,7 @@ from backend.auth.actors import Actor
 from backend.core.geo import LonLat
 from backend.core.problems import Forbidden, NotFound
 from backend.exhibits import beacons
-from backend.exhibits.actions import accept
+from backend.exhibits.actions import accept, quarantine_since
 from backend.exhibits.model import Accepted, Intake, ManifestState, Standing, VisitFacts
 from backend.exhibits.refusals import (
     CosignatureMissing,
@@ -159,7 +159,9 @@ def test_EVD_09_signed_after_revocation_is_refused_and_before_it_is_kept(scene: 
     raw = scene.capture()
     scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.bilal.kid).values(
         state=DeviceState.REVOKED, revoked_at=scene.at + timedelta(minutes=1)))
-    assert "device-revoked-since" in names(scene.send(raw))
+    kept = scene.send(raw)
+    # Nothing but the phone's word says that it was before: quarantined, not refused.
+    assert ("device-revoked-since" in names(kept), kept.standing) == (True, Standing.QUARANTINED)
     with pytest.raises(DeviceRevoked):
         scene.send(scene.capture(at=scene.at + timedelta(minutes=2)))
 
@@ -345,6 +347,53 @@ def test_EVD_10_wrong_clock_bounded_by_a_beacon_is_told_and_unbounded_is_a_doubt
     assert (ahead.standing, "clock-off" in names(ahead)) == (Standing.DOUBTFUL, True)
 
 
+def beacon_of(scene: Scene, ago: timedelta, phone: Handset | None = None) -> str:
+    """Fetch a beacon for a phone some time ago; returns its digest."""
+    holder = phone or scene.bilal
+    return sha256_hex(beacons.issue(scene.session, KEYRING, holder.kid, "n" * 16, scene.made.now - ago).encode())
+
+
+def test_EVD_10_statement_without_a_beacon_hours_before_its_arrival_is_a_doubt(scene: Scene) -> None:
+    assert scene.send(scene.capture(at=scene.made.now - timedelta(minutes=20))).standing is Standing.ACCEPTED
+    accepted = scene.send(scene.capture(at=scene.made.now - timedelta(hours=3)))
+    assert (accepted.standing, "clock-unbounded" in names(accepted)) == (Standing.DOUBTFUL, True)
+
+
+def test_EVD_09_link_that_says_it_is_older_than_the_signed_time_before_it_is_back_dated(scene: Scene) -> None:
+    morning, noon = beacon_of(scene, timedelta(hours=5)), beacon_of(scene, timedelta(hours=1))
+    first = scene.capture(at=scene.made.now - timedelta(minutes=50), beacon=noon, beacon_age_ms=600_000)
+    assert scene.send(first).standing is Standing.ACCEPTED
+    forged = scene.capture(at=scene.made.now - timedelta(hours=4), beacon=morning, beacon_age_ms=3_600_000)
+    accepted = scene.send(forged)
+    assert (accepted.standing, "back-dated" in names(accepted)) == (Standing.QUARANTINED, True)
+
+
+def test_EVD_09_back_dated_link_is_found_whichever_arrives_first(scene: Scene) -> None:
+    morning, noon = beacon_of(scene, timedelta(hours=5)), beacon_of(scene, timedelta(hours=1))
+    first = scene.capture(at=scene.made.now - timedelta(minutes=50), beacon=noon, beacon_age_ms=600_000)
+    forged = scene.send(scene.capture(at=scene.made.now - timedelta(hours=4), beacon=morning, beacon_age_ms=3_600_000))
+    assert "back-dated" not in names(forged)
+    scene.send(first)
+    assert scene.session.get_one(ManifestRow, forged.manifest_id).standing is Standing.QUARANTINED
+
+
+def test_EVD_09_partners_beacon_bounds_what_follows_in_the_witness_chain(scene: Scene) -> None:
+    noon, morning = beacon_of(scene, timedelta(hours=1)), beacon_of(scene, timedelta(hours=5), scene.dong)
+    met = scene.arrival(at=scene.made.now - timedelta(minutes=50), beacon=noon, beacon_age_ms=600_000)
+    scene.send(signed_twice(scene.bilal, scene.dong, met, scene.made.now - timedelta(minutes=50)))
+    raw = scene.capture(scene.dong, at=scene.made.now - timedelta(hours=4), beacon=morning, beacon_age_ms=3_600_000)
+    assert "back-dated" in names(scene.send(raw, actor=scene.made.dong.on_phone))
+
+
+def test_EVD_10_restarted_phone_is_bounded_by_its_beacon_and_its_arrival(scene: Scene) -> None:
+    near = scene.send(scene.capture(beacon=beacon_of(scene, timedelta(hours=1)), beacon_age_ms=3_000_000, monotonic_ms=60_000))
+    assert near.captured_upper_at == scene.made.now
+    assert near.captured_lower_at == scene.made.now - timedelta(hours=1)
+    assert near.standing is Standing.ACCEPTED
+    wide = scene.send(scene.capture(beacon=beacon_of(scene, timedelta(hours=9)), beacon_age_ms=3_000_000, monotonic_ms=60_000))
+    assert "clock-bound-wide" in names(wide)
+
+
 def test_EVD_10_beacon_of_another_device_bounds_nothing(scene: Scene) -> None:
     token = beacons.issue(scene.session, KEYRING, scene.dong.kid, "n", scene.made.now - timedelta(hours=1))
     accepted = scene.send(scene.capture(beacon=sha256_hex(token.encode()), beacon_age_ms=1_000))
@@ -366,6 +415,15 @@ def test_EVD_09_key_lost_before_the_server_saw_the_statement_is_a_fraud_sign(sce
     scene.session.execute(update(DeviceRow).where(DeviceRow.kid == scene.bilal.kid).values(
         state=DeviceState.SUSPENDED, compromised_since=scene.made.now - timedelta(days=1)))
     assert scene.send(scene.capture()).standing is Standing.QUARANTINED
+
+
+def test_EVD_09_key_reported_lost_later_quarantines_what_came_since_and_leaves_what_came_before(scene: Scene) -> None:
+    before = scene.send(scene.capture(), now=scene.made.now - timedelta(hours=2))
+    after = scene.send(scene.capture(), now=scene.made.now)
+    quarantined = quarantine_since(scene.session, scene.made.amina.actor, scene.bilal.kid, scene.made.now - timedelta(hours=1), scene.made.now)
+    assert quarantined == 1
+    assert scene.session.get_one(ManifestRow, before.manifest_id).standing is not Standing.QUARANTINED
+    assert scene.session.get_one(ManifestRow, after.manifest_id).standing is Standing.QUARANTINED
 
 
 # -- The database keeps it ----------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Handset:
             "manifest_id": str(new_id()), "tenant": "fieldvisit", "bank": str(visit.bank_id), "case": str(visit.case_id),
             "visit": str(visit.visit_id), "visit_version": visit.version, "kind": kind, "device": self.kid, "actor": str(self.person.id),
             "cosigner_device": partner.kid if partner else None, "cosigner": str(partner.person.id) if partner else None,
-            "seq": self.seq + 1, "prev": self.prev, "captured": format_utc(at), "monotonic_ms": 1_000, "boot_id": "boot-1", "beacon": None,
+            "seq": self.seq + 1, "prev": self.prev, "captured": format_utc(at), "monotonic_ms": 10 * 3_600_000, "boot_id": "boot-1", "beacon": None,
             "beacon_age_ms": None, "clock_offset_ms": None, "position": position(DOOR, at), "items": (), "app": APP, "facts": facts,
         }
         payload = encode_manifest(build_manifest(**(members | changes)))

@@ -81,7 +81,7 @@ class Caller:
         wall = self.clock.now.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         envelope = {
             "id": str(event_id or new_id()), "kind": kind, "mode": mode, "seq": self.seq,
-            "clocks": {"wall": wall, "monotonicMs": 1000, "bootId": "boot-1", **clocks}, "body": body,
+            "clocks": {"wall": wall, "monotonicMs": 36_000_000, "bootId": "boot-1", **clocks}, "body": body,
         }
         headers = phone_headers(self.keyring, person, "POST", "/mobile/v1/events", self.clock.now)
         return self.client.post("/mobile/v1/events", json=envelope, headers=headers)

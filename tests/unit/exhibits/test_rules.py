@@ -29,12 +29,14 @@ from backend.exhibits.model import (
 from backend.exhibits.rules import (
     BEACON_TRIP_S_MAX,
     ChainFacts,
+    ChainTimes,
     Fix,
     PlaceFacts,
     bound_capture,
     judge_chain,
     judge_clock,
     judge_devices,
+    judge_order,
     judge_place,
     judge_reuse,
     judge_visit,
@@ -64,7 +66,7 @@ def manifest(**changes: Any) -> Manifest:
         "manifest_id": "01a20064-0892-71c7-86f8-567b864a7f57", "tenant": "t", "bank": str(BANK), "case": str(CASE), "visit": str(VISIT),
         "visit_version": 1, "kind": Kind.CAPTURE, "device": "d" * 43, "actor": "a", "cosigner_device": None, "cosigner": None,
         "seq": 1, "prev": PREV_NONE,
-        "captured": format_utc(NOW), "monotonic_ms": 0, "boot_id": "b", "beacon": None, "beacon_age_ms": None, "clock_offset_ms": None,
+        "captured": format_utc(NOW), "monotonic_ms": 30 * 86_400_000, "boot_id": "b", "beacon": None, "beacon_age_ms": None, "clock_offset_ms": None,
         "position": position(), "items": (), "app": APP, "facts": CaptureFacts(occasion="door_plate"),
     }
     return build_manifest(**(members | changes))
@@ -182,12 +184,75 @@ def test_EVD_09_chain_is_judged_link_by_link(seq: int, prev: str, same: set[str]
 
 def test_EVD_09_key_lost_before_we_saw_it_is_a_fraud_sign_and_after_is_not() -> None:
     def of(**changes: Any) -> set[str]:
-        return names(judge_devices([SignedBy(kid="k", staff_id=StaffId(UUID(int=1)), state="active", **changes)], NOW))
+        device = SignedBy(kid="k", staff_id=StaffId(UUID(int=1)), state="active", **changes)
+        return names(judge_devices([device], bound_capture(manifest(), None, NOW), NOW))
 
     assert of() == set()
     assert of(compromised_since=NOW) == {"key-compromised"}
     assert of(compromised_since=NOW + timedelta(seconds=1)) == set()
     assert of(revoked_at=NOW) == {"device-revoked-since"}
+
+
+def test_EVD_09_what_a_revoked_device_sends_stands_only_by_its_bounds() -> None:
+    def of(*, is_bounded: bool, is_renewed: bool = False) -> Grade:
+        told = manifest(beacon="a" * 64, beacon_age_ms=60_000) if is_bounded else manifest()
+        bounds = bound_capture(told, NOW - timedelta(hours=5) if is_bounded else None, NOW)
+        device = SignedBy(kid="k", staff_id=StaffId(UUID(int=1)), state="revoked", revoked_at=NOW - timedelta(hours=1), is_renewed=is_renewed)
+        (found,) = judge_devices([device], bounds, NOW)
+        return found.grade
+
+    assert of(is_bounded=False) is Grade.FRAUD_SIGN
+    assert of(is_bounded=True) is Grade.DOUBT
+    assert of(is_bounded=True, is_renewed=True) is Grade.INFO
+    assert of(is_bounded=False, is_renewed=True) is Grade.DOUBT
+
+
+@pytest.mark.parametrize(("after", "issued_hours", "age_min", "uptime_min", "expected"), [
+    (timedelta(minutes=29), None, 0, 0, {("clock-unbounded", Grade.INFO)}),
+    (timedelta(minutes=31), None, 0, 0, {("clock-unbounded", Grade.DOUBT)}),
+    (timedelta(hours=20), 2, 120, 600, set()),                                                           # Offline for hours, bounded to the minute.
+    (timedelta(hours=1), 0.5, 30, 600, set()),
+    (timedelta(hours=1), 0.5, 30, 5, set()),                                                            # Restarted since: between beacon and arrival.
+    (timedelta(hours=3), 0.5, 30, 5, {("clock-bound-wide", Grade.DOUBT)}),
+])
+def test_EVD_10_a_wide_bound_is_a_doubt_and_a_near_one_is_told(
+    after: timedelta, issued_hours: float | None, age_min: int, uptime_min: int, expected: set[tuple[str, Grade]]
+) -> None:
+    told = manifest() if issued_hours is None else manifest(beacon="a" * 64, beacon_age_ms=age_min * 60_000, monotonic_ms=uptime_min * 60_000)
+    issued_at = None if issued_hours is None else NOW - timedelta(hours=issued_hours)
+    bounds = bound_capture(told, issued_at, NOW + after)
+    assert {(one.name, one.grade) for one in judge_clock(told, bounds, NOW + after, DEFAULT_POLICY)} == expected
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=2), timedelta(hours=-2), timedelta(days=365), timedelta(days=-365)])
+def test_EVD_10_a_wrong_clock_is_told_when_bounded_and_a_doubt_when_not(off: timedelta) -> None:
+    wrong = manifest(captured=format_utc(NOW + off), beacon="a" * 64, beacon_age_ms=600_000)
+    bounded = bound_capture(wrong, NOW - timedelta(minutes=10), NOW + timedelta(minutes=1))
+    assert abs(bounded.judged_at - NOW) <= timedelta(seconds=BEACON_TRIP_S_MAX)
+    assert {(one.name, one.grade) for one in judge_clock(wrong, bounded, NOW, DEFAULT_POLICY)} == {("clock-off", Grade.INFO)}
+    alone = manifest(captured=format_utc(NOW + off))
+    found = judge_clock(alone, bound_capture(alone, None, NOW), NOW, DEFAULT_POLICY)
+    assert Grade.DOUBT in {one.grade for one in found}
+
+
+def test_EVD_10_the_chain_bounds_what_no_beacon_does() -> None:
+    told = manifest(captured=format_utc(NOW - timedelta(hours=6)))
+    bounds = bound_capture(told, None, NOW, NOW - timedelta(hours=1))
+    assert (bounds.judged_at, bounds.lower_at, bounds.proven_at) == (NOW - timedelta(hours=1), NOW - timedelta(hours=1), None)
+    assert {one.name for one in judge_clock(told, bounds, NOW, DEFAULT_POLICY)} == {"clock-off"}
+
+
+@pytest.mark.parametrize(("lower", "proven", "expected"), [
+    (None, None, set()), (timedelta(0), timedelta(0), set()),
+    (timedelta(seconds=1), None, {("time-runs-back", Grade.DOUBT)}),
+    (timedelta(hours=1), timedelta(seconds=1), {("back-dated", Grade.FRAUD_SIGN)}),
+])
+def test_EVD_10_a_link_older_than_the_one_it_follows_is_back_dated(
+    lower: timedelta | None, proven: timedelta | None, expected: set[tuple[str, Grade]]
+) -> None:
+    times = ChainTimes(
+        kid="k", upper_at=NOW, lower_before_at=None if lower is None else NOW + lower, proven_before_at=None if proven is None else NOW + proven)
+    assert {(one.name, one.grade) for one in judge_order(times)} == expected
 
 
 @dataclass(frozen=True)
