@@ -6,7 +6,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning clean
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -64,6 +64,10 @@ soak: .venv/.dev
 
 migrations: .venv/.dev
 	@$(PYTEST) tests/migrations
+
+# Seconds from an event on a running day to the judged plan of its rest.
+bench-replan: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.planning.replan --out docs/bench/replan.json
 
 bench-planning: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning

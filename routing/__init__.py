@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from routing.check import check as check
     from routing.check import cost as cost
     from routing.check_rules import Code as Code
+    from routing.events import ReplanRefused as ReplanRefused
     from routing.explain import explain as explain
     from routing.matrix import TravelMatrix as TravelMatrix
     from routing.matrix import table_matrix as table_matrix
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from routing.reader import load_plan as load_plan
     from routing.reasons import Reason as Reason
     from routing.reasons import ReasonCode as ReasonCode
+    from routing.replan import Replanned as Replanned
+    from routing.replan import replan as replan
     from routing.replay import PlanRecord as PlanRecord
     from routing.replay import ReplayDiffers as ReplayDiffers
     from routing.replay import ReplayRefused as ReplayRefused
@@ -77,6 +80,7 @@ _HOMES = {
     "routing.changes": ("Change", "ChangeKind", "apply_changes"),
     "routing.check": ("Cost", "Violation", "check", "cost"),
     "routing.check_rules": ("Code",),
+    "routing.events": ("ReplanRefused",),
     "routing.explain": ("explain",),
     "routing.matrix": ("TravelMatrix", "table_matrix", "travel_matrix"),
     "routing.model": (
@@ -88,6 +92,7 @@ _HOMES = {
     "routing.provenance": ("plan_digest",),
     "routing.reader": ("instance_object", "load_instance", "load_plan"),
     "routing.reasons": ("Reason", "ReasonCode"),
+    "routing.replan": ("Replanned", "replan"),
     "routing.replay": ("PlanRecord", "ReplayDiffers", "ReplayRefused", "load_record", "record_of", "replay"),
     "routing.solve": ("PlanRefused", "Progress", "solve"),
 }
