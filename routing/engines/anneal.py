@@ -35,6 +35,9 @@ from routing.engines.kernels import (
     S_UNSERVED,
     SERVICE,
     TRAVEL,
+    WANTED_PERMILLE,
+    WANTED_TEMPERATURES,
+    WANTED_TRIED,
     A,
     B,
     deposit,
@@ -196,6 +199,44 @@ def choose_pairs(r, seed, near, where, weight, rs, idle, scale, rng, choice):
 
 
 @njit(cache=True)
+def choose_pairs_for(v, weight, rs, idle, crew, needs, excluded, rng, choice):
+    """Pick a legal change of partners after which some pair may make visit v. choice as in `choose_pairs`; returns the route that changes, or -1.
+
+    Not screened: what keeps a dear visit out is often a pair that no gain in matching weight would ever form.
+    """
+    routes = rs.shape[0]
+    for _ in range(WANTED_TRIED):
+        r = draw(rng) % routes
+        a, b = rs[r, A], rs[r, B]
+        if draw(rng) & 1:
+            a, b = b, a
+        k = draw(rng) % (routes + idle.shape[0])
+        if k == r:
+            continue
+        if k < routes:
+            c, d = rs[k, A], rs[k, B]
+            if draw(rng) & 1:
+                c, d = d, c
+            if weight[b, d] <= 0:
+                continue
+        else:
+            c, d = idle[k - routes], -1
+        if weight[a, c] <= 0 or excluded[v, a] or excluded[v, c]:
+            continue
+        able = True
+        for w in range(needs.shape[1]):
+            if needs[v, w] & (crew[a, 2 + w] | crew[c, 2 + w]) != needs[v, w]:
+                able = False
+        if able:
+            if k < routes:
+                choice[0], choice[1], choice[2], choice[3], choice[4] = k, a, c, b, d
+            else:
+                choice[0], choice[1], choice[2], choice[3], choice[4] = -1, a, c, k - routes, b
+            return r
+    return -1
+
+
+@njit(cache=True)
 def sort_keys(list_, count, node, win, way_out, rng, keys, capacity_bound):
     """Give each visit to insert a key: random, dearest, farthest, nearest, narrowest, earliest or latest first."""
     kind = draw(rng) % 14
@@ -303,11 +344,23 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
         cost_before = stat[S_COST]
         paired = 0
         choice_idle, idle_before = -1, -1
-        # 1 Re-form two pairs, sometimes.
+        # 1 Re-form two pairs, sometimes; now and then for the sake of a visit that is left out.
         r = where[seed]
-        if par[P_PAIR_PERMILLE] > 0 and r >= 0 and draw(rng) % 1000 < par[P_PAIR_PERMILLE]:
+        if par[P_PAIR_PERMILLE] > 0 and draw(rng) % 1000 < par[P_PAIR_PERMILLE]:
             stat[S_PAIR_TRIED] += 1
-            if choose_pairs(r, seed, near, where, weight, rs, idle, screen * temperature, rng, choice):
+            chosen = False
+            if stat[S_UNSERVED] > 0 and draw(rng) % 1000 < WANTED_PERMILLE:
+                # Only for what is dear at this temperature: else a hot search drifts away from good pairs, step by accepted step.
+                v = unserved[draw(rng) % stat[S_UNSERVED]]
+                r = -1
+                if node[v, LOSS] > WANTED_TEMPERATURES * temperature:
+                    r = choose_pairs_for(v, weight, rs, idle, crew, needs, excluded, rng, choice)
+                chosen = r >= 0
+                if chosen:
+                    seed = v
+            elif r >= 0:
+                chosen = choose_pairs(r, seed, near, where, weight, rs, idle, screen * temperature, rng, choice)
+            if chosen:
                 paired = 1
                 count = save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
                 set_pair(r, choice[1], choice[2], crew, rs)
