@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from routing.check_rules import Code as Code
     from routing.events import ReplanRefused as ReplanRefused
     from routing.explain import explain as explain
+    from routing.hand import Draft as Draft
+    from routing.hand import lay_out as lay_out
     from routing.matrix import TravelMatrix as TravelMatrix
     from routing.matrix import table_matrix as table_matrix
     from routing.matrix import travel_matrix as travel_matrix
@@ -82,6 +84,7 @@ _HOMES = {
     "routing.check_rules": ("Code",),
     "routing.events": ("ReplanRefused",),
     "routing.explain": ("explain",),
+    "routing.hand": ("Draft", "lay_out"),
     "routing.matrix": ("TravelMatrix", "table_matrix", "travel_matrix"),
     "routing.model": (
         "Announced", "Approval", "Bank", "CashRules", "Collector", "Contribution", "DoneStop", "Engine", "Gender", "GenderRule", "Instance",

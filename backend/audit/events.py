@@ -36,6 +36,8 @@ class EventTag(StrEnum):
     PLAN_ORDERED = "plan.ordered"
     PLAN_SOLVED = "plan.solved"
     PLAN_PUBLISHED = "plan.published"
+    PLAN_ENDING_ASKED = "plan.ending-asked"
+    PLAN_CHANGED = "plan.changed"
     BUNDLE_READ = "plan.bundle-read"
     VISIT_DISPATCHED = "visit.dispatched"
     VISIT_CHECKED_IN = "visit.checked-in"

@@ -8,9 +8,12 @@ def all_tasks(resources: Resources) -> list[Task]:
     """Return the tasks of every slice."""
     from backend.exhibits import tasks as exhibits
     from backend.plans import tasks as plans
+    from backend.plans.solvers import Solvers
     from mobile_api.statement_acts import overdue_task
 
-    return [*plans.tasks(resources.sessions, resources.clock), *exhibits.tasks(resources), overdue_task(resources)]  # type: ignore[attr-defined]
+    solvers = Solvers(resources.settings.solver_memory_bytes_max)
+    planning = plans.tasks(resources.sessions, resources.clock, solvers)
+    return [*planning, *exhibits.tasks(resources), overdue_task(resources)]  # type: ignore[attr-defined]
 
 
 def all_chores(resources: Resources) -> list[Chore]:

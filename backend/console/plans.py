@@ -13,10 +13,13 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.console.values import day_within_reach
 from backend.core.ids import BranchId, PlanId
-from backend.plans import actions, queries
+from backend.plans import actions, queries, runs, versions
 from backend.plans.actions import HandMade
-from backend.plans.model import SEARCH_S_MAX, OrderPlan, PlanJudged, PlanOrdered, PlanSummary, PlanView
+from backend.plans.compare import PlanComparison
+from backend.plans.edits import EDITS_MAX, Edit
+from backend.plans.model import SEARCH_S_MAX, EndingAsked, OrderPlan, PlanJudged, PlanOrdered, PlanStatus, PlanSummary, PlanView
 from backend.plans.tasks import SOLVE
+from backend.plans.versions import ChangePlan, PlanChanged
 from backend.visits.actions import dispatch_plan
 from backend.web.app import Resources
 from backend.web.body import Body, View
@@ -39,6 +42,19 @@ class CheckBody(Body):
     branch_id: UUID
     on: date
     plan: dict[str, Any]
+
+
+class ChangesBody(Body):
+    """Changes by hand, made in their order."""
+
+    changes: Annotated[list[Edit], Meta(min_length=1, max_length=EDITS_MAX)]
+
+
+class EndingView(View, frozen=True, kw_only=True):
+    """Where a plan stands after somebody asked its search to end."""
+
+    id: PlanId
+    status: PlanStatus
 
 
 class PublishedView(View, frozen=True, kw_only=True):
@@ -107,4 +123,62 @@ def check_plan(
         return actions.judge_hand_made(session, actor, command, now)
 
 
-ROUTES: list[ControllerRouterHandler] = [order_plan, read_plans, check_plan, read_plan, publish_plan]
+@post("/api/v1/plans/{plan_id:uuid}/cancel", operation_id="cancelPlan", status_code=200, sync_to_thread=True, tags=["plans"])
+def cancel_plan(
+    plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> EndingView:
+    """Drop an order: a waiting one at once, a search under way within seconds. Repeating it changes nothing."""
+    with transaction(resources.sessions, actor, now) as session:
+        return EndingView(id=PlanId(plan_id), status=runs.ask_ending(session, actor, PlanId(plan_id), EndingAsked.CANCEL, now))
+
+
+@post("/api/v1/plans/{plan_id:uuid}/finish", operation_id="finishPlan", status_code=200, sync_to_thread=True, tags=["plans"])
+def finish_plan(
+    plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> EndingView:
+    """End a search early and take the best plan that it found so far; read it again until its status is `ready`."""
+    with transaction(resources.sessions, actor, now) as session:
+        return EndingView(id=PlanId(plan_id), status=runs.ask_ending(session, actor, PlanId(plan_id), EndingAsked.FINISH, now))
+
+
+@get("/api/v1/plans/{plan_id:uuid}/comparison", operation_id="comparePlans", sync_to_thread=True, tags=["plans"])
+def compare_plans(
+    plan_id: FromPath[UUID], before: FromQuery[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]
+) -> PlanComparison:
+    """Say what this version changes against the version `before` of the same day: visits, pairs, and the parts of the cost."""
+    with resources.reads() as session:
+        return versions.compare(session, actor, PlanId(before), PlanId(plan_id))
+
+
+@post("/api/v1/plans/{plan_id:uuid}/changes/check", operation_id="checkPlanChanges", status_code=200, sync_to_thread=True, tags=["plans"])
+def check_changes(
+    plan_id: FromPath[UUID], data: JSONBody[ChangesBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> PlanJudged:
+    """Judge changes by hand at once, every violation with its rule; nothing is stored."""
+    command = ChangePlan(plan_id=PlanId(plan_id), edits=tuple(data.changes))
+    with transaction(resources.sessions, actor, now) as session:
+        return versions.judge_change(session, actor, command)
+
+
+@post("/api/v1/plans/{plan_id:uuid}/changes", operation_id="changePlan", sync_to_thread=True, tags=["plans"])
+def change_plan(
+    plan_id: FromPath[UUID], data: JSONBody[ChangesBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> PlanChanged:
+    """Make a new version by hand: move, swap, remove or insert visits, change pairs. It is kept only if it breaks no rule."""
+    command = ChangePlan(plan_id=PlanId(plan_id), edits=tuple(data.changes))
+    with transaction(resources.sessions, actor, now) as session:
+        return versions.change(session, actor, command, now)
+
+
+@get("/api/v1/plans/{plan_id:uuid}/record", operation_id="readPlanRecord", sync_to_thread=True, tags=["plans"])
+def read_record(plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> dict[str, Any]:
+    """Return the `fieldday-record/1` from which `python -m routing replay` repeats a solved plan exactly."""
+    with resources.reads() as session:
+        return versions.replay_record(session, actor, PlanId(plan_id))
+
+
+ROUTES: list[ControllerRouterHandler] = [
+    order_plan, read_plans, check_plan, read_plan, publish_plan, cancel_plan, finish_plan, compare_plans, check_changes, change_plan, read_record,
+]

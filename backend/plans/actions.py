@@ -43,7 +43,19 @@ from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.requests.tables import VisitRequestRow
 from backend.staff import queries as staff
-from routing import InstanceError, Plan, StopType, Unserved, check, cost, encode_plan, instance_object, load_instance, load_plan
+from routing import (
+    InstanceError,
+    Plan,
+    StopType,
+    Unserved,
+    check,
+    cost,
+    encode_plan,
+    instance_object,
+    load_instance,
+    load_plan,
+    plan_digest,
+)
 
 FAILURE_LENGTH_MAX = 200
 
@@ -70,7 +82,7 @@ def order(session: Session, actor: Actor, command: OrderPlan, now: datetime) -> 
     version, instance, unplannable = prepare(session, actor, command.branch_id, command.on, policy, now)
     plan = PlanRow(
         id=new_id(), branch_id=command.branch_id, on=command.on, version=version, status=PlanStatus.QUEUED, seed=command.seed,
-        search_s=command.search_s, policy_version=policy.version, instance=instance, instance_digest=_digest(instance), requested_by=actor.id,
+        search_s=command.search_s, policy_version=policy.version, instance=instance, instance_digest=digest(instance), requested_by=actor.id,
         requested_at=now,
     )
     try:
@@ -141,7 +153,7 @@ def judge_hand_made(session: Session, actor: Actor, command: HandMade, now: date
 
 def claim(session: Session, plan_id: UUID) -> SolveOrder | None:
     """Take up a waiting plan; None when it no longer waits."""
-    plan = _locked(session, plan_id)
+    plan = locked(session, plan_id)
     if plan.status not in (PlanStatus.QUEUED, PlanStatus.SOLVING):
         return None
     plan.status = advance(plan.status, PlanEvent.CLAIM)
@@ -150,7 +162,7 @@ def claim(session: Session, plan_id: UUID) -> SolveOrder | None:
 
 def fail(session: Session, plan_id: UUID, failure: str, now: datetime) -> None:
     """Say that a waiting plan cannot be solved; one that is solved already stays so."""
-    plan = _locked(session, plan_id)
+    plan = locked(session, plan_id)
     if plan.status not in (PlanStatus.QUEUED, PlanStatus.SOLVING):
         return
     plan.status = advance(plan.status, PlanEvent.FAIL)
@@ -160,7 +172,7 @@ def fail(session: Session, plan_id: UUID, failure: str, now: datetime) -> None:
 
 def store(session: Session, plan_id: UUID, solved: bytes, now: datetime) -> None:
     """Judge a solved plan by the checker, which shares no code with the solver, and keep it; a faulted one is a failure."""
-    row = _locked(session, plan_id)
+    row = locked(session, plan_id)
     if row.status is not PlanStatus.SOLVING:
         return
     instance, plan = load_instance(row.instance), load_plan(solved)
@@ -169,11 +181,11 @@ def store(session: Session, plan_id: UUID, solved: bytes, now: datetime) -> None
         fail(session, plan_id, "not clean: " + ", ".join(sorted({one.code.value for one in violations})), now)
         return
     row.plan = msgspec.json.decode(encode_plan(plan))
-    row.plan_digest, row.cost, row.solved_at = _digest(row.plan), cost(instance, plan).total, now
+    row.plan_digest, row.cost, row.solved_at = plan_digest(plan), cost(instance, plan).total, now
     row.contributions = [] if plan.solver is None else list(msgspec.to_builtins(plan.solver.contributions))
     row.status = advance(row.status, PlanEvent.SOLVE)
     session.flush()
-    _store_routes(session, row, plan)
+    store_routes(session, row, plan)
     session.add_all(_unserved_row(row.id, one) for one in plan.unserved or ())
     session.flush()
     record(
@@ -222,13 +234,15 @@ def publish(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> P
     )
 
 
-def _locked(session: Session, plan_id: UUID) -> PlanRow:
+def locked(session: Session, plan_id: UUID) -> PlanRow:
+    """Return a plan's row, locked."""
     return session.execute(
         select(PlanRow).where(PlanRow.id == plan_id).with_for_update().execution_options(populate_existing=True)
     ).scalar_one()
 
 
-def _store_routes(session: Session, row: PlanRow, plan: Plan) -> None:
+def store_routes(session: Session, row: PlanRow, plan: Plan) -> None:
+    """Write the routes and stops of a plan whose times are all known."""
     zone = str(row.instance["timezone"])
     wanted = sorted(UUID(one) for one in plan.served())
     cases = session.execute(select(VisitRequestRow.id, VisitRequestRow.case_id).where(VisitRequestRow.id.in_(wanted)))
@@ -263,5 +277,6 @@ def _unserved_row(plan_id: UUID, one: Unserved) -> UnservedRow:
     )
 
 
-def _digest(document: dict[str, Any]) -> str:
+def digest(document: dict[str, Any]) -> str:
+    """Return the SHA-256 over a document's canonical form."""
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()

@@ -25,6 +25,7 @@ class PlanStatus(StrEnum):
     FAILED = "failed"          # The dispatcher orders another version.
     PUBLISHED = "published"    # The pairs.
     SUPERSEDED = "superseded"  # Nobody.
+    CANCELLED = "cancelled"    # Nobody; the dispatcher did not want it any more.
 
 
 class PlanEvent(StrEnum):
@@ -33,6 +34,7 @@ class PlanEvent(StrEnum):
     CLAIM = "claim"
     SOLVE = "solve"
     FAIL = "fail"
+    CANCEL = "cancel"
     PUBLISH = "publish"
     SUPERSEDE = "supersede"
 
@@ -44,6 +46,8 @@ TRANSITIONS: Mapping[tuple[PlanStatus, PlanEvent], PlanStatus] = MappingProxyTyp
     (S.SOLVING, E.CLAIM): S.SOLVING,        # Found again after a crash; solving is a function of the plan's id.
     (S.SOLVING, E.SOLVE): S.READY,
     (S.SOLVING, E.FAIL): S.FAILED,
+    (S.QUEUED, E.CANCEL): S.CANCELLED,
+    (S.SOLVING, E.CANCEL): S.CANCELLED,
     (S.READY, E.PUBLISH): S.PUBLISHED,
     (S.PUBLISHED, E.SUPERSEDE): S.SUPERSEDED,
 })
@@ -55,6 +59,22 @@ def advance(status: PlanStatus, event: PlanEvent) -> PlanStatus:
     if following is None:
         raise IllegalTransition(current=status.value, event=event.value)
     return following
+
+
+class EndingAsked(StrEnum):
+    """What a dispatcher asks of a search under way."""
+
+    CANCEL = "cancel"    # Drop it.
+    FINISH = "finish"    # Take the best plan found so far.
+
+
+class Ending(StrEnum):
+    """How a search ended: by itself, early on request, killed after its limit, or because its process died. The words are `routing.Ending`'s."""
+
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    LATE = "late"
+    DIED = "died"
 
 
 class StopKind(StrEnum):
@@ -171,6 +191,19 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     published_at: datetime | None
 
 
+class RunView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How a search is going or went: since when, by which process, and the best plan so far, which only gets cheaper."""
+
+    claimed_at: datetime
+    claimed_by: str
+    asked: EndingAsked | None
+    elapsed_s: float | None
+    cost: int | None
+    served: int | None
+    engine: str | None
+    ending: Ending | None
+
+
 class PlanView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A plan with everything that the dispatcher decides by."""
 
@@ -180,6 +213,9 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     contributions: tuple[Mapping[str, Any], ...]
     routes: tuple[RouteView, ...]
     unserved: tuple[UnservedView, ...]
+    run: RunView | None = None
+    based_on: PlanId | None = None                  # A version made by hand, and by which changes.
+    changes: tuple[Mapping[str, Any], ...] = ()
 
 
 class ViolationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -14,8 +14,8 @@ from backend.banks.tables import BankOfficeRow
 from backend.cases.tables import CaseAddressRow
 from backend.core.ids import BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
 from backend.core.problems import NotFound
-from backend.plans.model import PlanStatus, PlanSummary, PlanView, RouteView, StopView, UnservedView
-from backend.plans.tables import PlanRow, RouteRow, StopRow, UnservedRow
+from backend.plans.model import PlanStatus, PlanSummary, PlanView, RouteView, RunView, StopView, UnservedView
+from backend.plans.tables import PlanChangeRow, PlanRow, PlanRunRow, RouteRow, StopRow, UnservedRow
 from backend.requests.model import RequestStatus
 from backend.requests.queries import withheld_reasons
 from backend.requests.tables import VisitRequestRow
@@ -37,6 +37,7 @@ def plan(session: Session, actor: Actor, plan_id: PlanId) -> PlanView:
     if row is None:
         raise NotFound
     unserved = session.scalars(select(UnservedRow).where(UnservedRow.plan_id == row.id).order_by(UnservedRow.request_id))
+    by_hand = session.get(PlanChangeRow, row.id)
     return PlanView(
         summary=_summary(row), instance_digest=row.instance_digest, plan_digest=row.plan_digest, contributions=tuple(row.contributions or ()),
         routes=_routes(session, session.scalars(select(RouteRow).where(RouteRow.plan_id == row.id).order_by(RouteRow.number)).all(), row.on),
@@ -46,6 +47,8 @@ def plan(session: Session, actor: Actor, plan_id: PlanId) -> PlanView:
                 changes=tuple(one.changes),
             ) for one in unserved
         ),
+        run=_run(session.get(PlanRunRow, row.id)), based_on=PlanId(by_hand.based_on) if by_hand else None,
+        changes=tuple(by_hand.changes if by_hand else ()),
     )
 
 
@@ -127,6 +130,15 @@ def _routes(session: Session, routes: Collection[RouteRow], on: date) -> tuple[R
                 ) for row in by_route[route.id]
             ),
         ) for route in routes
+    )
+
+
+def _run(row: PlanRunRow | None) -> RunView | None:
+    if row is None:
+        return None
+    return RunView(
+        claimed_at=row.claimed_at, claimed_by=row.claimed_by, asked=row.asked, elapsed_s=None if row.elapsed_ms is None else row.elapsed_ms / 1000,
+        cost=row.cost, served=row.served, engine=row.engine, ending=row.ending,
     )
 
 

@@ -81,6 +81,27 @@ _CHANGES: Mapping[Reason, dict[str, Any]] = MappingProxyType({
 assert set(_TEXTS) == {*Withheld, *Beside}
 
 
+class Chosen(StrEnum):
+    """Why a version made by hand leaves a visit out: somebody drew it so."""
+
+    TAKEN_OUT = "taken-out-by-hand"
+    LEFT_OUT = "left-out-by-hand"
+
+
+_CHOSEN_TEXTS: Mapping[Chosen, tuple[str, str]] = MappingProxyType({
+    Chosen.TAKEN_OUT: ("调度员在第 {version} 版的基础上手工取消了本次外访。", "The dispatcher took it out of version {version} by hand."),
+    Chosen.LEFT_OUT: (
+        "第 {version} 版未安排本次外访，手工调整时也未加入。", "Version {version} had no stop for it, and the change by hand gave it none.",
+    ),
+})
+
+
+def chosen_texts(code: Chosen, params: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the sentence in simplified Chinese and in English."""
+    zh, en = _CHOSEN_TEXTS[code]
+    return zh.format(**params), en.format(**params)
+
+
 class Unplannable(msgspec.Struct, frozen=True, kw_only=True):
     """A request that stays outside the instance, and why."""
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Int
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Uuid, enum_check
-from backend.plans.model import PlanStatus, StopKind
+from backend.plans.model import Ending, EndingAsked, PlanStatus, StopKind
 
 _IS_PUBLISHED = text("status = 'published'")
 _IS_UNFINISHED = text("status IN ('queued', 'solving')")
@@ -115,4 +115,32 @@ class UnservedRow(Base):
     params: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
     text_zh: Mapped[str] = mapped_column(Text)
     text_en: Mapped[str] = mapped_column(Text)
+    changes: Mapped[list[Any]] = mapped_column(CanonicalJson)
+
+
+class PlanRunRow(Base):
+    """How a plan's search is going: who solves it, what it was asked, the best plan so far. The last run counts."""
+
+    __tablename__ = "plan_runs"
+    __table_args__ = (enum_check("asked", EndingAsked), enum_check("ending", Ending))
+
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
+    claimed_by: Mapped[str] = mapped_column(Key(100))
+    claimed_at: Mapped[datetime] = mapped_column(Instant)
+    asked: Mapped[EndingAsked | None] = mapped_column(Choice(EndingAsked))
+    elapsed_ms: Mapped[int | None] = mapped_column(Integer)
+    cost: Mapped[int | None] = mapped_column(BigInteger)
+    served: Mapped[int | None] = mapped_column(Integer)
+    engine: Mapped[str | None] = mapped_column(Key(64))
+    ending: Mapped[Ending | None] = mapped_column(Choice(Ending))
+
+
+class PlanChangeRow(Base):
+    """A version made by hand: of which other one, by which changes. Append-only."""
+
+    __tablename__ = "plan_changes"
+    __table_args__ = (CheckConstraint("plan_id <> based_on", name="based_on_another"),)
+
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
+    based_on: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
     changes: Mapped[list[Any]] = mapped_column(CanonicalJson)

@@ -4,51 +4,52 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.clock import Clock
-from backend.jobs.apart import WorkerFailed, WorkerKilled, run_apart
 from backend.jobs.queue import Task
-from backend.plans import actions, queries
-from backend.plans.solving import GRACE_S, SolveOrder, solve_order
+from backend.plans import actions, queries, runs
+from backend.plans.model import EndingAsked
+from backend.plans.solvers import SHARED, Solvers
+from routing import InstanceError, PlanRefused, encode_plan
 
 SOLVE = "plans.solve"
 
 
-def tasks(sessions: sessionmaker[Session], clock: Clock) -> list[Task]:
-    """Return the slice's tasks, bound to a database and a clock."""
+def tasks(sessions: sessionmaker[Session], clock: Clock, solvers: Solvers = SHARED) -> list[Task]:
+    """Return the slice's tasks, bound to a database, a clock and the solvers of this process."""
     return [
         Task(
-            name=SOLVE, run=partial(_solve, sessions, clock), unfinished=partial(_unfinished, sessions),
+            name=SOLVE, run=partial(_solve, sessions, clock, solvers), unfinished=partial(_unfinished, sessions),
             abandon=partial(_abandon, sessions, clock),
         )
     ]
 
 
-def _solve(sessions: sessionmaker[Session], clock: Clock, plan_id: UUID) -> None:
-    """Solve one plan. Idempotent: a plan that is not waiting is left alone, and the first answer stored is the answer."""
+def _solve(sessions: sessionmaker[Session], clock: Clock, solvers: Solvers, plan_id: UUID) -> None:
+    """Solve one plan. Idempotent: a plan that is not waiting is left alone, and the first answer stored is the answer.
+
+    A solver that dies before it has any plan is tried again by the queue.
+    """
     with sessions.begin() as session:
         order = actions.claim(session, plan_id)
+        asked = None if order is None else runs.begin(session, plan_id, clock())
     if order is None:
         return
-    failure = ""
-    try:
-        solved = run_apart(solve_order, _encoded(order), timeout_s=order.search_s + GRACE_S)
-    except WorkerKilled as error:
-        solved, failure = b"", f"solver killed: {error}"
-    except WorkerFailed as error:
-        solved, failure = b"", f"solver failed: {error}"
+    failure, plan = "", None
+    if asked is not EndingAsked.CANCEL:
+        try:
+            plan = runs.search(sessions, plan_id, order, None, solvers).plan
+        except (InstanceError, PlanRefused) as error:
+            failure = f"solver failed: {type(error).__name__}: {error}"
     now: datetime = clock()
     with sessions.begin() as session:
         if failure:
             actions.fail(session, plan_id, failure, now)
+        elif plan is None:
+            runs.cancel(session, plan_id, now)
         else:
-            actions.store(session, plan_id, solved, now)
-
-
-def _encoded(order: SolveOrder) -> bytes:
-    return msgspec.json.encode(order)
+            actions.store(session, plan_id, encode_plan(plan), now)
 
 
 def _unfinished(sessions: sessionmaker[Session]) -> tuple[UUID, ...]:

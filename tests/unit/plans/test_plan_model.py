@@ -22,4 +22,4 @@ def test_every_status_is_reached_from_the_queue_and_the_ends_are_silent() -> Non
     for _ in PlanStatus:
         reached |= {following for (status, _), following in TRANSITIONS.items() if status in reached}
     assert reached == set(PlanStatus)
-    assert set(PlanStatus) - {status for status, _ in TRANSITIONS} == {PlanStatus.FAILED, PlanStatus.SUPERSEDED}
+    assert set(PlanStatus) - {status for status, _ in TRANSITIONS} == {PlanStatus.FAILED, PlanStatus.SUPERSEDED, PlanStatus.CANCELLED}
