@@ -90,7 +90,7 @@ def change(session: Session, actor: Actor, command: ChangePlan, now: datetime) -
     Raises:
         Forbidden: the actor may not plan.
         NotFound: not a plan of the actor's branches.
-        Conflict: it has no plan to change, or another version was made at the same moment.
+        Conflict: it has no plan to change, its day is running, or another version was made at the same moment.
         InvalidInput: a change names a route, place or visit that is not there.
         RulesBreached: every violation under its rule: VIS-01, VIS-06, VIS-10, VIS-18, REQ-03, REQ-04, REQ-06, REQ-09, TEAM-01, CASH-06, CASH-08.
     """
@@ -148,6 +148,8 @@ def _solved(row: PlanRow) -> tuple[Instance, Plan]:
 
 def _edited(row: PlanRow, edits: tuple[Edit, ...]) -> tuple[Instance, Plan]:
     instance, plan = _solved(row)
+    if instance.progress:
+        raise Conflict(reason="day-is-running")      # What is done stays; such a day is re-planned, not redrawn.
     drafts = apply_edits(drafts_of(plan), frozenset(visit.id for visit in instance.visits), edits)
     return instance, lay_out(instance, drafts)
 
