@@ -9,7 +9,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "plan_jobs"
-down_revision = "jobs"
+down_revision = "row_commitments"
 branch_labels = None
 depends_on = None
 
