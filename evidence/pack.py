@@ -1,13 +1,15 @@
 """Write an evidence pack: a BagIt bag in one stored ZIP of canonical form, with a signed index of every file.
 
 Canonical form: names plain and sorted, time 1980-01-01 00:00, no compression, flags, extra fields or comments. Any other byte is
-a fault, because a verifier rebuilds the container from what it read. Media are streamed; everything else is small and in memory.
+a fault, because a verifier rebuilds the container from what it read. Media are measured once (digest, size, checksum) and then
+streamed, so the size is known before the first byte and nothing is ever sought back to; everything else is small and in memory.
 
     bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt
     data/pack.jws                          signed index of all files
     data/manifests/<digest>.json           envelopes          data/receipts/<digest>.jws      data/proofs/<digest>.tlog-proof
     data/copies/<original>.<ext>           stamped copies     data/derivations/<original>.jws
-    data/originals/<sha256>                originals, only in a production
+    data/sealed/<sha256>.fvseal            originals, only in a production, each sealed under a key of its own
+    data/sealed/<sha256>.jwe               that key, encrypted to the recipient (ECDH-ES, A256GCM)
     data/reports/<digest>.json             examinations       data/proofs/<digest>.examined.tlog-proof
     data/authorisations/<jti>.jwt          the bank's cash authorisations
     data/keys/devices.jws  data/keys/service.json  data/log/checkpoint  data/log/consistency-<size>.txt  data/custody.csv
@@ -20,12 +22,12 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
 
-from evidence.canonical import JsonValue, canonicalise, sha256_hex
+from evidence.canonical import JsonObject, JsonValue, canonicalise, sha256_hex
 from evidence.envelope import check_shape
 from evidence.errors import MalformedError, TooLarge
 from evidence.es256 import compact_peek, compact_sign
@@ -35,7 +37,7 @@ from evidence.merkle import NodeReader, consistency_path
 from evidence.statements import TYP_PACK
 from evidence.translog import parse_checkpoint, parse_proof
 
-SCHEMA: Final = "visit-pack/1"
+SCHEMA: Final = "evidence-pack/2"
 TYP_AUTHORISATION: Final = "cash-authorisation+jwt"
 BYTES_MAX: Final = 2**32 - 1
 FILES_MAX: Final = 65_000
@@ -54,20 +56,30 @@ class PackEntry(msgspec.Struct, frozen=True, kw_only=True):
     report_proof: str | None = None                    # Entry `examined`, payload the report's bytes.
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes of one file: what is known of them beforehand, and how to read them again. Whoever reads gets the same bytes."""
+
+    sha256: str
+    size: int
+    crc: int
+    chunks: Callable[[], Iterable[bytes]]
+
+
 class PackCopy(msgspec.Struct, frozen=True, kw_only=True):
     """A stamped derivative and the signed statement of what it was made from."""
 
     original_sha256: str
     extension: str
-    chunks: Iterable[bytes]
+    content: Measured
     derivation: str
 
 
-class PackOriginal(msgspec.Struct, frozen=True, kw_only=True):
-    """An original, handed over by a production with two approvals."""
+class PackSealed(msgspec.Struct, frozen=True, kw_only=True):
+    """An original, sealed for one recipient by a production with two approvals."""
 
     sha256: str
-    chunks: Iterable[bytes]
+    content: Measured                                  # As `evidence.sealing` seals.
+    jwe: str
 
 
 class Withheld(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +102,13 @@ class ServiceKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a per-visit pack holds."""
+    """Everything a pack holds. One pack is of one bank."""
 
     pack_id: str
     bank: str
-    case: str
-    visit: str
+    scope: JsonObject                                  # `kind` (visit, case, batch, period, production) and what names it.
+    cases: Sequence[str]
+    visits: Sequence[str]
     made: str                                          # UTC text.
     register_number: str
     recipient: str                                     # Role or id, never a name.
@@ -104,7 +117,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str                                    # The newest, under which all proofs' checkpoints are consistent.
     keys: ServiceKeys
     copies: Sequence[PackCopy] = ()
-    originals: Sequence[PackOriginal] = ()
+    sealed: Sequence[PackSealed] = ()
     withheld: Sequence[Withheld] = ()
     authorisations: Sequence[str] = ()
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
@@ -119,12 +132,12 @@ class PackSummary(msgspec.Struct, frozen=True, kw_only=True):
     files: int
 
 
-class _Written(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    sha256: str
+class Packed(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack ready to be written: its exact size, and its bytes in order, as often as they are asked for."""
+
     size: int
-    crc: int
-    offset: int
+    files: int
+    chunks: Callable[[], Iterator[bytes]]
 
 
 def trust_document(keys: ServiceKeys, witnesses_min: int = 0) -> bytes:
@@ -141,8 +154,13 @@ def trust_document(keys: ServiceKeys, witnesses_min: int = 0) -> bytes:
     })
 
 
-def write_pack(pack: Pack, read_node: NodeReader, key: SigningKey, kid: str, out: BinaryIO) -> PackSummary:
-    """Write the pack to a seekable binary file, signing its index with a receipt key.
+def measured(content: bytes) -> Measured:
+    """Measure a small file that is held in memory."""
+    return Measured(sha256=sha256_hex(content), size=len(content), crc=zlib.crc32(content), chunks=lambda: (content,))
+
+
+def lay_out(pack: Pack, read_node: NodeReader, key: SigningKey, kid: str) -> Packed:
+    """Sign the pack's index with a receipt key and return how its bytes will run.
 
     Raises:
         MalformedError: an envelope, token or name is not of its shape, or two files share a name.
@@ -150,70 +168,107 @@ def write_pack(pack: Pack, read_node: NodeReader, key: SigningKey, kid: str, out
         TooLarge: 4 GiB or 65,000 files.
         ValueError: a proof stands under a newer checkpoint than the pack's.
     """
-    writer = _ZipWriter(out)
-    before, after = _small_files(pack, read_node), dict[str, bytes]()
-    media = {f"data/copies/{copy.original_sha256}.{copy.extension}": copy.chunks for copy in pack.copies}
-    media |= {f"data/originals/{original.sha256}": original.chunks for original in pack.originals}
-    names = sorted([*before, *media, "data/pack.jws"])
-    if len(set(names)) != len(names) or len(names) > FILES_MAX:
-        raise MalformedError("two files of a pack share a name, or there are too many")
-    # The index lists every other file by digest, so files sorted after it must be small and are hashed before they are written.
-    after = {name: raw for name, raw in before.items() if name > "data/pack.jws"}
+    named = _files(pack, read_node)
+    files = dict(named)
+    if len(files) != len(named):
+        raise MalformedError("two files of a pack share a name")
+    files["data/pack.jws"] = measured(_index(pack, files, key, kid))
+    files["manifest-sha256.txt"] = _listing(files, is_payload=True)
+    files["tagmanifest-sha256.txt"] = _listing(files, is_payload=False)
+    names = sorted(files)
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise MalformedError("names of a pack are plain")
+    size = sum(76 + 2 * len(name) + files[name].size for name in names) + 22
+    if size > BYTES_MAX or len(names) > FILES_MAX:
+        raise TooLarge("a pack has less than 4 GiB and at most 65,000 files")
+    return Packed(size=size, files=len(names), chunks=lambda: _run(names, files))
+
+
+def write_pack(pack: Pack, read_node: NodeReader, key: SigningKey, kid: str, out: BinaryIO) -> PackSummary:
+    """Write the pack to a file that need not be seekable. Raises as `lay_out`."""
+    packed, digest = lay_out(pack, read_node, key, kid), hashlib.sha256()
+    for chunk in packed.chunks():
+        out.write(chunk)
+        digest.update(chunk)
+    return PackSummary(size=packed.size, sha256=digest.hexdigest(), files=packed.files)
+
+
+def _run(names: Sequence[str], files: Mapping[str, Measured]) -> Iterator[bytes]:
+    """Yield the container: each file behind its header, then the directory."""
+    at, directory = 0, []
     for name in names:
-        if name == "data/pack.jws":
-            writer.add(name, [_index(pack, [*writer.written, *_planned(after)], key, kid)])
-        else:
-            writer.add(name, [before[name]] if name in before else media[name])
-    payload = "".join(f"{one.sha256}  {one.name}\n" for one in writer.written if one.name.startswith("data/")).encode("ascii")
-    writer.add("manifest-sha256.txt", [payload])
-    tags = "".join(f"{one.sha256}  {one.name}\n" for one in writer.written if not one.name.startswith("data/")).encode("ascii")
-    writer.add("tagmanifest-sha256.txt", [tags])
-    return writer.finish()
+        one, spelled = files[name], name.encode("ascii")
+        # Version 20, no flags, stored, zero time: the same in local header and directory.
+        fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, _DOS_DATE, one.crc, one.size, one.size, len(spelled), 0)
+        directory.append(b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, at) + spelled)
+        yield b"PK\x03\x04" + fields + spelled
+        yield from _again(name, one)
+        at += 30 + len(spelled) + one.size
+    listed = b"".join(directory)
+    yield listed + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(names), len(names), len(listed), at, 0)
 
 
-def _small_files(pack: Pack, read_node: NodeReader) -> dict[str, bytes]:
-    files = {
-        "bagit.txt": _BAGIT, "bag-info.txt": _bag_info(pack), "data/custody.csv": _custody(pack.custody),
-        "data/keys/devices.jws": pack.devices.encode("ascii"), "data/keys/service.json": trust_document(pack.keys),
-        "data/log/checkpoint": pack.checkpoint.encode(),
-    }
+def _again(name: str, one: Measured) -> Iterator[bytes]:
+    digest, size = hashlib.sha256(), 0
+    for chunk in one.chunks():
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if (digest.hexdigest(), size) != (one.sha256, one.size):
+        raise ValueError(f"{name} changed after it was measured")
+
+
+def _files(pack: Pack, read_node: NodeReader) -> list[tuple[str, Measured]]:
+    """Return every file but the index and the two lists that are made from it."""
+    small = [
+        ("bagit.txt", _BAGIT), ("bag-info.txt", _bag_info(pack)), ("data/custody.csv", _custody(pack.custody)),
+        ("data/keys/devices.jws", pack.devices.encode("ascii")), ("data/keys/service.json", trust_document(pack.keys)),
+        ("data/log/checkpoint", pack.checkpoint.encode()),
+    ]
     sizes = set(pack.known_sizes)
     for entry in pack.entries:
         digest = manifest_digest(check_shape(entry.envelope).payload)
-        files |= {f"data/manifests/{digest}.json": entry.envelope, f"data/receipts/{digest}.jws": entry.receipt.encode("ascii"),
-                  f"data/proofs/{digest}.tlog-proof": entry.proof.encode()}
+        small += [(f"data/manifests/{digest}.json", entry.envelope), (f"data/receipts/{digest}.jws", entry.receipt.encode("ascii")),
+                  (f"data/proofs/{digest}.tlog-proof", entry.proof.encode())]
         sizes.add(parse_checkpoint(parse_proof(entry.proof).checkpoint).size)
         if entry.report is not None and entry.report_proof is not None:
-            files |= {f"data/reports/{digest}.json": entry.report, f"data/proofs/{digest}.examined.tlog-proof": entry.report_proof.encode()}
+            small += [(f"data/reports/{digest}.json", entry.report), (f"data/proofs/{digest}.examined.tlog-proof", entry.report_proof.encode())]
             sizes.add(parse_checkpoint(parse_proof(entry.report_proof).checkpoint).size)
     for token in pack.authorisations:
-        files[f"data/authorisations/{compact_peek(token, TYP_AUTHORISATION)[1]['jti']}.jwt"] = token.encode("ascii")
-    for copy in pack.copies:
-        files[f"data/derivations/{copy.original_sha256}.jws"] = copy.derivation.encode("ascii")
+        small.append((f"data/authorisations/{compact_peek(token, TYP_AUTHORISATION)[1]['jti']}.jwt", token.encode("ascii")))
+    small += [(f"data/derivations/{copy.original_sha256}.jws", copy.derivation.encode("ascii")) for copy in pack.copies]
+    small += [(f"data/sealed/{one.sha256}.jwe", one.jwe.encode("ascii")) for one in pack.sealed]
     newest = parse_checkpoint(pack.checkpoint).size
     for size in sorted(sizes - {0, newest}):
         path = consistency_path(read_node, size, newest)
-        files[f"data/log/consistency-{size}.txt"] = "".join(f"{_b64(one)}\n" for one in path).encode("ascii")
-    return files
+        small.append((f"data/log/consistency-{size}.txt", "".join(f"{_b64(one)}\n" for one in path).encode("ascii")))
+    return [
+        *((name, measured(raw)) for name, raw in small),
+        *((f"data/copies/{copy.original_sha256}.{copy.extension}", copy.content) for copy in pack.copies),
+        *((f"data/sealed/{one.sha256}.fvseal", one.content) for one in pack.sealed),
+    ]
 
 
-def _index(pack: Pack, files: Iterable[_Written], key: SigningKey, kid: str) -> bytes:
-    listed: list[JsonValue] = [{"name": one.name, "sha256": one.sha256, "size": one.size} for one in files if one.name != "bagit.txt"]
+def _index(pack: Pack, files: Mapping[str, Measured], key: SigningKey, kid: str) -> bytes:
+    listed: list[JsonValue] = [
+        {"name": name, "sha256": files[name].sha256, "size": files[name].size} for name in sorted(files) if name != "bagit.txt"]
+    cases, visits = (list[JsonValue](sorted(set(ids))) for ids in (pack.cases, pack.visits))
     withheld: list[JsonValue] = [{"sha256": one.sha256, "reason": one.reason} for one in pack.withheld]
     return compact_sign({
-        "schema": SCHEMA, "pack_id": pack.pack_id, "bank": pack.bank, "case": pack.case, "visit": pack.visit, "made": pack.made,
-        "register_number": pack.register_number, "recipient": pack.recipient, "files": listed, "withheld": withheld,
+        "schema": SCHEMA, "pack_id": pack.pack_id, "bank": pack.bank, "scope": pack.scope, "cases": cases,
+        "visits": visits, "made": pack.made, "register_number": pack.register_number, "recipient": pack.recipient,
+        "files": listed, "withheld": withheld,
     }, key, typ=TYP_PACK, kid=kid).encode("ascii")
 
 
-def _planned(files: Mapping[str, bytes]) -> Iterator[_Written]:
-    for name, raw in files.items():
-        yield _Written(name=name, sha256=sha256_hex(raw), size=len(raw), crc=0, offset=0)
+def _listing(files: Mapping[str, Measured], *, is_payload: bool) -> Measured:
+    names = sorted(name for name in files if name.startswith("data/") is is_payload)
+    return measured("".join(f"{files[name].sha256}  {name}\n" for name in names).encode("ascii"))
 
 
 def _bag_info(pack: Pack) -> bytes:
-    return (f"Bagging-Date: {pack.made[:10]}\nExternal-Identifier: {pack.pack_id}\nExternal-Description: visit {pack.visit} of case {pack.case}, "
-            f"register {pack.register_number}, for {pack.recipient}\n").encode()
+    return (f"Bagging-Date: {pack.made[:10]}\nExternal-Identifier: {pack.pack_id}\nExternal-Description: {pack.scope['kind']} with "
+            f"{len(set(pack.visits))} visits, register {pack.register_number}, for {pack.recipient}\n").encode()
 
 
 def _custody(rows: Sequence[tuple[str, str, str, str]]) -> bytes:
@@ -227,49 +282,3 @@ def _custody(rows: Sequence[tuple[str, str, str, str]]) -> bytes:
 
 def _b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
-
-
-class _ZipWriter:
-    """Write stored files in canonical form; the caller adds them in sorted order."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out, self._at = out, 0
-        self.written: list[_Written] = []
-
-    def add(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Stream one file; its header is patched once size and checksum are known."""
-        if not _NAME.fullmatch(name) or (self.written and name <= self.written[-1].name):
-            raise MalformedError("names of a pack are plain and sorted")
-        offset, header_size = self._at, 30 + len(name)
-        self._out.write(b"\x00" * header_size)
-        crc, size, digest = 0, 0, hashlib.sha256()
-        for chunk in chunks:
-            self._out.write(chunk)
-            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-            digest.update(chunk)
-            if offset + header_size + size > BYTES_MAX:
-                raise TooLarge("a pack has less than 4 GiB")
-        self.written.append(_Written(name=name, sha256=digest.hexdigest(), size=size, crc=crc, offset=offset))
-        self._at = offset + header_size + size
-        self._out.seek(offset)
-        self._out.write(b"PK\x03\x04" + _fields(self.written[-1]) + name.encode("ascii"))
-        self._out.seek(self._at)
-
-    def finish(self) -> PackSummary:
-        """Write the directory and return the digest of the whole file."""
-        directory = b"".join(
-            b"PK\x01\x02" + struct.pack("<H", 20) + _fields(one) + struct.pack("<HHHII", 0, 0, 0, 0, one.offset) + one.name.encode("ascii")
-            for one in self.written)
-        count = len(self.written)
-        self._out.write(directory + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(directory), self._at, 0))
-        self._out.seek(0)
-        digest, size = hashlib.sha256(), 0
-        while chunk := self._out.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-        return PackSummary(size=size, sha256=digest.hexdigest(), files=count)
-
-
-def _fields(one: _Written) -> bytes:
-    """Return the fields that local header and directory share: version 20, no flags, stored, zero time."""
-    return struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, _DOS_DATE, one.crc, one.size, one.size, len(one.name), 0)

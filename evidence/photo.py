@@ -19,10 +19,12 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from evidence.errors import TooLarge, UnsupportedMediaType
 from evidence.examination import Exif, Photo, Tail
 from evidence.magic import HEAD_BYTES, IMAGES, sniff
+from evidence.photo_marks import STAMP as STAMP
+from evidence.photo_marks import Box as Box
+from evidence.photo_marks import Stamp as Stamp
 from evidence.policy import ContentPolicy
 
 FORMATS: Final = ("JPEG", "PNG", "HEIF", "WEBP")
-STAMP: Final = "再次复印无效"
 DECODER_ERRORS: Final = (
     OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, RuntimeError, AssertionError, ArithmeticError,
     MemoryError, struct.error, Warning, Image.DecompressionBombError,
@@ -30,24 +32,9 @@ DECODER_ERRORS: Final = (
 """What Pillow and its plug-ins were seen to raise on broken files; each means the same to us."""
 _HASH_SIDE: Final = 32
 _COPY_SIDE_MAX: Final = 2_400
+_COARSE_SIDE: Final = 40
+"""An identity card has some 60 characters across; 40 cells leave nothing of one."""
 pi_heif.register_heif_opener(thumbnails=False)
-
-
-class Box(msgspec.Struct, frozen=True, kw_only=True):
-    """A region a reviewer masks, in per mille of the upright picture."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-class Stamp(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written on a copy: the diagonal stamp (ARCH-14) and readable lines of time, place, pair, purpose and register number."""
-
-    lines: tuple[str, ...]
-    text: str = STAMP
-    masks: tuple[Box, ...] = ()
 
 
 def examine_photo(raw: bytes, policy: ContentPolicy) -> Photo:
@@ -115,15 +102,25 @@ def stamped_copy(raw: bytes, stamp: Stamp, font: Path, policy: ContentPolicy) ->
     with _opened(raw, policy) as image:
         copy = _decoded(image).convert("RGB")
     copy.thumbnail((_COPY_SIDE_MAX, _COPY_SIDE_MAX))
+    if stamp.is_coarse:
+        copy = _coarse(copy)
     painter = ImageDraw.Draw(copy)
     for box in stamp.masks:
-        corners = (box.left * copy.width // 1000, box.top * copy.height // 1000, box.right * copy.width // 1000, box.bottom * copy.height // 1000)
-        painter.rectangle(corners, fill="black")
-    _write_diagonals(copy, stamp.text, _font(font, max(14, copy.width // 16), stamp.text))
+        # Rounded outwards: nothing that was marked shows at an edge.
+        painter.rectangle((box.left * copy.width // 1000, box.top * copy.height // 1000,
+                           -(-box.right * copy.width // 1000), -(-box.bottom * copy.height // 1000)), fill="black")
+    texts = [stamp.text, stamp.purpose] if stamp.purpose else [stamp.text]
+    _write_diagonals(copy, texts, _font(font, max(14, min(copy.width // 16, copy.height // 6)), "".join(texts)))
     lettered = _with_lines(copy, stamp.lines, _font(font, max(12, copy.width // 60), "".join(stamp.lines)))
     out = io.BytesIO()
     lettered.save(out, "JPEG", quality=85)
     return out.getvalue()
+
+
+def _coarse(copy: Image.Image) -> Image.Image:
+    """Average the picture over a coarse grid; what was averaged away is in no bit of the copy."""
+    cells = (_COARSE_SIDE, max(1, _COARSE_SIDE * copy.height // copy.width))
+    return copy.resize(cells, Image.Resampling.BOX).resize(copy.size, Image.Resampling.NEAREST)
 
 
 def _opened(raw: bytes, policy: ContentPolicy) -> Image.Image:
@@ -293,14 +290,23 @@ def _font(path: Path, size: int, text: str) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _write_diagonals(copy: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> None:
+def _write_diagonals(copy: Image.Image, texts: Sequence[str], font: ImageFont.FreeTypeFont) -> None:
+    """Write the texts all over the picture, in turn, so that no part of it is without; whole at least once where there is room."""
+    plates = [_plate(text, font) for text in texts]
+    wide, high = max(plate.width for plate in plates), max(plate.height for plate in plates)
+    number = 0
+    for row, y in enumerate(range(0, copy.height, max(1, high * 2 // 3))):
+        for x in range(-(row % 2) * wide // 2, copy.width, max(1, wide)):
+            plate = plates[number % len(plates)]
+            copy.paste(plate, (x, y), plate)
+            number += 1
+
+
+def _plate(text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     left, top, right, bottom = font.getbbox(text)
     plate = Image.new("RGBA", (int(right - left) + 40, int(bottom - top) + 40), (0, 0, 0, 0))
     ImageDraw.Draw(plate).text((20 - left, 20 - top), text, font=font, fill=(220, 30, 30, 120), stroke_width=1, stroke_fill=(255, 255, 255, 120))
-    turned = plate.rotate(30, expand=True, resample=Image.Resampling.BICUBIC)
-    for row, y in enumerate(range(0, copy.height, max(1, turned.height))):
-        for x in range(-(row % 2) * turned.width // 2, copy.width, max(1, turned.width)):
-            copy.paste(turned, (x, y), turned)
+    return plate.rotate(30, expand=True, resample=Image.Resampling.BICUBIC)
 
 
 def _with_lines(copy: Image.Image, lines: Sequence[str], font: ImageFont.FreeTypeFont) -> Image.Image:

@@ -1,9 +1,10 @@
 """Verify an evidence pack offline. One file, standard library and `cryptography` only, written apart from the service.
 
-    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--json]        (or: python verify_pack.py PACK …)
+    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--open KEY.pem] [--json]     (or: python verify_pack.py PACK …)
 
 Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is `self-consistent`, also 1.
-Exit 2: not readable as a pack at all. TRUST.json comes from somewhere else than the pack:
+Exit 2: not readable as a pack at all. --open writes sealed originals to the folder PACK.opened, each only once its digest is as signed.
+TRUST.json comes from somewhere else than the pack:
 
     {"schema": "fieldvisit-trust/1", "log": {"origin": "fieldvisit/agency", "key": "<base64 of 32 bytes>", "former_keys": [<base64>, …]},
      "receipt_keys": [<public P-256 JWK>, …],         sign receipts, the device history and the pack's index
@@ -13,7 +14,7 @@ Exit 2: not readable as a pack at all. TRUST.json comes from somewhere else than
      "devices": "history"}                            or {"<device kid>": "<person id>", …} to pin every phone
 
 Steps: 1 container rebuilt byte for byte, 2 bag digests, 3 signed index of files, 4 checkpoints and their consistency, 5 device history,
-6 manifests: shape, signatures, two people, 7 receipts and log proofs, 8 device chains and closes, 9 items and copies, 10 cash.
+6 manifests: shape, signatures, two people, 7 receipts and log proofs, 8 device chains and closes, 9 items: copies, originals, 10 cash.
 """
 
 import argparse
@@ -30,9 +31,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Buffer: TypeAlias = bytes | memoryview | mmap.mmap
 PublicKeys: TypeAlias = dict[str, ec.EllipticCurvePublicKey]                     # By thumbprint.
@@ -81,9 +83,7 @@ def read_json(raw: Buffer) -> Any:
         demand(len({key for key, _ in members}) == len(members), "malformed-json", "duplicate key")
         return dict(members)
 
-    def refuse(text: str) -> None:
-        raise Bad("malformed-json", f"number {text[:20]}")
-
+    refuse = partial(demand, None, "malformed-json")
     return json.loads(bytes(raw).decode("utf-8"), object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
 
 
@@ -128,6 +128,23 @@ def compact(raw: Buffer, typ: str, keys: PublicKeys) -> dict[str, Any]:
     return dict(read_json(unb64u(body)))
 
 
+def opened(sealed: memoryview, token: str, key: ec.EllipticCurvePrivateKey, context: bytes) -> bytes:
+    """Open an item's key (JWE: ECDH-ES, A256GCM; RFC 7518 §4.6.2), then the records that it seals."""
+    protected, wrapped, nonce, body, tag = token.split(".")
+    header = read_json(unb64u(protected))
+    demand((header["alg"], header["enc"], wrapped) == ("ECDH-ES", "A256GCM", ""), "header-not-allowed")
+    known = b"\0\0\0\1" + key.exchange(ec.ECDH(), jwk_key(header["epk"])[1]) + b"\0\0\0\x07A256GCM" + bytes(8) + b"\0\0\1\0"
+    item_key = AESGCM(hashlib.sha256(known).digest()).decrypt(unb64u(nonce), unb64u(body) + unb64u(tag), protected.encode())
+    cipher, at, last, plain = AESGCM(item_key), 8, 0, list[bytes]()
+    while at < len(sealed):
+        prefix, length = struct.unpack(">7sI", sealed[at:at + 11])
+        last, end = length >> 31, at + 27 + (length & 0x7FFFFFFF)
+        plain.append(cipher.decrypt(prefix + len(plain).to_bytes(4, "big") + bytes([last]), bytes(sealed[at + 11:end]), context))
+        demand(last == (end == len(sealed)), "seal-broken", "the last record is missing, or not the last")
+        at = end
+    return b"".join(plain)
+
+
 def seconds(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
 
@@ -157,39 +174,37 @@ def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes]:
     (origin, size, root), note = text.split("\n"), text + "\n"
     demand(lines.endswith("\n") and re.fullmatch(r"0|[1-9][0-9]{0,15}", size, re.ASCII), "checkpoint-malformed")
     demand(origin == trust["log"]["origin"], "checkpoint-of-another-log", origin[:80])
-    witnesses = {one["name"]: unb64(one["key"], 32) for one in trust.get("witnesses", [])}
-    of_log, is_signed, seen = [unb64(key, 32) for key in (trust["log"]["key"], *trust["log"].get("former_keys", ()))], False, set()
-    log_keys = {hashlib.sha256(origin.encode() + b"\n\x01" + key).digest()[:4]: key for key in of_log}
+    keys = [(origin, b"\n\x01", unb64(key, 32)) for key in (trust["log"]["key"], *trust["log"].get("former_keys", ()))]
+    keys += [(one["name"], b"\n\x04", unb64(one["key"], 32)) for one in trust.get("witnesses", [])]
+    known = {(name, hashlib.sha256(name.encode() + kind + key).digest()[:4]): key for name, kind, key in keys}
+    seen = set()
     for line in lines[:-1].split("\n"):
         dash, name, encoded = line.split(" ")
         raw = unb64(encoded)
         demand(dash == "—", "checkpoint-malformed", "signature line")
-        if name == origin and raw[:4] in log_keys:
-            ed25519.Ed25519PublicKey.from_public_bytes(log_keys[raw[:4]]).verify(raw[4:], note.encode())
-            is_signed = True
-        elif name in witnesses and raw[:4] == hashlib.sha256(name.encode() + b"\n\x04" + witnesses[name]).digest()[:4]:
-            cosigned = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n{note}".encode()
-            ed25519.Ed25519PublicKey.from_public_bytes(witnesses[name]).verify(raw[12:], cosigned)
+        if (name, raw[:4]) in known:
+            head = b"" if name == origin else f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n".encode()
+            ed25519.Ed25519PublicKey.from_public_bytes(known[name, raw[:4]]).verify(raw[12 if head else 4:], head + note.encode())
             seen.add(name)
-    demand(is_signed, "checkpoint-not-signed", "no signature of the log's key")
-    demand(len(seen) >= trust.get("witnesses_min", 0), "checkpoint-not-witnessed", f"{len(seen)} witnesses")
+    demand(origin in seen, "checkpoint-not-signed", "no signature of the log's key")
+    demand(len(seen) > trust.get("witnesses_min", 0), "checkpoint-not-witnessed", f"{len(seen) - 1} witnesses")
     return int(size), unb64(root, 32)
 
 
 class Verifier:
     """Carries files, trust and findings through the steps; each step works on what earlier ones established."""
 
-    def __init__(self, files: dict[str, memoryview], trust: dict[str, Any] | None) -> None:
-        self.files, self.trust = files, trust or {}
+    def __init__(self, files: dict[str, memoryview], trust: dict[str, Any] | None, opening: tuple[ec.EllipticCurvePrivateKey, Path] | None) -> None:
+        self.files, self.trust, self.opening = files, trust or {}, opening
+        self.digests = {name: sha(raw) for name, raw in files.items()}
         self.findings: list[dict[str, str]] = []
-        self.counts: dict[str, int] = {}
+        self.index: dict[str, Any] = {}
+        self.admitted: dict[str, list[str]] = {}                                  # Which visits, cases and bank the index names.
         self.manifests: dict[str, dict[str, Any]] = {}                            # By payload digest.
         self.links: dict[str, dict[int, tuple[str, str]]] = {}                    # By device, by seq: payload digest and prev.
         self.devices: dict[str, dict[str, Any]] = {}
-        self.index: dict[str, Any] = {}
-        self.received: set[str] = set()
-        self.heads: set[tuple[int, bytes]] = set()
-        self.head = (0, b"")                                                      # Size and root of the newest checkpoint.
+        self.head, self.heads = (0, b""), set[tuple[int, bytes]]()                # Size and root of the newest checkpoint, and of all others.
+        self.claimed = {name for name in files if not re.match("data/(?!log/|custody.csv$|keys/service.json$)", name)}      # The rest must be taken.
 
     def found(self, name: str, file: str, detail: str = "") -> None:
         self.findings.append({"name": name, "file": file, "detail": detail})
@@ -200,68 +215,65 @@ class Verifier:
             check(*arguments)
         except Bad as fault:
             self.found(fault.args[0], file, fault.args[1])
-        except InvalidSignature:
-            self.found("signature-invalid", file)
-        except SPOILED as error:
-            self.found("file-malformed", file, type(error).__name__)
+        except (InvalidSignature, InvalidTag, *SPOILED) as error:
+            name = {InvalidSignature: "signature-invalid", InvalidTag: "seal-broken"}.get(type(error), "file-malformed")
+            self.found(name, file, type(error).__name__)
+
+    def take(self, name: str) -> memoryview:
+        """Return a file, noting that something accounts for it; what nothing accounts for at the end is a finding."""
+        demand(name in self.files, "file-missing", name)
+        self.claimed.add(name)
+        return self.files[name]
 
     def under(self, folder: str) -> list[str]:
-        """Return the names under a folder of `data/`, counting them."""
-        names = [name for name in self.files if name.startswith(f"data/{folder}/")]
-        self.counts[folder] = len(names)
-        return names
-
-    def each(self, folder: str, check: Callable[..., object], *arguments: object) -> None:
-        for name in self.under(folder):
-            self.guard(name, check, name, *arguments)
+        return [name for name in self.files if name.startswith(f"data/{folder}/")]
 
     def keys(self, role: str) -> PublicKeys:
         return dict(jwk_key(jwk) for jwk in self.trust[role])
 
-    def run(self, since: str | None) -> None:
-        """Run steps 2 to 10."""
+    def run(self, since: str | None) -> list[dict[str, str]]:
+        """Run steps 2 to 10 and return what was found."""
         if not self.trust:
             self.guard("data/keys/service.json", lambda: self.trust.update(read_json(self.files["data/keys/service.json"])))
-        for file, step in (
+        steps: list[tuple[str, Callable[[], object]]] = [
             ("manifest-sha256.txt", self.check_bag), ("data/pack.jws", self.check_index), ("data/log/checkpoint", lambda: self.check_log(since)),
-            ("data/keys/devices.jws", self.check_devices), ("data/manifests", lambda: self.each("manifests", self.check_envelope)),
-            ("data/receipts", self.check_receipts), ("data/reports", self.check_reports),
-            ("data/manifests", self.check_chains), ("data/copies", self.check_items), ("data/authorisations", self.check_cash),
-        ):
+            ("data/keys/devices.jws", self.check_devices), *((name, partial(self.check_envelope, name)) for name in self.under("manifests")),
+            ("data/manifests", self.check_receipts), ("data/manifests", self.check_chains), ("data/copies", self.check_items),
+            ("data/authorisations", self.check_cash)]
+        for file, step in steps:
             self.guard(file, step)
+        return self.findings + [{"name": "file-unexpected", "file": name, "detail": ""} for name in sorted(set(self.files) - self.claimed)]
 
     def check_bag(self) -> None:
-        """Step 2. Every file is listed with its digest, in both BagIt lists."""
-        payload = {name: sha(raw) for name, raw in self.files.items() if name.startswith("data/")}
-        tags = {name: sha(raw) for name, raw in self.files.items() if not name.startswith("data/") and name != "tagmanifest-sha256.txt"}
-        demand(set(tags) == {"bagit.txt", "bag-info.txt", "manifest-sha256.txt"}, "bag-file-unexpected")
-        for listing, digests in (("manifest-sha256.txt", payload), ("tagmanifest-sha256.txt", tags)):
-            expected, listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())), bytes(self.files[listing]).decode("ascii")
-            for name in sorted({line[66:] for line in set(expected.splitlines()) ^ set(listed.splitlines())}):
-                self.found("file-differs", name, listing)
-            demand(expected == listed, "bag-list-differs", listing)
+        """Step 2. Both BagIt lists say what is here."""
+        tags = ["bag-info.txt", "bagit.txt", "manifest-sha256.txt"]
+        payload = [name for name in sorted(self.files) if name.startswith("data/")]
+        demand(set(payload) | {*tags, "tagmanifest-sha256.txt"} == set(self.files), "bag-file-unexpected")
         demand(bytes(self.files["bagit.txt"]) == b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n", "bag-declaration-changed")
+        for listing, names in (("manifest-sha256.txt", payload), ("tagmanifest-sha256.txt", tags)):
+            lines = "".join(f"{self.digests[name]}  {name}\n" for name in names)
+            self.guard(listing, demand, lines.encode() == self.files[listing], "bag-list-differs")
 
     def check_index(self) -> None:
         """Step 3. The signed index names exactly the files that are here."""
-        self.index = compact(self.files["data/pack.jws"], "evidence-pack+jws", self.keys("receipt_keys"))
-        demand(self.index["schema"] == "visit-pack/1", "schema-unknown")
-        listed = {one["name"]: (one["sha256"], one["size"]) for one in self.index["files"]}
-        here = {n: (sha(raw), len(raw)) for n, raw in self.files.items() if n == "bag-info.txt" or (n.startswith("data/") and n != "data/pack.jws")}
-        for name in sorted(set(listed) ^ set(here) | {name for name in listed if name in here and listed[name] != here[name]}):
+        self.index = index = compact(self.take("data/pack.jws"), "evidence-pack+jws", self.keys("receipt_keys"))
+        demand(index["schema"] in ("visit-pack/1", "evidence-pack/2"), "schema-unknown")
+        self.admitted = {"bank": [index["bank"]], **{one: index.get(f"{one}s", [index.get(one)]) for one in ("case", "visit")}}
+        listed = {one["name"]: (one["sha256"], one["size"]) for one in index["files"]}
+        here = {name: (digest, len(self.files[name])) for name, digest in self.digests.items() if name == "bag-info.txt" or name[:5] == "data/"}
+        for name in sorted(name for name in {**listed, **here} if name != "data/pack.jws" and listed.get(name) != here.get(name)):
             self.found("index-differs", name, "not as signed")
 
     def check_log(self, since: str | None) -> None:
         """Step 4. The newest checkpoint, and its consistency with the one known from before."""
         self.head = checkpoint(bytes(self.files["data/log/checkpoint"]).decode("utf-8"), self.trust)
         if since is not None:
-            known = checkpoint(since, self.trust)
-            demand(known[0] <= self.head[0], "checkpoint-stale", f"the pack ends at {self.head[0]}, {known[0]} is known")
-            self.extends(known)
+            self.extends(checkpoint(since, self.trust))
 
     def extends(self, old: tuple[int, bytes]) -> None:
         """Demand that the pack's newest checkpoint extends an older one (RFC 9162 §2.1.4.2)."""
         size, name, (new_size, new_root) = old[0], f"data/log/consistency-{old[0]}.txt", self.head
+        demand(size <= new_size, "checkpoint-stale", f"the pack ends at {new_size}, {size} is known")
         if size == new_size:
             demand(old[1] == new_root, "log-forked", f"two roots at size {size}")
         elif size > 0:
@@ -271,33 +283,32 @@ class Verifier:
             at, last = size - 1, new_size - 1
             while at & 1:
                 at, last = at >> 1, last >> 1
-            demand(size < new_size and fold(at, last, seed, path) == (old[1], new_root), "log-inconsistent", f"{size} to {new_size}")
+            demand(fold(at, last, seed, path) == (old[1], new_root), "log-inconsistent", f"{size} to {new_size}")
 
     def check_devices(self) -> None:
         """Step 5. The signed history of device keys."""
-        history = compact(self.files["data/keys/devices.jws"], "device-history+jws", self.keys("receipt_keys"))
+        pinned, keys = self.trust.get("devices", "history"), self.keys("receipt_keys")
+        history = compact(self.take("data/keys/devices.jws"), "device-history+jws", keys)
         for device in history["devices"]:
             kid, key = jwk_key(device["jwk"])
             demand(kid == device["kid"], "device-key-differs", str(device["kid"])[:60])
             self.devices[kid] = {**device, "key": key}
-            if (pinned := self.trust.get("devices", "history")) != "history":
-                demand(pinned.get(kid) == device["person"], "device-not-trusted", kid)
+            demand(pinned == "history" or pinned.get(kid) == device["person"], "device-not-trusted", kid)
 
     def check_envelope(self, name: str) -> None:
-        """Shape, canonical payload, every signature, two people."""
-        envelope = read_json(self.files[name])
+        """Step 6. Shape, canonical payload, every signature, two people."""
+        envelope = read_json(self.take(name))
         demand(set(envelope) == {"payload", "signatures"} and canonical(envelope) == self.files[name], "malformed-envelope")
         payload = unb64u(envelope["payload"])
         manifest, digest = read_json(payload), sha(payload)
         demand(canonical(manifest) == payload, "payload-not-canonical")
         demand(name == f"data/manifests/{digest}.json", "manifest-renamed", digest)
         demand(manifest["schema"] == "visit-evidence/1" and manifest["kind"] in COSIGNED | SINGLE, "schema-unknown")
-        for field in ("visit", "case", "bank"):
-            demand(manifest[field] == self.index.get(field, manifest[field]), "manifest-foreign", field)
+        demand(all(manifest[field] in admitted for field, admitted in self.admitted.items()), "manifest-foreign")
         self.manifests[digest] = manifest
         named = {manifest["device"]: ("capturer", manifest["actor"]), manifest["cosigner_device"]: ("witness", manifest["cosigner"])}
         signers = [self.signer(member, envelope["payload"], named, digest) for member in envelope["signatures"]]
-        demand(1 <= len(signers) == len(set(signers)) <= 2, "cosigner-not-distinct")
+        demand(len(signers) == len(set(signers)) <= 2, "cosigner-not-distinct")
         demand(manifest["device"] in signers, "capturer-missing")
         if manifest["kind"] in COSIGNED:
             demand(len(signers) == 2, "cosignature-missing", manifest["kind"])
@@ -308,8 +319,8 @@ class Verifier:
         demand(set(member) == {"protected", "signature"}, "malformed-envelope")
         header = read_json(unb64u(member["protected"]))
         kid, ev = header["kid"], header["ev"]
-        demand(set(header) == {"alg", "kid", "typ", "ev"} and set(ev) == {"role", "at", "seq", "prev", "pos"}, "header-not-allowed")
-        demand((header["alg"], header["typ"]) == ("ES256", "visit-evidence+jws"), "header-not-allowed")
+        is_shaped = (*sorted(header), *sorted(ev)) == ("alg", "ev", "kid", "typ", "at", "pos", "prev", "role", "seq")
+        demand(is_shaped and (header["alg"], header["typ"]) == ("ES256", "visit-evidence+jws"), "header-not-allowed")
         demand(kid in self.devices, "unknown-device", str(kid)[:60])
         demand(named.get(kid) == (ev["role"], self.devices[kid]["person"]), "signer-not-named", kid)
         es256(self.devices[kid]["key"], member["protected"], body, member["signature"])
@@ -321,44 +332,30 @@ class Verifier:
         return str(kid)
 
     def check_receipts(self) -> None:
-        """Step 7. Each manifest has a receipt by a trusted key and a proof that it is logged."""
+        """Step 7. Each manifest has a receipt by a trusted key and a proof that it is logged; the newest checkpoint extends all others."""
         demand(self.manifests, "manifests-missing")
-        self.each("receipts", self.check_receipt, self.keys("receipt_keys"))
-        for digest in sorted(set(self.manifests) - self.received):
-            self.found("receipt-missing", f"data/manifests/{digest}.json")
+        keys = self.keys("receipt_keys")
+        for digest, manifest in self.manifests.items():
+            self.guard(f"data/receipts/{digest}.jws", self.check_receipt, digest, manifest, keys)
+            if (report := f"data/reports/{digest}.json") in self.files:
+                self.guard(report, self.check_proof, f"data/proofs/{digest}.examined.tlog-proof", bytes(self.take(report)), "examined")
+        for head in sorted(self.heads):
+            self.guard(f"data/log/consistency-{head[0]}.txt", self.extends, head)
 
-    def check_receipt(self, name: str, keys: PublicKeys) -> None:
+    def check_receipt(self, digest: str, manifest: dict[str, Any], keys: PublicKeys) -> None:
         """Receipt, manifest and log entry say the same."""
-        receipt = compact(self.files[name], "evidence-receipt+jws", keys)
-        digest = receipt["manifest_sha256"]
-        demand(name == f"data/receipts/{digest}.jws" and digest in self.manifests, "receipt-of-no-manifest", str(digest)[:64])
-        manifest = self.manifests[digest]
-        items = {item["item_id"]: item["sha256"] for item in manifest["items"]}
-        demand({one["item_id"]: one["sha256"] for one in receipt["items"]} == items, "receipt-differs", "items")
         entry = (self.trust["log"]["origin"], self.check_proof(f"data/proofs/{digest}.tlog-proof", canonical(manifest), "manifest"))
-        demand((receipt["log_origin"], receipt["log_index"]) == entry, "receipt-differs", "log entry")
-        self.received.add(digest)
+        receipt = compact(self.take(f"data/receipts/{digest}.jws"), "evidence-receipt+jws", keys)
+        said, meant = ({one["item_id"]: one["sha256"] for one in listed["items"]} for listed in (receipt, manifest))
+        demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == (digest, *entry, meant), "receipt-differs")
         for kid in (manifest["device"], manifest["cosigner_device"]):
             for state in self.devices.get(kid, {}).get("states", []):
                 since = state.get("compromised_since") or state["at"]
                 demand(state["state"] != "revoked" or seconds(receipt["received_at"]) < seconds(since), "device-revoked", str(kid))
 
-    def check_reports(self) -> None:
-        """Step 7, continued. Reports are logged too, no proof is left over, the newest checkpoint extends all others."""
-        expected = {f"data/proofs/{digest}.tlog-proof" for digest in self.manifests}
-        for name in self.under("reports"):
-            proof = f"data/proofs/{Path(name).stem}.examined.tlog-proof"
-            self.guard(name, self.check_proof, proof, bytes(self.files[name]), "examined")
-            expected.add(proof)
-        for name in set(self.under("proofs")) - expected:
-            self.found("proof-unexpected", name)
-        for head in sorted(self.heads):
-            self.guard(f"data/log/consistency-{head[0]}.txt", self.extends, head)
-
     def check_proof(self, name: str, payload: bytes, entry_type: str) -> int:
         """Verify a `tlog-proof@v1` for a payload; return the entry's index."""
-        demand(name in self.files, "log-proof-missing", name)
-        head, _, signed = bytes(self.files[name]).decode("utf-8").partition("\n\n")
+        head, _, signed = bytes(self.take(name)).decode("utf-8").partition("\n\n")
         magic, extra, index, *path = head.split("\n")
         is_shaped = extra[:6] == "extra " and re.fullmatch(r"index (0|[1-9]\d*)", index, re.ASCII)
         demand(magic == "c2sp.org/tlog-proof@v1" and is_shaped, "log-proof-malformed")
@@ -383,45 +380,49 @@ class Verifier:
                 self.guard(f"data/manifests/{digest}.json", demand, covered in self.manifests, "manifest-missing", covered)
 
     def check_items(self) -> None:
-        """Step 9. Each item is here as original, or as a copy with a signed derivation, or withheld by the signed index."""
-        declared = {item["sha256"]: item for manifest in self.manifests.values() for item in manifest["items"]}
+        """Step 9. Each item is here as a copy with a signed derivation, or sealed, or withheld by the signed index."""
+        copies, keys = {Path(name).stem: name for name in self.under("copies")}, self.keys("derivation_keys")
         withheld = {one["sha256"] for one in self.index.get("withheld", [])}
-        shown = set()
-        for name in self.under("originals"):
-            digest = sha(self.files[name])
-            here = name == f"data/originals/{digest}" and digest in declared and declared[digest]["size"] == len(self.files[name])
-            self.guard(name, demand, here, "digest-mismatch")
-            shown.add(Path(name).name)
-        copies = {Path(name).stem: name for name in self.under("copies")}
-        self.each("derivations", self.check_copy, copies)
-        derived = {Path(name).stem for name in self.under("derivations")}
-        for digest in sorted(set(copies) - derived):
-            self.found("derivation-missing", copies[digest])
-        for digest in sorted((shown | derived) - set(declared)):
-            self.found("item-not-declared", digest)
-        for digest in sorted(set(declared) - shown - derived - withheld):
-            self.found("item-missing", digest, declared[digest]["item_id"])
+        for manifest in self.manifests.values():
+            for item in manifest["items"]:
+                digest = item["sha256"]
+                if is_sealed := f"data/sealed/{digest}.jwe" in self.files:
+                    self.guard(f"data/sealed/{digest}.fvseal", self.check_sealed, item, str(manifest["tenant"]))
+                if digest in copies or f"data/derivations/{digest}.jws" in self.files:
+                    self.guard(copies.get(digest, f"data/copies/{digest}"), self.check_copy, digest, copies.get(digest, ""), keys)
+                elif not is_sealed and digest not in withheld:
+                    self.found("item-missing", digest, str(item["item_id"]))
 
-    def check_copy(self, name: str, copies: dict[str, str]) -> None:
+    def check_copy(self, original: str, name: str, keys: PublicKeys) -> None:
         """The stamped copy is the one that was derived from the original."""
-        statement, original = compact(self.files[name], "derivation+jws", self.keys("derivation_keys")), Path(name).stem
+        copy, statement = self.take(name), compact(self.take(f"data/derivations/{original}.jws"), "derivation+jws", keys)
         demand(statement["original_sha256"] == original, "derivation-differs", "original")
-        demand(sha(self.files[copies[original]]) == statement["copy_sha256"], "digest-mismatch", copies[original])
+        demand(sha(copy) == statement["copy_sha256"], "digest-mismatch", name)
+
+    def check_sealed(self, item: dict[str, Any], tenant: str) -> None:
+        """A sealed original comes with its key; opened, it is the one that was signed."""
+        digest = item["sha256"]
+        sealed, token = self.take(f"data/sealed/{digest}.fvseal"), bytes(self.take(f"data/sealed/{digest}.jwe")).decode("ascii")
+        if self.opening is not None:
+            content = opened(sealed, token, self.opening[0], tenant.encode() + b"\0" + bytes.fromhex(digest))
+            demand((sha(content), len(content)) == (digest, item["size"]), "digest-mismatch")
+            self.opening[1].mkdir(exist_ok=True)
+            (self.opening[1] / digest).write_bytes(content)
 
     def check_cash(self) -> None:
         """Step 10. Each receipt lies within an authorisation of the bank; amounts agree in every spelling."""
         grants: dict[str, dict[str, Any]] = {}
-
-        def read_grant(name: str) -> None:
-            bank_keys = dict(jwk_key(jwk) for jwk in self.trust["bank_keys"][self.index.get("bank")])
-            grant = compact(self.files[name], "cash-authorisation+jwt", bank_keys)
-            demand(name == f"data/authorisations/{grant['jti']}.jwt", "authorisation-renamed")
-            grants[grant["jti"]] = {**grant, "taken_fen": 0, "taken": 0}
-
-        self.each("authorisations", read_grant)
+        for name in self.under("authorisations"):
+            self.guard(name, self.read_grant, name, grants)
         for digest, manifest in sorted(self.manifests.items(), key=lambda one: str(one[1]["captured"])):
             if manifest["kind"] == "cash_receipt":
                 self.guard(f"data/manifests/{digest}.json", check_collection, manifest, grants)
+
+    def read_grant(self, name: str, grants: dict[str, dict[str, Any]]) -> None:
+        keys = dict(jwk_key(jwk) for jwk in self.trust["bank_keys"][self.index["bank"]])
+        grant = compact(self.take(name), "cash-authorisation+jwt", keys)
+        demand(name == f"data/authorisations/{grant['jti']}.jwt", "authorisation-renamed")
+        grants[grant["jti"]] = {**grant, "taken_fen": 0, "taken": 0}
 
 
 def check_collection(manifest: dict[str, Any], grants: dict[str, dict[str, Any]]) -> None:
@@ -453,47 +454,45 @@ def capitals(amount_fen: int) -> str:
     return text + (digits[jiao] + "角" if jiao else "零" if text and fen else "") + (digits[fen] + "分" if fen else "整")
 
 
-def verify(pack: Path, trust: dict[str, Any] | None, since: str | None) -> dict[str, Any]:
-    """Return verdict, findings, counts and what was not checked. Raises Bad or OSError when it cannot be read."""
+def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.EllipticCurvePrivateKey | None = None) -> dict[str, Any]:
+    """Return verdict, findings, counts, what is withheld and what was not checked. Raises Bad, OSError or of SPOILED."""
     with pack.open("rb") as source:
         mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)          # Stays open as long as the views into it.
-    try:
-        files, faults = zip_files(mapped)
-    except SPOILED as error:
-        raise Bad("unreadable", f"not a canonical ZIP: {type(error).__name__}") from None
-    verifier = Verifier(files, trust)
-    verifier.run(since)
-    findings = faults + verifier.findings
+    files, faults = zip_files(mapped)
+    verifier = Verifier(files, trust, None if key is None else (key, pack.with_name(pack.name + ".opened")))
+    findings = faults + verifier.run(since)
     verdict = "findings" if findings else "verified" if trust is not None else "self-consistent"
-    stamps = [name for name in files if name.startswith("data/log/") and name.endswith(".tsr")]
-    return {"verdict": verdict, "findings": findings, "counts": verifier.counts, "not_checked": stamps}
+    counts = {folder: len(verifier.under(folder)) for folder in ("manifests", "receipts", "proofs", "reports", "copies", "sealed", "authorisations")}
+    return {"verdict": verdict, "findings": findings, "counts": counts, "withheld": verifier.index.get("withheld", []),
+            "not_checked": [name for name in files if name.endswith(".tsr")]}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="verify_pack", description="Verify an evidence pack offline.")
     parser.add_argument("pack", type=Path)
-    for name in ("--trust", "--since"):
+    for name in ("--trust", "--since", "--open"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     try:
         trust = None if options.trust is None else dict(read_json(options.trust.read_bytes()))
-        if trust is not None and trust.get("schema") != "fieldvisit-trust/1":
-            raise Bad("unreadable", "the trust file is not fieldvisit-trust/1")
-        outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"))
+        demand(trust is None or trust.get("schema") == "fieldvisit-trust/1", "unreadable", "the trust file is not fieldvisit-trust/1")
+        key: Any = options.open and serialization.load_pem_private_key(options.open.read_bytes(), None)
+        outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key)
     except (Bad, OSError, *SPOILED) as error:
         fault = {"name": "unreadable", "file": str(options.pack), "detail": str(error.args[-1] if error.args else error)}
-        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "not_checked": []}
+        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "not_checked": [], "withheld": []}
     if options.json:
         print(json.dumps(outcome, ensure_ascii=False, indent=1))
     else:
-        for one in outcome["findings"]:
-            print(f"{one['name']}: {one['file']} {one['detail']}".rstrip())
-        for name in outcome["not_checked"]:
-            print(f"not checked here: {name}; use: openssl ts -verify -in {name} -data data/log/checkpoint -CAfile TSA.pem")
-        print(f"{outcome['verdict']}: {len(outcome['findings'])} findings; " + ", ".join(f"{n} {c}" for n, c in sorted(outcome["counts"].items())))
-    return 2 if outcome["verdict"] == "unreadable" else 0 if outcome["verdict"] == "verified" else 1
+        lines = [f"{one['name']}: {one['file']} {one['detail']}".rstrip() for one in outcome["findings"]]
+        lines += [f"not here: {one['sha256']} {one['reason']}" for one in outcome["withheld"]]
+        lines += [f"not checked here: {name}; use: openssl ts -verify -in {name} -data data/log/checkpoint -CAfile TSA.pem"
+                  for name in outcome["not_checked"]]
+        print("\n".join([*lines, f"{outcome['verdict']}: {len(outcome['findings'])} findings; " + ", ".join(
+            f"{name} {count}" for name, count in sorted(outcome["counts"].items()))]))
+    return {"unreadable": 2, "verified": 0}.get(outcome["verdict"], 1)
 
 
 if __name__ == "__main__":

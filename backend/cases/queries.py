@@ -196,6 +196,14 @@ def case_of(session: Session, actor: Actor, case_id: UUID) -> CaseRow:
     return row
 
 
+def cases_of_batch(session: Session, actor: Actor, batch_id: UUID) -> tuple[CaseId, ...]:
+    """Return the cases of a placement batch that `actor` may see. Raises `NotFound` when there is none."""
+    found = session.scalars(select(CaseRow.id).where(CaseRow.batch_id == batch_id, visible_to(actor)).order_by(CaseRow.id)).all()
+    if not found:
+        raise NotFound
+    return tuple(CaseId(one) for one in found)
+
+
 def list_cases(
     session: Session, actor: Actor, keyring: Keyring, now: datetime, *, limit: int, after: UUID | None, status: CaseStatus | None = None
 ) -> list[CaseSummary]:

@@ -181,12 +181,21 @@ def plan(branch: str, on: str, *, acting: Annotated[str, Parameter(name="--as")]
 
 
 @app.command
-def export(visit: str, *, out: Path, purpose: str, acting: Annotated[str, Parameter(name="--as")], trust: Path | None = None) -> None:
-    """Write the evidence pack of VISIT to --out; with --trust also the public keys that a verifier needs from elsewhere."""
+def export(
+    visit: str = "", *, out: Path, purpose: str, acting: Annotated[str, Parameter(name="--as")], trust: Path | None = None, case: str = "",
+    batch: str = "", days: str = "", bank: str = "", since: int | None = None, unmask: str = "",
+) -> None:
+    """Write the evidence pack of VISIT, or of --case, --batch, or --days FROM..TO (of --bank), to --out.
+
+    With --trust also the public keys that a verifier needs from elsewhere; --since is the log size that the reader knows;
+    --unmask names why identity documents shall be legible.
+    """
     from backend.cli import work
 
-    size = work.export_visit(read_settings(), visit, work.PackAsked(out=out, purpose=purpose, trust=trust), acting)
-    CONSOLE.print(f"{out}: {size:,} bytes", highlight=False)
+    asked = work.PackAsked(
+        out=out, purpose=purpose, trust=trust, visit=visit, case=case, batch=batch, days=days, bank=bank, since=since, unmask=unmask)
+    made = work.export(read_settings(), asked, acting)
+    CONSOLE.print(f"{out}: {made.size:,} bytes, sha256 {made.sha256}, log size {made.log_size}", highlight=False)
 
 
 @app.command(name="retry-job")

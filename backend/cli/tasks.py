@@ -6,14 +6,16 @@ from backend.web.app import Resources
 
 def all_tasks(resources: Resources) -> list[Task]:
     """Return the tasks of every slice."""
+    from backend.archive import tasks as archive
     from backend.exhibits import tasks as exhibits
     from backend.plans import tasks as plans
     from backend.plans.solvers import Solvers
+    from backend.visits import tasks as visits
     from mobile_api.statement_acts import overdue_task
 
     solvers = Solvers(resources.settings.solver_memory_bytes_max)
     planning = plans.tasks(resources.sessions, resources.clock, solvers)
-    return [*planning, *exhibits.tasks(resources), overdue_task(resources)]  # type: ignore[attr-defined]
+    return [*planning, *exhibits.tasks(resources), *visits.tasks(resources), *archive.tasks(resources), overdue_task(resources)]
 
 
 def all_chores(resources: Resources) -> list[Chore]:

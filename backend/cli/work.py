@@ -2,26 +2,29 @@
 
 import time
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from backend.archive.scopes import AskScope, scope_of, tokens_for
 from backend.audit import rows
 from backend.audit import verify as chains
 from backend.banks import queries as banks
 from backend.cases import batches
 from backend.cases.layout import Acceptance, BatchResult, ImportPlacement
-from backend.cash.for_packs import tokens_of
 from backend.cli.app import clock_of
 from backend.cli.people import actor_named, opened
 from backend.core.fen import Fen
-from backend.core.ids import VisitId
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.settings import Settings
 from backend.exhibits import commands as exhibits
-from backend.exhibits import packs
+from backend.exhibits import exports
+from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
+from backend.exhibits.custody_model import ScopeKind
+from backend.exhibits.exports import PackView
 from backend.exhibits.stores import open_store
 from backend.plans import actions as plans
 from backend.plans import queries as plan_queries
@@ -30,6 +33,8 @@ from backend.plans.tasks import SOLVE, tasks
 from backend.staff import queries as staff
 from backend.web.app import log_origin
 from backend.web.transaction import transaction
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class PlacementAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +57,18 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a pack goes, what for, and where its verifier's public keys go."""
+    """Which pack, where it goes, what for, and where its verifier's public keys go. `days` is `FROM..TO`, both included."""
 
     out: Path
     purpose: str
     trust: Path | None
+    visit: str = ""
+    case: str = ""
+    batch: str = ""
+    days: str = ""
+    bank: str = ""
+    unmask: str = ""
+    since: int | None = None
 
 
 def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
@@ -118,24 +130,43 @@ def plan_day(settings: Settings, branch: str, on: str, search: Search, acting: s
     return "\n".join(lines)
 
 
-def export_visit(settings: Settings, visit: str, asked: PackAsked, acting: str) -> int:
-    """Write a visit's pack, and the trust file beside it when asked; returns the pack's bytes."""
+def export(settings: Settings, asked: PackAsked, acting: str) -> PackView:
+    """Write a pack, and the trust file beside it when asked; returns its entry of the register."""
     now = clock_of(settings)()
     with opened(settings) as (sessions, keyring):
-        visit_id = VisitId(_id(visit))
+        place = exports.place_of(open_store(settings), settings, log_origin(settings))
         with sessions() as session:
             actor = actor_named(session, acting)
-            held = packs.contents(session, actor, visit_id)
-            tokens = tokens_of(session, held.case_id, packs.authorisations_named(session, actor, visit_id))
-        request = exhibits.PackRequest(
-            visit_id=visit_id, purpose=asked.purpose, origin=log_origin(settings), tenant=settings.tenant, authorisations=tokens,
-        )
-        pack = exhibits.export_visit(sessions, actor, keyring, open_store(settings), request, now)
-        asked.out.write_bytes(pack)
-        if asked.trust is not None:
-            with sessions() as session:
-                asked.trust.write_bytes(exhibits.trust(session, keyring, log_origin(settings)))
-    return len(pack)
+            scope = scope_of(session, actor, _scope(session, actor, asked))
+        request = exports.PackRequest(
+            scope=scope, purpose=_choice(CopyPurpose, asked.purpose), known_size=asked.since, authorisations=tokens_for,
+            unmask=_choice(UnmaskPurpose, asked.unmask) if asked.unmask else None)
+        made = exports.export(lambda: transaction(sessions, actor, now), actor, keyring, place, (request, now))
+        with sessions() as session:
+            pack = exports.open_pack(session, actor, keyring, place, made.id)
+            if asked.trust is not None:
+                asked.trust.write_bytes(exhibits.trust(session, keyring, log_origin(settings), made.bank_id))
+        with asked.out.open("wb") as out:
+            out.writelines(pack.chunks(0, made.size))
+    return made
+
+
+def _scope(session: Any, actor: Any, asked: PackAsked) -> AskScope:
+    named = [(kind, value) for kind, value in ((ScopeKind.VISIT, asked.visit), (ScopeKind.CASE, asked.case), (ScopeKind.BATCH, asked.batch)) if value]
+    if len(named) + bool(asked.days) != 1:
+        raise InvalidInput(expected="one of VISIT, --case, --batch, --days", got=str(len(named) + bool(asked.days)))
+    if named:
+        return AskScope(kind=named[0][0], id=_id(named[0][1]))
+    first, _, last = asked.days.partition("..")
+    bank_id = banks.bank_by_code(session, actor, asked.bank).id if asked.bank else None
+    return AskScope(kind=ScopeKind.PERIOD, bank_id=bank_id, from_on=_day(first), to_on=_day(last or first))
+
+
+def _choice(kind: type[_Choice], text: str) -> _Choice:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidInput(expected=" | ".join(sorted(kind)), got=text) from None
 
 
 def _branch(session: Any, actor: Any, code: str) -> Any:

@@ -4,7 +4,26 @@ from litestar import Router
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
-from backend.console import banks, branches, cases, cash, contacts, disputes, evidence, ledger, login, pages, people, phones, plans, requests, visits
+from backend.console import (
+    banks,
+    branches,
+    cases,
+    cash,
+    contacts,
+    custody,
+    disputes,
+    evidence,
+    ledger,
+    login,
+    packs,
+    pages,
+    people,
+    phones,
+    plans,
+    requests,
+    review_pages,
+    visits,
+)
 from backend.web.auth import console_actor
 
 TITLE = "fieldvisit for the console and banks"
@@ -15,8 +34,10 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
-            *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *cash.ROUTES, *ledger.ROUTES, *disputes.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES,
+            *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
+            *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES, *ledger.ROUTES,
+            *disputes.ROUTES,
         ],
     )
     return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *cash.OPEN_ROUTES]

@@ -16,11 +16,11 @@ from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.cash.for_packs import tokens_of
 from backend.core.ids import ManifestId, VisitId
 from backend.core.problems import InvalidInput, NotFound
-from backend.exhibits import commands, packs, queries, receipts, reviews
-from backend.exhibits.copies import CopyPurpose
+from backend.exhibits import commands, queries, receipts, reviews
+from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
+from backend.exhibits.exports import place_of
 from backend.exhibits.model import ReceiptKind, Standing, Verdict
 from backend.keys.model import KeyPurpose
 from backend.visits import queries as visits
@@ -34,9 +34,10 @@ MEDIA_TYPES = {"jpg": "image/jpeg", "wav": "audio/wav", "m4a": "audio/mp4", "mp4
 
 
 class CopyBody(Body):
-    """What the copy or pack is for; it enters the register."""
+    """What the copy is for; it enters the register. `unmask` makes an identity document legible, for a stated reason (SEC-03)."""
 
     purpose: CopyPurpose
+    unmask: UnmaskPurpose | None = None
 
 
 class DecisionBody(Body):
@@ -109,28 +110,12 @@ def copy_evidence(
 ) -> Response[bytes]:
     """Return a copy stamped 再次复印无效, with its register number and signed derivation in the headers (ARCH-13, ARCH-14)."""
     made = commands.copy_item(
-        lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, (resources.store, resources.settings.tenant),
-        (item_key, data.purpose, now))
-    return Response(made.content, media_type=MEDIA_TYPES[made.extension], headers={
+        lambda: transaction(resources.sessions, actor, now), actor, resources.keyring,
+        place_of(resources.store, resources.settings, resources.origin),
+        (item_key, commands.Wanted(purpose=data.purpose, now=now, unmask=data.unmask)))
+    return Response(made.read(), media_type=MEDIA_TYPES[made.extension], headers={
         **DOWNLOAD, "Content-Disposition": f'attachment; filename="{made.number}.{made.extension}"', "X-Register-Number": made.number,
         "X-Derivation": made.statement})
-
-
-@post("/api/v1/visits/{visit_id:uuid}/pack", operation_id="exportVisitPack", sync_to_thread=True, status_code=200, tags=["evidence"])
-def export_pack(
-    visit_id: FromPath[UUID], data: JSONBody[CopyBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
-    now: NamedDependency[datetime],
-) -> Response[bytes]:
-    """Return the visit's pack; `python -m evidence.verify_pack` checks it with keys from `/verify/keys` (EVD-08)."""
-    authorise(actor, Permission.EVIDENCE_EXPORT)
-    with resources.reads() as session:
-        held = packs.contents(session, actor, VisitId(visit_id))
-        tokens = tokens_of(session, held.case_id, packs.authorisations_named(session, actor, VisitId(visit_id)))
-    request = commands.PackRequest(
-        visit_id=VisitId(visit_id), purpose=data.purpose.value, origin=resources.origin, tenant=resources.settings.tenant, authorisations=tokens)
-    pack = commands.export_visit(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, resources.store, request, now)
-    return Response(pack, media_type="application/zip", headers={
-        **DOWNLOAD, "Content-Disposition": f'attachment; filename="visit-{visit_id}.zip"'})
 
 
 @post("/api/v1/statements/{manifest_id:uuid}/decision", operation_id="decideStatement", sync_to_thread=True, status_code=200, tags=["evidence"])
@@ -196,5 +181,5 @@ def _b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-ROUTES = [read_evidence, copy_evidence, export_pack, decide, read_checkpoint, read_consistency, read_proof]
+ROUTES = [read_evidence, copy_evidence, decide, read_checkpoint, read_consistency, read_proof]
 OPEN_ROUTES = [read_keys]

@@ -16,22 +16,28 @@ from litestar.params import FromPath, FromQuery, URLEncodedBody
 from msgspec import Meta
 from sqlalchemy.orm import Session
 
+from backend.archive import holds
+from backend.archive.model import HoldGround
 from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import GRANTS, Permission
 from backend.banks import queries as banks
 from backend.console.timeline import timeline_of
-from backend.console.words import withheld_word, word
+from backend.console.words import REASONS, withheld_word, word
 from backend.core.fen import format_yuan
 from backend.core.ids import StaffId, VisitId
 from backend.core.problems import InvalidInput, Problem, RulesBreached, Unauthenticated
 from backend.exhibits import commands, queries
-from backend.exhibits.copies import Copy, CopyPurpose
-from backend.exhibits.model import ItemState
+from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose
+from backend.exhibits.custody_model import ItemVerdict, MaskReason
+from backend.exhibits.exports import place_of
+from backend.exhibits.item_reviews import reviews_of
+from backend.exhibits.model import ItemState, Verdict
 from backend.staff import queries as staff
 from backend.staff.logins import ConsoleIdentity
 from backend.visits import queries as visits
+from backend.visits import sampling
 from backend.visits.model import BEGUN, VisitStatus
 from backend.web.app import Resources
 from backend.web.auth import CSRF_IN_FORM, demand_csrf, identify_page
@@ -44,9 +50,12 @@ LOGIN = "/console/login"
 AGENCY_ZONE = "Asia/Shanghai"
 COPIES_MAX = 12
 YEARS = range(2000, 2101)
-_FORM = {CONTENT_TYPES: frozenset({"application/x-www-form-urlencoded"}), CSRF_IN_FORM: True}
+FORM = {CONTENT_TYPES: frozenset({"application/x-www-form-urlencoded"}), CSRF_IN_FORM: True}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "wav": "audio/wav", "m4a": "audio/mp4", "mp4": "video/mp4"}
 _SEALED_OFF = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+UnmaskText = Annotated[str, Meta(max_length=32)]
 
 
 class CopiesForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +63,7 @@ class CopiesForm(msgspec.Struct, forbid_unknown_fields=True):
 
     purpose: CopyPurpose
     item: UUID | Annotated[list[UUID], Meta(min_length=1, max_length=COPIES_MAX)]      # A form with one field of a name sends no list.
+    unmask: UnmaskText = ""
     csrf: Annotated[str, Meta(max_length=64)] = ""
 
 
@@ -81,12 +91,12 @@ def show_day(
             raise InvalidInput(pointer="/on", expected=f"a day of {YEARS.start} to {YEARS.stop - 1}", got=shown_on.isoformat())
         may_read = _may(actor, Permission.VISIT_READ)
         rows = visits.day(session, actor, resources.keyring, None, shown_on, now) if may_read else ()
-        values = _shared(session, request, actor, resources, now)
+        values = shared(session, request, actor, resources, now)
     counts = [
         ("planned", len(rows)), ("withdrawn", sum(row.withdrawn is not None for row in rows)), ("begun", sum(row.status in BEGUN for row in rows)),
         ("closed", sum(row.closed_at is not None for row in rows)), ("due", sum(row.status is VisitStatus.REPORTED for row in rows)),
     ]
-    return _page(
+    return page(
         "visits.html", request, **values, rows=rows, may_read=may_read, on=shown_on, counts=dict(counts),
         before=shown_on - timedelta(days=1), after=shown_on + timedelta(days=1),
     )
@@ -108,22 +118,29 @@ def show_visit(
             statements = queries.statements_of(session, actor, VisitId(visit_id))
             exceptions = queries.exceptions_of(session, VisitId(visit_id))
         signers = _signers(session, statements)
+        words = reviews_of(session, resources.keyring, [one.id for one in statements])
+        held = holds.holds_of(session, actor, resources.keyring, visit.summary.case_id, now) if _may(actor, Permission.CASE_READ) else ()
+        drawn = sampling.samplings_of(session, [visit.summary.id]).get(visit.summary.id)
         people = {one.id: one.name for one in visit.summary.pair}
-        people |= staff.names_of(session, {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports})
-        values = _shared(session, request, actor, resources, now)
+        spoke = {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports} | {one.reviewer_id for one in words}
+        people |= staff.names_of(session, spoke | {one.set_by for one in held} | {one.lifted_by for one in held if one.lifted_by is not None})
+        values = shared(session, request, actor, resources, now)
     copyable = [one.id for statement in statements for one in statement.items if _is_picture(one)][:COPIES_MAX]
-    return _page(
+    return page(
         "visit.html", request, **values, visit=visit, statements=statements, exceptions=exceptions, signers=signers, people=people,
         timeline=timeline_of(visit, statements, people), copyable=copyable, purposes=tuple(CopyPurpose), is_held=_is_held,
+        words=words, holds=held, drawn=drawn, reasons=REASONS, verdicts=tuple(ItemVerdict), mask_reasons=tuple(MaskReason), grounds=tuple(HoldGround),
+        unmasks=tuple(UnmaskPurpose), decisions=tuple(Verdict), is_picture=_is_picture,
     )
 
 
-@post("/console/copies", operation_id="submitCopies", status_code=200, opt=_FORM, **PAGE)
+@post("/console/copies", operation_id="submitCopies", status_code=200, opt=FORM, **PAGE)
 def submit_copies(
     data: URLEncodedBody[CopiesForm], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
     now: NamedDependency[datetime],
 ) -> Response[Any]:
     """Make stamped, registered copies (ARCH-13, ARCH-14): pictures are shown on a page, one recording is handed over as a file."""
+    unmask = unmask_of(data.unmask)
     keys = tuple(dict.fromkeys(data.item if isinstance(data.item, list) else [data.item]))
     with transaction(resources.sessions, actor, now) as session:
         demand_csrf(_identity(request, resources, now), data.csrf)
@@ -131,34 +148,49 @@ def submit_copies(
         kinds = [queries.stored_item(session, actor, key).media_type for key in keys]
         if len(keys) > 1 and not all(kind.startswith("image/") for kind in kinds):
             raise InvalidInput(pointer="/item", expected="pictures, or one other file", got=", ".join(sorted(set(kinds))))
-        values = _shared(session, request, actor, resources, now)
-    place = (resources.store, resources.settings.tenant)
+        values = shared(session, request, actor, resources, now)
+    place, wanted = place_of(resources.store, resources.settings, resources.origin), commands.Wanted(purpose=data.purpose, now=now, unmask=unmask)
     made = [
-        commands.copy_item(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (key, data.purpose, now))
+        commands.copy_item(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (key, wanted))
         for key in keys
     ]
     if len(made) == 1 and made[0].extension != "jpg":
         return _download(made[0])
-    return _page("copies.html", request, **values, copies=made, purpose=data.purpose, picture=_picture)
+    return page("copies.html", request, **values, copies=made, purpose=data.purpose, picture=_picture)
 
 
 ROUTES = [show_day, show_visit, submit_copies]
 
 
-def _page(template: str, request: Request[Any, Any, Any], **values: Any) -> Response[str]:
-    page = render_page(template, request, word=word, withheld_word=withheld_word, yuan=format_yuan, grade=Grade, **values)
+def page(template: str, request: Request[Any, Any, Any], **values: Any) -> Response[str]:
+    """Render a page of the console; `?lang=` is remembered."""
+    shown = render_page(template, request, word=word, withheld_word=withheld_word, yuan=format_yuan, grade=Grade, **values)
     if "lang" in request.query_params:
-        page.set_cookie(Cookie(key=LANGUAGE_COOKIE, value=reader_language(request), path="/", samesite="lax", max_age=365 * 86_400))
-    return page
+        shown.set_cookie(Cookie(key=LANGUAGE_COOKIE, value=reader_language(request), path="/", samesite="lax", max_age=365 * 86_400))
+    return shown
 
 
-def _shared(session: Session, request: Request[Any, Any, Any], actor: Actor, resources: Resources, now: datetime) -> dict[str, Any]:
+def shared(session: Session, request: Request[Any, Any, Any], actor: Actor, resources: Resources, now: datetime) -> dict[str, Any]:
     """Return what every page needs: who is signed in, the banks' names in the reader's language, local times."""
     is_chinese = reader_language(request) == "zh-Hans"
     return {
         "identity": _identity(request, resources, now), "actor": actor, "actor_name": staff.staff(session, actor, actor.id).name, "now": now,
         "banks": {one.id: one.name_zh if is_chinese else one.name_en for one in banks.banks(session, actor)}, "local": _local,
+        "may": {one.name.lower(): _may(actor, one) for one in Permission},
     }
+
+
+def unmask_of(text: str) -> UnmaskPurpose | None:
+    """Read why identity documents shall be legible; empty for not. Raises `InvalidInput`."""
+    try:
+        return UnmaskPurpose(text) if text else None
+    except ValueError:
+        raise InvalidInput(pointer="/unmask", expected=" | ".join(UnmaskPurpose), got=text) from None
+
+
+def demand_own(request: Request[Any, Any, Any], resources: Resources, now: datetime, csrf: str) -> None:
+    """Demand that a form was sent from a page of ours. Raises `CsrfMissing`."""
+    demand_csrf(_identity(request, resources, now), csrf)
 
 
 def _identity(request: Request[Any, Any, Any], resources: Resources, now: datetime) -> ConsoleIdentity:
@@ -192,10 +224,10 @@ def _local(at: datetime, timezone: str, style: str = "%H:%M") -> str:
 
 def _picture(copy: Copy) -> str:
     assert copy.extension == "jpg", copy.extension
-    return f"data:image/jpeg;base64,{base64.b64encode(copy.content).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(copy.read()).decode()}"
 
 
 def _download(copy: Copy) -> Response[bytes]:
-    return Response(copy.content, media_type=_MEDIA_TYPES[copy.extension], headers={
+    return Response(copy.read(), media_type=_MEDIA_TYPES[copy.extension], headers={
         **_SEALED_OFF, "Content-Disposition": f'attachment; filename="{copy.number}.{copy.extension}"', "X-Register-Number": copy.number,
     })

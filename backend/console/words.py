@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from backend.archive.model import HoldGround
 from backend.auth.actors import Role
 from backend.core.i18n import N_
-from backend.exhibits.copies import CopyPurpose
+from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
+from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.model import ItemState, ManifestState, Standing
+from backend.exhibits.model import Verdict as ReviewVerdict
 from backend.requests.model import Withheld
 from backend.visits.catalogue import Outcome
-from backend.visits.model import Identity, Recoverability, Reviewer, Verdict, VisitStatus
+from backend.visits.model import Draw, Identity, Recoverability, Reviewer, Verdict, VisitStatus
 from evidence.facts import Kind
 from evidence.manifest import Role as ItemRole
 from evidence.model import Grade
@@ -25,7 +28,7 @@ _STATUSES: Mapping[StrEnum, str] = {
     VisitStatus.DISPATCHED: N_("dispatched"), VisitStatus.STARTED: N_("started"), VisitStatus.ENTERED: N_("entered"),
     VisitStatus.CONCLUDED: N_("concluded, report due"), VisitStatus.REPORTED: N_("reported, review due"),
     VisitStatus.RETURNED: N_("returned to the pair"), VisitStatus.REVIEWED: N_("reviewed"), VisitStatus.CANCELLED: N_("cancelled"),
-    VisitStatus.ARCHIVED: N_("archived"),
+    VisitStatus.ARCHIVED: N_("archived"), VisitStatus.NOT_SAMPLED: N_("not sampled"),
 }
 _OUTCOMES: Mapping[StrEnum, str] = {
     Outcome.PROMISE: N_("promise to pay"), Outcome.PROMISE_VAGUE: N_("vague promise"), Outcome.REFUSED_TO_PAY: N_("refused to pay"),
@@ -84,10 +87,35 @@ _PURPOSES: Mapping[StrEnum, str] = {
     CopyPurpose.REVIEW: N_("review"), CopyPurpose.BANK: N_("for the bank"), CopyPurpose.LITIGATION: N_("litigation"),
     CopyPurpose.COMPLAINT: N_("complaint"), CopyPurpose.AUDIT: N_("audit"), CopyPurpose.POLICE: N_("police"),
 }
+_CUSTODY: Mapping[StrEnum, str] = {
+    ItemVerdict.ACCEPTED: N_("accepted"), ItemVerdict.RETURNED: N_("returned"), ItemVerdict.REJECTED: N_("rejected from exports"),
+    ItemVerdict.COMMENT: N_("comment"), ReviewVerdict.RELEASE: N_("release"), ReviewVerdict.UPHOLD: N_("uphold the doubt"),
+    Draw.REQUIRED: N_("must be looked at"), Draw.DRAWN: N_("drawn by lot"), Draw.NOT_DRAWN: N_("not drawn"),
+}
+_GROUNDS: Mapping[StrEnum, str] = {
+    HoldGround.LITIGATION: N_("litigation"), HoldGround.COMPLAINT: N_("complaint"), HoldGround.POLICE: N_("police"),
+    HoldGround.REGULATOR: N_("regulator"), HoldGround.DISPUTE: N_("dispute"), HoldGround.OTHER: N_("other"),
+}
+_MASKS: Mapping[StrEnum, str] = {
+    MaskReason.BYSTANDER: N_("bystander"), MaskReason.CHILD: N_("child"), MaskReason.PLATE: N_("number plate"),
+    MaskReason.DOCUMENT: N_("document"), MaskReason.OTHER: N_("other"),
+}
+_UNMASKS: Mapping[StrEnum, str] = {
+    UnmaskPurpose.IDENTITY_CHECK: N_("identity check"), UnmaskPurpose.DECLARATION_RULING: N_("ruling on a declaration"),
+    UnmaskPurpose.LITIGATION: N_("litigation"), UnmaskPurpose.POLICE: N_("police"),
+}
+REASONS: Mapping[str, str] = {
+    "cash": N_("cash"), "declaration": N_("declaration"), "entry": N_("entry"), "incident": N_("incident"), "complaint": N_("complaint"),
+    "delicate-outcome": N_("delicate outcome"), "evidence-in-doubt": N_("evidence in doubt"), "exception": N_("exceptions at closing"),
+    "breach": N_("rules broken"), "returned-before": N_("reviewed before"),
+}
+"""Why a visit must be looked at, by the codes that a draw stores."""
+# Keyed by type and value, and made of several tables: codes of different nouns share spellings, and a `StrEnum` equals its text.
 # Keyed by type and value, and made of several tables: codes of different nouns share spellings, and a `StrEnum` equals its text.
 _WORDS = {
     (type(code), code.value): text
-    for words in (_ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES) for code, text in words.items()
+    for words in (_ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS)
+    for code, text in words.items()
 }
 
 

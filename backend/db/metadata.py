@@ -25,6 +25,7 @@ SLICES = (
     "plans",
     "visits",
     "cash",
+    "archive",
     "jobs",
 )
 

@@ -1,25 +1,23 @@
-"""Whole acts for the console and the operators' CLI: copy a file, export a visit's pack, check stored evidence."""
+"""Whole acts for the console and the operators' CLI: copy a file, check stored evidence."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from backend.audit.fault import Fault
 from backend.audit.tables import LogEntryRow
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.core.ids import VisitId
 from backend.core.problems import Problem
-from backend.exhibits import copies, packs, queries
-from backend.exhibits.copies import Copy, CopyPurpose
+from backend.exhibits import copies, queries
+from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose, Wanted
+from backend.exhibits.exports import Place, Transaction
 from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
+from backend.exhibits.spool import Spool
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
 from backend.exhibits.transfers import read_item
 from backend.keys.keyring import Keyring
@@ -31,23 +29,10 @@ from evidence.envelope import SignatureMember, assemble, check_shape, verify_sig
 from evidence.errors import EvidenceError
 from evidence.es256 import compact_verify
 from evidence.keys import key_from_jwk
-from evidence.pack import Withheld
 from evidence.statements import TYP_RECEIPT
 from evidence.store import BlobStore
 
-__all__ = ["CopyPurpose", "PackRequest", "StoreReport", "copy_item", "export_visit", "trust", "verify_store"]
-Transaction = Callable[[], AbstractContextManager[Session]]
-"""Opens one transaction of the caller's making; commits at its end."""
-
-
-class PackRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which visit's pack, what for, under which log. `authorisations` are the bank's cash tokens that its receipts name."""
-
-    visit_id: VisitId
-    purpose: str
-    origin: str
-    tenant: str
-    authorisations: tuple[str, ...] = ()
+__all__ = ["CopyPurpose", "Place", "StoreReport", "UnmaskPurpose", "Wanted", "copy_item", "trust", "verify_store"]
 
 
 class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,42 +43,22 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...]
 
 
-def copy_item(begin: Transaction, actor: Actor, keyring: Keyring, place: tuple[BlobStore, str], asked: tuple[UUID, CopyPurpose, datetime]) -> Copy:
-    """Return a stamped, registered copy of one file.
+def copy_item(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, asked: tuple[UUID, Wanted]) -> Copy:
+    """Return a stamped, registered copy of one file, held in memory.
 
     Raises:
         Forbidden, NotFound: not the actor's.
         UnsupportedMediaType: there is no stamped form of it.
     """
-    (store, tenant), (item_key, purpose, now) = place, asked
+    item_key, wanted = asked
     authorise(actor, Permission.EVIDENCE_READ)
     with begin() as session:
-        prepared = copies.prepare(session, actor, keyring, [queries.stored_item(session, actor, item_key)], now)
-    stamped = copies.stamp(store, tenant, prepared)
+        prepared = copies.prepare(session, actor, keyring, [queries.stored_item(session, actor, item_key)], wanted)
+    with Spool(place.spool_folder) as spool:
+        made = copies.whole(copies.make(place.store, place.tenant, spool, prepared)[0], prepared[0].item.media_type)
+        kept = copies.in_memory(made)
     with begin() as session:
-        return copies.register(session, actor, keyring, list(zip(prepared, stamped, strict=True)), (purpose, now))[0]
-
-
-def export_visit(
-    sessions: sessionmaker[Session] | Transaction, actor: Actor, keyring: Keyring, store: BlobStore, request: PackRequest, now: datetime
-) -> bytes:
-    """Return the export pack of one visit. `sessions` may be a factory or something that opens transactions.
-
-    Raises:
-        Forbidden, NotFound: not the actor's.
-        NotExportable: nothing is complete yet.
-    """
-    begin: Transaction = sessions.begin if isinstance(sessions, sessionmaker) else sessions
-    authorise(actor, Permission.EVIDENCE_EXPORT)
-    purpose = CopyPurpose(request.purpose)
-    with begin() as session:
-        held = packs.contents(session, actor, request.visit_id)
-        prepared = copies.prepare(session, actor, keyring, held.items, now)
-    pairs = list(zip(prepared, copies.stamp(store, request.tenant, prepared), strict=True))
-    withheld = [Withheld(sha256=one.item.sha256, reason="no stamped form of this kind of file") for one, made in pairs if not made.transform]
-    with begin() as session:
-        made = copies.register(session, actor, keyring, [pair for pair in pairs if pair[1].transform], (purpose, now))
-        return packs.build(session, actor, keyring, (held, made, withheld, request.authorisations), (request.origin, purpose, now))
+        return copies.register(session, actor, keyring, [kept], wanted)[0]
 
 
 def verify_store(session: Session, keyring: Keyring, store: BlobStore, tenant: str) -> StoreReport:

@@ -88,6 +88,7 @@ class StoredItem(msgspec.Struct, frozen=True, kw_only=True):
     role: ItemRole
     media_type: str
     sha256: str
+    size: int
     blob_key: str
     wrapped_key: bytes
     seal_subject: UUID
@@ -148,11 +149,16 @@ def stored_item(session: Session, actor: Actor, item_key: UUID) -> StoredItem:
     if found is None:
         raise NotFound
     item, row = found
+    return opened_row(item, row)
+
+
+def opened_row(item: ItemRow, row: ManifestRow) -> StoredItem:
+    """Return a stored file of a statement. Raises `NotFound` for one whose bytes are not here or were destroyed."""
     if item.blob_key is None or item.wrapped_key is None:
         raise NotFound
     return StoredItem(
         id=item.id, item_id=item.item_id, manifest_id=ManifestId(row.id), visit_id=VisitId(row.visit_id) if row.visit_id else None,
-        case_id=CaseId(row.case_id) if row.case_id else None, role=item.role, media_type=item.media_type, sha256=item.sha256,
+        case_id=CaseId(row.case_id) if row.case_id else None, role=item.role, media_type=item.media_type, sha256=item.sha256, size=item.size,
         blob_key=item.blob_key, wrapped_key=item.wrapped_key, seal_subject=item.seal_subject)
 
 

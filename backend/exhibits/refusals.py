@@ -176,6 +176,13 @@ class RetentionActive(Problem):
     explanation = N_("Recordings are kept for at least two years, other evidence until a term is set.")
 
 
+class LegalHold(Problem):
+    """Something may not be destroyed while a legal hold is in force."""
+
+    status, code, title = 409, "legal-hold", N_("A legal hold is in force.")
+    explanation = N_("Nothing of this case is destroyed until every hold is lifted, whatever its term.")
+
+
 class NotReviewable(Problem):
     """Nothing about this statement waits for a decision, or not for this person's."""
 
@@ -188,6 +195,13 @@ class NotExportable(Problem):
 
     status, code, title = 409, "not-exportable", N_("This visit has nothing to export yet.")
     explanation = N_("A pack holds statements with all their files; the details say what is missing.")
+
+
+class PackGone(Problem):
+    """A pack whose bytes are no longer kept."""
+
+    status, code, title = 410, "pack-gone", N_("This pack is no longer kept.")
+    explanation = N_("A pack waits a few days for its download. Ask for it again: it is made anew from the evidence.")
 
 
 @contextmanager

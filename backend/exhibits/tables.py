@@ -11,6 +11,9 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, SealedBytes, SealedValue, Uuid, enum_check
+from backend.exhibits.custody_tables import ItemMaskRow as ItemMaskRow
+from backend.exhibits.custody_tables import ItemReviewRow as ItemReviewRow
+from backend.exhibits.custody_tables import PackRow as PackRow
 from backend.exhibits.model import ItemState, LinkRole, ManifestState, ReceiptKind, Standing, UploadState, Verdict
 from evidence.facts import Kind, RefusalReason
 from evidence.manifest import Role

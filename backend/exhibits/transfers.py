@@ -7,6 +7,7 @@ cut off by whoever comes next. What this process remembers (extent, running dige
 import hashlib
 import shutil
 from collections import OrderedDict
+from collections.abc import Iterator
 from datetime import datetime
 from threading import Lock
 from typing import Protocol
@@ -245,6 +246,22 @@ def _digest_of(desk: Desk, transfer: Transfer, known: Known, context: SealContex
     for plain in open_part(desk.store.read_part(transfer.part), transfer.key, context):
         digest.update(plain)
     return digest.hexdigest()
+
+
+def item_chunks(store: BlobStore, tenant: str, blob_key: str, item: tuple[bytes, str]) -> Iterator[bytes]:
+    """Yield the plain bytes of a stored item, record by record; the digest is judged after the last one.
+
+    Raises:
+        SealBroken, DigestMismatch: as `read_item`; what was yielded before may go nowhere then.
+    """
+    key, sha256 = item
+    digest = hashlib.sha256()
+    with refusing():
+        for chunk in open_sealed(store.read(blob_key), key, SealContext(tenant=tenant, item_sha256=sha256)):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != sha256:
+            raise DigestMismatch("the stored bytes are not those that were signed")
 
 
 def read_item(store: BlobStore, tenant: str, blob_key: str, item: tuple[bytes, str]) -> bytes:

@@ -28,6 +28,7 @@ class VisitStatus(StrEnum):
     RETURNED = "returned"      # The pair: the report is told anew.
     REVIEWED = "reviewed"      # The archive.
     CANCELLED = "cancelled"    # Nobody; a pair that went nevertheless may still tell so.
+    NOT_SAMPLED = "not_sampled"  # The archive; nobody looked at it, and it never counts as reviewed (F05).
     ARCHIVED = "archived"      # Nobody.
 
 
@@ -42,6 +43,8 @@ class VisitEvent(StrEnum):
     RETURN = "return"
     CANCEL = "cancel"
     ARCHIVE = "archive"
+    PASS_OVER = "pass_over"
+    CALL_UP = "call_up"
 
 
 S, E = VisitStatus, VisitEvent
@@ -58,8 +61,13 @@ TRANSITIONS: Mapping[tuple[VisitStatus, VisitEvent], VisitStatus] = MappingProxy
     (S.REPORTED, E.RETURN): S.RETURNED,
     (S.REVIEWED, E.RETURN): S.RETURNED,     # The bank's liaison sends it back.
     (S.REVIEWED, E.ARCHIVE): S.ARCHIVED,
+    (S.REPORTED, E.PASS_OVER): S.NOT_SAMPLED,
+    (S.NOT_SAMPLED, E.CALL_UP): S.REPORTED,     # Somebody wants it looked at after all: a complaint, an incident, the bank.
+    (S.NOT_SAMPLED, E.ACCEPT): S.REVIEWED,      # Somebody looked at it all the same.
+    (S.NOT_SAMPLED, E.RETURN): S.RETURNED,
+    (S.NOT_SAMPLED, E.ARCHIVE): S.ARCHIVED,
 })
-BEGUN = frozenset({S.STARTED, S.ENTERED, S.CONCLUDED, S.REPORTED, S.RETURNED, S.REVIEWED, S.ARCHIVED})
+BEGUN = frozenset({S.STARTED, S.ENTERED, S.CONCLUDED, S.REPORTED, S.RETURNED, S.REVIEWED, S.NOT_SAMPLED, S.ARCHIVED})
 
 
 def advance(status: VisitStatus, event: VisitEvent) -> VisitStatus:
@@ -144,6 +152,14 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     RETURNED = "returned"
+
+
+class Draw(StrEnum):
+    """Whether a reported visit must be looked at (F05)."""
+
+    REQUIRED = "required"      # Cash, declaration, entry, incident, complaint …
+    DRAWN = "drawn"            # By lot.
+    NOT_DRAWN = "not_drawn"
 
 
 class Reviewer(StrEnum):

@@ -43,7 +43,7 @@ from evidence.facts import CosignRefusalFacts, Kind, VisitCloseFacts
 
 CLOSING_LAPSED, LAPSED = "closing-not-cosigned", "cosignature-lapsed"
 """Exceptions: the closing itself, or another statement of the visit, will never bear its second signature."""
-_REVIEWABLE = frozenset({VisitStatus.REPORTED, VisitStatus.REVIEWED})
+_REVIEWABLE = frozenset({VisitStatus.REPORTED, VisitStatus.REVIEWED, VisitStatus.NOT_SAMPLED})
 
 
 def report(session: Session, actor: Actor, keyring: Keyring, command: Report, now: datetime) -> FactStored:

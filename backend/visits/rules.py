@@ -3,9 +3,11 @@
 The same judgement serves leave and fact: leave with a breach is refused, a fact with a breach is stored with it (F23).
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -18,7 +20,7 @@ from backend.core.rulebook import Breach, Rule
 from backend.policies.model import Policy
 from backend.staff.rules import CredentialFacts, PairFacts, judge_credential, judge_pair
 from backend.visits.catalogue import CATALOGUES, Outcome, OutcomeSpec, read_field
-from backend.visits.model import Entry, Identity, Verdict
+from backend.visits.model import Draw, Entry, Identity, Verdict
 
 
 class VisitorFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,3 +285,23 @@ def judge_review(facts: ReviewFacts) -> tuple[Breach, ...]:
         if failed and not facts.comment.strip():
             breaches.append(Breach(Rule.TEAM_09, "finding-unexplained", expected="a comment on each point not met", got=",".join(failed)))
     return tuple(breaches)
+
+
+class DrawFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides whether a reported visit is looked at (F05). `log_root` is 64 hex digits, `share_pct` 0 to 100."""
+
+    visit_id: UUID
+    reasons: tuple[str, ...]
+    log_root: str
+    share_pct: int
+
+    def judged(self) -> Draw:
+        """Return REQUIRED for any reason, else by lot."""
+        if self.reasons:
+            return Draw.REQUIRED
+        return Draw.DRAWN if ticket_of(self.log_root, self.visit_id) < self.share_pct * 100 else Draw.NOT_DRAWN
+
+
+def ticket_of(log_root: str, visit_id: UUID) -> int:
+    """Return a visit's lot, 0 to 9,999: the first 8 bytes of SHA-256(root ‖ visit id), modulo 10,000."""
+    return int.from_bytes(hashlib.sha256(bytes.fromhex(log_root) + visit_id.bytes).digest()[:8], "big") % 10_000

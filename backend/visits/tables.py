@@ -4,14 +4,14 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.geo import LonLat
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, SealedBytes, SealedValue, Uuid, enum_check
 from backend.db.geo import Point
 from backend.visits.catalogue import Outcome
-from backend.visits.model import Identity, IncidentKind, Recoverability, Reviewer, Verdict, VisitStatus
+from backend.visits.model import Draw, Identity, IncidentKind, Recoverability, Reviewer, Verdict, VisitStatus
 
 
 class VisitRow(Base):
@@ -186,6 +186,33 @@ class ExceptionRow(Base):
     listed_at: Mapped[datetime] = mapped_column(Instant)
     accepted_at: Mapped[datetime | None] = mapped_column(Instant)
     accepted_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+
+
+class SamplingRow(Base):
+    """Whether a reported visit is looked at, and why: by what it holds, or by lot. Append-only.
+
+    The lot: the first 8 bytes of SHA-256(`log_root` ‖ visit id), big-endian, modulo 10,000, below 100 × `share_pct`; `log_root` is that
+    of the log's first checkpoint (`log_size`) which covers the closing, so it was fixed before anybody looked and cannot be chosen.
+    """
+
+    __tablename__ = "visit_samplings"
+    __table_args__ = (
+        enum_check("result", Draw),
+        CheckConstraint("share_pct BETWEEN 0 AND 100", name="share_in_range"),
+        CheckConstraint("(result = 'required') = (ticket IS NULL)", name="drawn_by_ticket"),
+        CheckConstraint("(ticket IS NULL) = (log_root IS NULL) AND (ticket IS NULL) = (log_size IS NULL)", name="ticket_names_root"),
+    )
+
+    visit_id: Mapped[UUID] = mapped_column(ForeignKey("visits.id"), primary_key=True)
+    result: Mapped[Draw] = mapped_column(Choice(Draw))
+    reasons: Mapped[list[str]] = mapped_column(CanonicalJson)
+    share_pct: Mapped[int] = mapped_column(Integer)
+    policy_version: Mapped[str] = mapped_column(Key(64))
+    log_size: Mapped[int | None] = mapped_column(BigInteger)
+    log_root: Mapped[str | None] = mapped_column(Key(64))
+    ticket: Mapped[int | None] = mapped_column(Integer)
+    at: Mapped[datetime] = mapped_column(Instant)
+    log_entry_id: Mapped[UUID] = mapped_column(ForeignKey("log_entries.id"))
 
 
 class ReviewRow(Base):

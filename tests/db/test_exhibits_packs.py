@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -17,13 +17,15 @@ from backend.audit.tables import AuditReadRow, LogEntryRow
 from backend.auth.actors import Actor
 from backend.core.problems import Forbidden, NotFound, UnsupportedMediaType
 from backend.core.settings import Settings
-from backend.exhibits import commands, copies, queries, receipts, tasks
+from backend.exhibits import commands, copies, exports, queries, receipts, tasks
 from backend.exhibits.actions import accept
-from backend.exhibits.copies import CopyPurpose
+from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
+from backend.exhibits.custody_model import Scope
 from backend.exhibits.findings import findings_of
 from backend.exhibits.model import Accepted, Intake, ReceiptKind, Standing, VisitFacts
+from backend.exhibits.packs import visit_scope
 from backend.exhibits.refusals import NotExportable
-from backend.exhibits.stamping import Stamped, StampJob, stamp_all
+from backend.exhibits.stamping import Stamp, StampJob, stamp_pictures, stamped_recording
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import CopyRow, ItemRow, ManifestRow
 from backend.exhibits.transfers import Desk
@@ -68,8 +70,25 @@ class Evidence:
     statements: list[Accepted]
 
     def export(self, actor: Actor) -> bytes:
-        request = commands.PackRequest(visit_id=self.visit.visit_id, purpose="bank", origin=ORIGIN, tenant="fieldvisit")
-        return commands.export_visit(self.sessions, actor, KEYRING, self.desk.store, request, self.made.now)
+        return self.export_scope(actor, visit_scope(self.visit.visit_id))
+
+    def export_scope(self, actor: Actor, scope: Scope, **changes: Any) -> bytes:
+        request = exports.PackRequest(scope=scope, purpose=CopyPurpose.BANK, **changes)
+        made = exports.export(self.sessions.begin, actor, KEYRING, self.place, (request, self.made.now))
+        with self.sessions() as session:
+            opened = exports.open_pack(session, actor, KEYRING, self.place, made.id)
+            return b"".join(opened.chunks(0, made.size))
+
+    @property
+    def place(self) -> exports.Place:
+        return exports.place_of(self.desk.store, self.desk.settings, ORIGIN)
+
+    def copy(self, actor: Actor, content: bytes, purpose: CopyPurpose = CopyPurpose.REVIEW, unmask: UnmaskPurpose | None = None) -> copies.Copy:
+        wanted = copies.Wanted(purpose=purpose, now=self.made.now, unmask=unmask)
+        return commands.copy_item(self.sessions.begin, actor, KEYRING, self.place, (self.item_of(content).id, wanted))
+
+    def sequence(self) -> None:
+        log.sequence(self.sessions, KEYRING, ORIGIN, self.made.now)
 
     def item_of(self, content: bytes) -> ItemRow:
         with self.sessions() as session:
@@ -77,8 +96,15 @@ class Evidence:
 
 
 @pytest.fixture
-def evidence(sessions: sessionmaker[Session], tmp_path: Path, now: object) -> Evidence:
-    folder = tmp_path / "data"
+def evidence(sessions: sessionmaker[Session], tmp_path: Path) -> Evidence:
+    return evidence_of(sessions, tmp_path)
+
+
+def evidence_of(
+    sessions: sessionmaker[Session], tmp_path: Path, *, age: timedelta = timedelta(minutes=30), contents: tuple[bytes, ...] = ()
+) -> Evidence:
+    """Make a whole visit that began `age` ago; of its photo and its recording it may hold only one."""
+    folder, held = tmp_path / "data", contents or (PHOTO, SOUND)
     folder.mkdir()
     desk = Desk(FileStore(folder / "evidence"), Settings(data_folder=folder, key_folder=folder, free_bytes_min=0, free_share_min=0))
     with sessions.begin() as session:
@@ -86,8 +112,9 @@ def evidence(sessions: sessionmaker[Session], tmp_path: Path, now: object) -> Ev
         visit = visit_facts(made, open_case(session, KEYRING, made))
     found = Evidence(sessions, made, visit, desk, [])
     bilal, dong = Handset(made.bilal), Handset(made.dong)
-    at = made.now - timedelta(minutes=30)
-    files = (item(PHOTO, at=at), item(SOUND, Role.AUDIO, "audio/wav", at=at))
+    at = made.now - age
+    both = {PHOTO: item(PHOTO, at=at), SOUND: item(SOUND, Role.AUDIO, "audio/wav", at=at)}
+    files = tuple(both[content] for content in held)
     arrival = signed_twice(bilal, dong, bilal.payload(made, visit, Kind.ARRIVAL, ARRIVAL, partner=dong, at=at), at)
     capture = signed_once(bilal, bilal.payload(made, visit, Kind.CAPTURE, CAPTURE, items=files, at=at + timedelta(minutes=1)))
     for raw in (arrival, capture):
@@ -96,9 +123,9 @@ def evidence(sessions: sessionmaker[Session], tmp_path: Path, now: object) -> Ev
     close_at = at + timedelta(minutes=9)
     closing = bilal.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, digests), partner=dong, at=close_at)
     found.statements.append(_take(found, signed_twice(bilal, dong, closing, close_at)))
-    for content in (PHOTO, SOUND):
+    for content in held:
         bring_to_rest(sessions, desk, KEYRING, found.statements[1], content)
-    log.sequence(sessions, KEYRING, ORIGIN, made.now)
+    found.sequence()
     with sessions.begin() as session:
         for one in found.statements:
             assert receipts.issue(session, KEYRING, one.manifest_id, made.now, origin=ORIGIN) is not None
@@ -121,13 +148,11 @@ def _verified(pack: Path, trust: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_SEC_01_other_banks_liaison_and_other_branch_get_404_for_pack_and_copy(evidence: Evidence) -> None:
-    photo = evidence.item_of(PHOTO)
     for stranger in (evidence.made.chen.actor, evidence.made.yara.actor):
         with pytest.raises(NotFound):
             evidence.export(stranger)
         with pytest.raises(NotFound):
-            commands.copy_item(
-                evidence.sessions.begin, stranger, KEYRING, (evidence.desk.store, "fieldvisit"), (photo.id, CopyPurpose.REVIEW, evidence.made.now))
+            evidence.copy(stranger, PHOTO)
 
 
 def test_SEC_01_role_that_may_never_export_is_forbidden(evidence: Evidence) -> None:
@@ -142,19 +167,15 @@ def test_EVD_08_visit_without_a_receipted_statement_has_no_pack(evidence: Eviden
     raw = signed_once(bilal, bilal.payload(evidence.made, other, Kind.CAPTURE, CAPTURE))
     _take(Evidence(evidence.sessions, evidence.made, other, evidence.desk, []), raw)
     with pytest.raises(NotExportable):
-        commands.export_visit(
-            evidence.sessions, evidence.made.lin.actor, KEYRING, evidence.desk.store,
-            commands.PackRequest(visit_id=other.visit_id, purpose="bank", origin=ORIGIN, tenant="fieldvisit"), evidence.made.now)
+        evidence.export_scope(evidence.made.lin.actor, visit_scope(other.visit_id))
 
 
-def test_ARCH_14_file_that_cannot_be_stamped_has_no_copy(evidence: Evidence) -> None:
-    answer = msgspec.msgpack.decode(stamp_all(msgspec.msgpack.encode([StampJob("audio/amr", b"#!AMR\n\x04", ("x",))])), type=list[Stamped])
-    assert answer[0].transform == ""
-    amina = evidence.made.amina.actor
-    with evidence.sessions.begin() as session:
-        prepared = copies.prepare(session, amina, KEYRING, [queries.stored_item(session, amina, evidence.item_of(PHOTO).id)], evidence.made.now)
-        with pytest.raises(UnsupportedMediaType):
-            copies.register(session, amina, KEYRING, [(prepared[0], answer[0])], (CopyPurpose.REVIEW, evidence.made.now))
+def test_ARCH_14_file_that_cannot_be_stamped_has_no_copy() -> None:
+    stamp = Stamp(lines=("x",))
+    assert stamped_recording(b"#!AMR\n\x04", "audio/amr", 7, stamp) is None
+    assert stamp_pictures([StampJob(b"no picture", stamp)]) == [None]
+    with pytest.raises(UnsupportedMediaType):
+        copies.whole(None, "audio/amr")
 
 
 # -- Copies and packs ----------------------------------------------------------------------------------------------------------
@@ -162,11 +183,9 @@ def test_ARCH_14_file_that_cannot_be_stamped_has_no_copy(evidence: Evidence) -> 
 
 def test_ARCH_13_copy_is_stamped_registered_signed_and_read_is_recorded(evidence: Evidence) -> None:
     photo = evidence.item_of(PHOTO)
-    made = commands.copy_item(
-        evidence.sessions.begin, evidence.made.lin.actor, KEYRING, (evidence.desk.store, "fieldvisit"),
-        (photo.id, CopyPurpose.REVIEW, evidence.made.now))
-    assert made.content.startswith(b"\xff\xd8\xff")
-    assert made.content != PHOTO
+    made = evidence.copy(evidence.made.lin.actor, PHOTO)
+    assert made.read().startswith(b"\xff\xd8\xff")
+    assert made.read() != PHOTO
     _, told = compact_verify(made.statement, lambda kid: KEYRING.resolve(KeyPurpose.DERIVATION, kid), typ="derivation+jws")
     assert (told["original_sha256"], told["register_number"], told["stamp"]) == (photo.sha256, made.number, "再次复印无效")
     with evidence.sessions() as session:
@@ -176,21 +195,17 @@ def test_ARCH_13_copy_is_stamped_registered_signed_and_read_is_recorded(evidence
 
 
 def test_ARCH_13_numbers_never_repeat(evidence: Evidence) -> None:
-    photo = evidence.item_of(PHOTO)
-    asked = (photo.id, CopyPurpose.REVIEW, evidence.made.now)
-    place = (evidence.desk.store, "fieldvisit")
-    numbers = [commands.copy_item(evidence.sessions.begin, evidence.made.amina.actor, KEYRING, place, asked).number for _ in range(2)]
+    numbers = [evidence.copy(evidence.made.amina.actor, PHOTO).number for _ in range(2)]
     assert numbers == ["C2026-000001", "C2026-000002"]
 
 
 def test_ARCH_14_recording_carries_the_stamp_and_still_is_a_recording(evidence: Evidence) -> None:
-    made = commands.copy_item(
-        evidence.sessions.begin, evidence.made.lin.actor, KEYRING, (evidence.desk.store, "fieldvisit"),
-        (evidence.item_of(SOUND).id, CopyPurpose.LITIGATION, evidence.made.now))
+    made = evidence.copy(evidence.made.lin.actor, SOUND, CopyPurpose.LITIGATION)
+    content = made.read()
     assert made.extension == "wav"
-    assert "再次复印无效".encode() in made.content
-    assert int.from_bytes(made.content[4:8], "little") == len(made.content) - 8
-    assert SOUND[44:] in made.content
+    assert "再次复印无效".encode() in content
+    assert int.from_bytes(content[4:8], "little") == len(content) - 8
+    assert SOUND[44:] in content
 
 
 def test_EVD_08_pack_verifies_offline_and_every_changed_byte_is_found(evidence: Evidence, tmp_path: Path) -> None:
@@ -329,5 +344,5 @@ def test_EVD_09_check_names_a_file_that_is_gone(evidence: Evidence) -> None:
 
 
 def test_EVD_02_stored_evidence_cannot_lose_its_key(evidence: Evidence) -> None:
-    with evidence.sessions.begin() as session, pytest.raises(IntegrityError, match="retention"):
+    with evidence.sessions.begin() as session, pytest.raises(IntegrityError, match=r"custody|retention"):
         session.execute(update(ItemRow).values(wrapped_key=None))

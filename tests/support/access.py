@@ -60,6 +60,18 @@ _DAY = {"staffId": "$staff_id", "on": "$on", "isAvailable": True, "shiftFromS": 
 SESSION = {
     "logOut": Row(), "readMe": Row(), "submitLogout": Row(body={"csrf": "$csrf"}, content=_FORM), "showDay": Row(),
     "showVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
+    "showReviews": Row(permission=P.VISIT_REVIEW),
+    "submitItemReview": Row(
+        permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "verdict": "comment", "comment": TEXT}),
+    "submitMask": Row(permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={
+        "csrf": "$csrf", "reason": "child", "left": "1", "top": "1", "right": "9", "bottom": "9"}),
+    "submitDecision": Row(
+        permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "verdict": "release", "reason": TEXT},
+        not_roles=frozenset({Role.BANK_LIAISON})),
+    "submitHold": Row(permission=P.HOLD_MANAGE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "ground": "police", "reason": TEXT}),
+    "submitLift": Row(
+        permission=P.HOLD_MANAGE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "reason": TEXT}, not_roles=frozenset({Role.BANK_LIAISON})),
+    "submitPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "purpose": "audit"}),
     "submitCopies": Row(
         permission=P.EVIDENCE_READ, whose=Whose.CASE, body={"purpose": "audit", "item": "$item_key", "csrf": "$csrf"}, content=_FORM),
 }
@@ -171,6 +183,25 @@ DAY = {
     "readVisitEvidence": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE),
     "copyEvidence": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE, body=EXPORT),
     "exportVisitPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.CASE, body=EXPORT),
+    "makePack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.CASE, body={"kind": "visit", "id": "$visit_id", **EXPORT}),
+    "listPacks": Row(permission=P.EVIDENCE_EXPORT), "readPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.OWN_BANK),
+    "reviewItem": Row(permission=P.VISIT_REVIEW, whose=Whose.CASE, body={"verdict": "comment", "comment": TEXT}),
+    "maskItem": Row(permission=P.VISIT_REVIEW, whose=Whose.CASE, body={"boxes": [], "reason": "bystander"}),
+    "callUpVisit": Row(permission=P.VISIT_REVIEW, whose=Whose.CASE),
+    "listLegalHolds": Row(permission=P.CASE_READ, whose=Whose.CASE),
+    "setLegalHold": Row(permission=P.HOLD_MANAGE, whose=Whose.CASE, body={"ground": "police", "reason": TEXT}),
+    "liftLegalHold": Row(permission=P.HOLD_MANAGE, whose=Whose.CASE, not_roles=frozenset({Role.BANK_LIAISON}), body={"reason": TEXT}),
+    "setTerm": Row(permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, body={"until": "2100-01-01T00:00:00Z"}),
+    "listDestructions": Row(permission=P.EVIDENCE_READ),
+    "proposeDestruction": Row(permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, body={"ground": "term_over"}),
+    "decideDestruction": Row(permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, body={"isApproved": False}),
+    "listProductions": Row(permission=P.EVIDENCE_READ),
+    "askProduction": Row(permission=P.ORIGINAL_REQUEST, whose=Whose.OWN_BANK, body={
+        "caseId": "$case_id", "items": ["$item_key"], "recipient": "court", "purpose": "litigation", "reason": TEXT, "recipientKey": {
+            "kty": "EC", "crv": "P-256", "x": "$key_x", "y": "$key_y"}}),
+    "decideProduction": Row(permission=P.ORIGINAL_APPROVE, whose=Whose.CASE, body={"isApproved": False}),
+    "produceOriginals": Row(permission=P.ORIGINAL_REQUEST, whose=Whose.OWN_BANK),
+    "fetchPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.OWN_BANK),
     "decideStatement": Row(
         permission=P.VISIT_REVIEW, whose=Whose.CASE, body={"verdict": "release", "reason": TEXT}, not_roles=frozenset({Role.BANK_LIAISON})),
     "readCheckpoint": Row(permission=P.EVIDENCE_READ), "readConsistency": Row(permission=P.EVIDENCE_READ, query={"since": "1"}),

@@ -4,10 +4,14 @@ Names are those of path parameters where a route has one. `PERSONAL` names the t
 """
 
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.archive import holds, productions
+from backend.archive.model import AskProduction, DestructionGround, HoldGround, SetHold
+from backend.archive.tables import DestructionRow
 from backend.auth.actors import Role as StaffRole
 from backend.banks.model import TemplateKind
 from backend.banks.tables import TemplateRow
@@ -19,9 +23,11 @@ from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.ids import DisputeId, TransferId, new_id
 from backend.disputes import actions as disputes
 from backend.disputes.model import StateDispute
-from backend.exhibits import receipts
+from backend.exhibits import exports, receipts
 from backend.exhibits.actions import accept
+from backend.exhibits.copies import CopyPurpose
 from backend.exhibits.model import Intake
+from backend.exhibits.packs import visit_scope
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import ItemRow
 from backend.exhibits.transfers import Desk
@@ -35,6 +41,7 @@ from backend.visits.tables import IncidentRow, VisitRow
 from backend.web.app import Resources
 from backend.web.transaction import transaction
 from evidence.facts import DeclarationFacts, DeclarationForm, Denial, Kind
+from evidence.keys import generate_key, public_jwk
 from evidence.manifest import Role
 from tests.support.cases import row
 from tests.support.cash import Door, door
@@ -45,7 +52,8 @@ from tests.support.world import Person, World, add_person
 PERSONAL = frozenset({
     "case_id", "contact_id", "address_id", "request_id", "visit_id", "plan_id", "batch_id",
     "dispute_id", "declaration_id", "incident_id", "manifest_id",
-    "item_key", "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id", "transfer_id", "name",
+    "item_key", "pack_id", "hold_id", "destruction_id", "production_id",
+    "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id", "transfer_id", "name",
 })
 ABSENT_ROLES = {
     "letter": StaffRole.LETTER_DUTY, "police": StaffRole.POLICE_DUTY, "archive": StaffRole.ARCHIVE_ADMIN, "general": StaffRole.GENERAL_MANAGER,
@@ -77,6 +85,7 @@ def belongings(sessions: sessionmaker[Session], resources: Resources, made: Worl
         at = door(session, resources.keyring, made)
         things = _of_the_branch(session, resources, made) | _of_the_bank(session, made) | _of_the_case(at) | _money(at)
     things |= _evidence(sessions, resources, at)
+    things |= _custody(sessions, resources, at, things)
     with transaction(sessions, made.bilal.actor, made.now) as session:
         at.session = session
         things |= _declaration(at)
@@ -161,6 +170,27 @@ def _evidence(sessions: sessionmaker[Session], resources: Resources, at: Door) -
         receipts.issue(session, resources.keyring, accepted.manifest_id, at.now, origin=resources.origin)
         item_key = session.scalars(select(ItemRow.id).where(ItemRow.manifest_id == accepted.manifest_id)).one()
     return {"manifest_id": str(accepted.manifest_id), "item_key": str(item_key)}
+
+
+def _custody(sessions: sessionmaker[Session], resources: Resources, at: Door, things: dict[str, str]) -> dict[str, str]:
+    """Make a pack, hold the case, propose to destroy it against every rule, and ask for an original."""
+    made, place = at.made, exports.place_of(resources.store, resources.settings, resources.origin)
+    request = exports.PackRequest(scope=visit_scope(UUID(things["visit_id"])), purpose=CopyPurpose.AUDIT)
+    pack = exports.export(lambda: transaction(sessions, made.lin.actor, at.now), made.lin.actor, resources.keyring, place, (request, at.now))
+    key = public_jwk(generate_key().public_key())
+    with transaction(sessions, made.amina.actor, at.now) as session:
+        hold = SetHold(case_id=at.case_id, ground=HoldGround.LITIGATION, reason="a suit is announced")
+        hold_id = holds.set_hold(session, made.amina.actor, resources.keyring, hold, at.now)
+        destruction = DestructionRow(
+            id=new_id(), case_id=at.case_id, ground=DestructionGround.TERM_OVER, proposed_by=made.petra.id, proposed_at=at.now, decided_by=None,
+            decided_at=None, is_approved=None, done_at=None, certificate=None, log_entry_id=None)
+        session.add(destruction)
+        session.flush()
+        asked = productions.ask(session, made.lin.actor, resources.keyring, AskProduction(
+            case_id=at.case_id, items=(UUID(things["item_key"]),), recipient="court", recipient_jwk=dict(key), purpose="litigation",
+            reason="a suit"), at.now)
+        return {"pack_id": str(pack.id), "hold_id": str(hold_id), "destruction_id": str(destruction.id), "production_id": str(asked.id),
+                "key_x": key["x"], "key_y": key["y"]}
 
 
 def _declaration(at: Door) -> dict[str, str]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow
 from backend.console import evidence as console
+from backend.console import packs
 from backend.exhibits.model import VisitFacts
 from backend.exhibits.tables import CopyRow, ExportRow, ItemRow, ManifestRow
 from backend.visits.for_evidence import facts_for_evidence
@@ -82,7 +83,8 @@ def desk(sessions: sessionmaker[Session], tmp_path: Path, now: datetime) -> Iter
         assert visit is not None
     resources = make_resources(sessions, KEYRING, tmp_path, SteppedClock(now))
     resources = msgspec.structs.replace(resources, settings=msgspec.structs.replace(resources.settings, free_bytes_min=0, free_share_min=0.0))
-    routers = [signed_in(phone_actor, manifests.ROUTES), *uploads.ROUTES, signed_in(console_actor, console.ROUTES), *console.OPEN_ROUTES]
+    desks = signed_in(console_actor, [*console.ROUTES, *packs.ROUTES])
+    routers = [signed_in(phone_actor, manifests.ROUTES), *uploads.ROUTES, desks, *console.OPEN_ROUTES]
     with make_client(resources, routers) as client:
         found = Desk(client, sessions, made, visit, Handset(made.bilal), Handset(made.dong))
         _deliver(found)

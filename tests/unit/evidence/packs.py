@@ -10,10 +10,12 @@ from evidence.canonical import canonicalise, sha256_hex
 from evidence.envelope import SignatureHeader, SignerRole, assemble, header_for, sign
 from evidence.es256 import compact_sign
 from evidence.facts import CashReceiptFacts, Denomination, IdentityPresented, Instrument, Kind, PayerRelation, RightParty, VisitCloseFacts
+from evidence.handover import seal_item_key
 from evidence.keys import generate_key, thumbprint
 from evidence.manifest import Manifest, Role, build_manifest, encode_manifest, manifest_digest
 from evidence.merkle import inclusion_proof, leaf_hash, nodes_over, root_of
-from evidence.pack import Pack, PackCopy, PackEntry, PackOriginal, ServiceKeys, trust_document, write_pack
+from evidence.pack import Pack, PackCopy, PackEntry, PackSealed, ServiceKeys, measured, trust_document, write_pack
+from evidence.sealing import SealContext, Sealer
 from evidence.statements import (
     Derivation,
     DeviceHistory,
@@ -39,7 +41,7 @@ class House:
 
     def __init__(self) -> None:
         self.log, self.witness = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-        self.receipt, self.derivation, self.bank = generate_key(), generate_key(), generate_key()
+        self.receipt, self.derivation, self.bank, self.recipient = generate_key(), generate_key(), generate_key(), generate_key()
         self.leaves: list[bytes] = [leaf_hash(b"older entry %d" % number) for number in range(3)]
 
     def keys(self) -> ServiceKeys:
@@ -150,13 +152,23 @@ def pack_of(house: House, at: Door, **changes: Any) -> Pack:
         original_sha256=digest, copy_sha256=sha256_hex(COPY), transform="stamp-jpeg/1", stamp="再次复印无效", made="2026-11-27T06:00:00.000Z",
         person="liaison-1", register_number="C-1")
     members: dict[str, Any] = {
-        "pack_id": "pack-1", "bank": "bank-1", "case": "case-1", "visit": "visit-1", "made": "2026-11-27T07:00:00.000Z", "register_number": "X-1",
+        "pack_id": "pack-1", "bank": "bank-1", "scope": {"kind": "visit", "visit": "visit-1"}, "cases": ["case-1"], "visits": ["visit-1"],
+        "made": "2026-11-27T07:00:00.000Z", "register_number": "X-1",
         "recipient": "liaison", "entries": at.entries, "devices": devices(house), "checkpoint": house.checkpoint(), "keys": house.keys(),
-        "copies": [PackCopy(original_sha256=digest, extension="jpg", chunks=[COPY],
+        "copies": [PackCopy(original_sha256=digest, extension="jpg", content=measured(COPY),
                             derivation=sign_derivation(derivation, house.derivation, thumbprint(house.derivation)))],
-        "originals": [PackOriginal(sha256=sha256_hex(ORIGINAL), chunks=[ORIGINAL])], "authorisations": [grant(house)],
+        "sealed": [sealed(house, ORIGINAL)], "authorisations": [grant(house)],
         "custody": [("2026-11-27T05:00:00.000Z", "bilal", "received", "i1")], "known_sizes": [2]}
     return Pack(**{**members, **changes})
+
+
+def sealed(house: House, content: bytes, **changes: Any) -> PackSealed:
+    """Seal an original for the recipient."""
+    key, context = bytes(range(32)), SealContext(tenant="agency", item_sha256=sha256_hex(content))
+    sealing = Sealer(key, context)
+    raw = sealing.update(content) + sealing.finish()
+    return PackSealed(**{
+        "sha256": sha256_hex(content), "content": measured(raw), "jwe": seal_item_key(key, house.recipient.public_key()), **changes})
 
 
 def packed(house: House, pack: Pack) -> bytes:

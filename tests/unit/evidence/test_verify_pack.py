@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import random
 import shutil
 import struct
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evidence import verify_pack
@@ -25,7 +25,7 @@ from evidence.facts import CaptureFacts, Kind
 from evidence.keys import thumbprint
 from evidence.manifest import decode_manifest, encode_manifest
 from evidence.merkle import leaf_hash
-from evidence.pack import PackCopy, PackOriginal, Withheld, trust_document
+from evidence.pack import PackCopy, Withheld, measured, trust_document
 from evidence.statements import DeviceState, sign_receipt
 from tests.unit.evidence import builders, packs
 from tests.unit.evidence.packs import House, cash_facts, devices, door, grant, pack_of, packed
@@ -50,8 +50,8 @@ def judge(house: House, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         path.write_bytes(raw)
         try:
             return verify_pack.verify(path, None if trust is None else json.loads(trust), since)
-        except verify_pack.Bad as fault:
-            return {"verdict": "unreadable", "findings": [{"name": fault.args[0], "file": "", "detail": fault.args[1]}]}
+        except (verify_pack.Bad, *verify_pack.SPOILED) as fault:
+            return {"verdict": "unreadable", "findings": [{"name": "unreadable", "file": "", "detail": str(fault)}]}
 
     return verdict
 
@@ -91,12 +91,6 @@ def flipped(raw: bytes, position: int, mask: int = 1) -> bytes:
     return raw[:position] + bytes([raw[position] ^ mask]) + raw[position + 1:]
 
 
-def test_random_flips_are_found(good: bytes, judge: Callable[..., dict[str, Any]]) -> None:
-    chooser = random.Random(SEED)
-    for position in chooser.sample(range(len(good)), 100):
-        assert judge(flipped(good, position, 1 << chooser.randrange(8)))["findings"], position
-
-
 def test_a_flip_in_each_file_names_that_file(good: bytes, judge: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     for name, raw in files_of(good, tmp_path).items():
         start = good.index(name.encode() + raw) + len(name)
@@ -112,17 +106,6 @@ def test_container_bytes_are_all_watched(good: bytes, judge: Callable[..., dict[
         assert judge(flipped(good, position))["findings"], position
     assert judge(good + b"\x00")["findings"]
     assert judge(b"x" + good)["findings"]
-
-
-@pytest.mark.slow
-def test_every_single_flip_of_a_small_pack_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
-    at = packs.Door(house)
-    at.add(Kind.CAPTURE, CaptureFacts(occasion="door_plate"), builders.AT, witness=False, cosigner=None, cosigner_device=None)
-    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=(), known_sizes=()))
-    assert 10_000 < len(raw) < 20_000
-    assert judge(raw)["verdict"] == "verified"
-    for position in range(len(raw)):
-        assert judge(flipped(raw, position, 1 << position % 8))["findings"], position
 
 
 @pytest.mark.parametrize("is_rebagged", [pytest.param(False, marks=pytest.mark.slow), True])
@@ -214,14 +197,14 @@ def test_CASH_04_a_token_of_another_key_is_found(house: House, judge: Callable[.
 def test_VIS_01_one_signature_where_two_are_due_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
     at = packs.Door(house)
     at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, witness=False)
-    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=()))
+    raw = packed(house, pack_of(house, at, copies=(), sealed=(), authorisations=()))
     assert names(judge(raw)) == {"cosignature-missing"}
 
 
 def test_VIS_01_a_device_enrolled_for_another_person_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
     at = packs.Door(house)
     at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, cosigner="chen")
-    raw = packed(house, pack_of(house, at, copies=(), originals=(), authorisations=()))
+    raw = packed(house, pack_of(house, at, copies=(), sealed=(), authorisations=()))
     assert names(judge(raw)) == {"signer-not-named"}
 
 
@@ -237,11 +220,11 @@ def test_a_revoked_device_and_a_device_not_pinned_are_found(house: House, good: 
 
 def test_missing_manifests_items_and_receipts_are_found_and_withheld_items_are_not(house: House, judge: Callable[..., dict[str, Any]]) -> None:
     at = door(house)
-    dropped = packed(house, pack_of(house, at, entries=[at.entries[0], at.entries[2]], originals=()))
+    dropped = packed(house, pack_of(house, at, entries=[at.entries[0], at.entries[2]], sealed=()))
     assert names(judge(dropped)) == {"manifest-missing"}
-    assert names(judge(packed(house, pack_of(house, at, originals=())))) == {"item-missing"}
+    assert names(judge(packed(house, pack_of(house, at, sealed=())))) == {"item-missing"}
     withheld = [Withheld(sha256=sha256_hex(packs.ORIGINAL), reason="masked")]
-    assert names(judge(packed(house, pack_of(house, at, originals=(), withheld=withheld)))) == set()
+    assert names(judge(packed(house, pack_of(house, at, sealed=(), withheld=withheld)))) == set()
 
 
 def test_a_chain_that_does_not_join_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
@@ -249,7 +232,7 @@ def test_a_chain_that_does_not_join_is_found(house: House, judge: Callable[..., 
     at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT, items=())
     at.prev[builders.BILAL_KID] = "a" * 64
     at.add(Kind.ARRIVAL, builders.ARRIVED, builders.AT)
-    assert names(judge(packed(house, pack_of(house, at, copies=(), originals=(), authorisations=())))) == {"chain-broken"}
+    assert names(judge(packed(house, pack_of(house, at, copies=(), sealed=(), authorisations=())))) == {"chain-broken"}
 
 
 def one_capture(house: House, payload: bytes | None = None, **changes: Any) -> packs.Door:
@@ -264,7 +247,7 @@ def one_capture(house: House, payload: bytes | None = None, **changes: Any) -> p
 
 
 def bare(house: House, at: packs.Door, **changes: Any) -> bytes:
-    return packed(house, pack_of(house, at, **{"copies": (), "originals": (), "authorisations": (), **changes}))
+    return packed(house, pack_of(house, at, **{"copies": (), "sealed": (), "authorisations": (), **changes}))
 
 
 def test_what_even_our_own_keys_may_not_sign_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
@@ -272,7 +255,10 @@ def test_what_even_our_own_keys_may_not_sign_is_found(house: House, judge: Calla
     at = one_capture(house)
     good = check_shape(at.entries[0].envelope).payload
     assert names(judge(bare(house, at))) == set()
-    assert names(judge(bare(house, at, visit="visit-2"))) == {"manifest-foreign", "manifests-missing", "proof-unexpected"}
+    assert names(judge(bare(house, at, visits=["visit-2"]))) == {"manifest-foreign", "manifests-missing", "file-unexpected"}
+    assert names(judge(bare(house, at, visits=["visit-2", "visit-1"]))) == set()
+    assert "manifest-foreign" in names(judge(bare(house, at, cases=["case-2"])))
+    assert "manifest-foreign" in names(judge(bare(house, at, bank="bank-2")))
     spaced = one_capture(house, good.replace(b'","', b'", "', 1))
     assert "payload-not-canonical" in names(judge(bare(house, spaced)))
     unknown = one_capture(house, good.replace(b'"capture"', b'"rapture"'))
@@ -290,7 +276,7 @@ def test_a_receipt_or_proof_that_says_something_else_is_found(house: House, judg
         wrong = msgspec.structs.replace(entry, receipt=receipt)
         assert "receipt-differs" in names(judge(bare(house, at, entries=[wrong])))
     swapped = msgspec.structs.replace(entry, receipt=other.entries[0].receipt)
-    assert "receipt-of-no-manifest" in names(judge(bare(house, at, entries=[swapped])))
+    assert "receipt-differs" in names(judge(bare(house, at, entries=[swapped])))
     unproven = msgspec.structs.replace(entry, proof=other.entries[0].proof)
     assert "log-proof-invalid" in names(judge(bare(house, at, entries=[unproven])))
     disguised = msgspec.structs.replace(entry, proof=str(entry.report_proof))
@@ -315,12 +301,64 @@ def test_VIS_01_one_device_that_signs_twice_is_found(house: House, judge: Callab
 def test_a_copy_or_original_that_is_another_file_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
     at = door(house)
     copy = pack_of(house, at).copies[0]
-    other = PackCopy(original_sha256=copy.original_sha256, extension="jpg", chunks=[b"another"], derivation=copy.derivation)
+    other = PackCopy(original_sha256=copy.original_sha256, extension="jpg", content=measured(b"another"), derivation=copy.derivation)
     assert names(judge(packed(house, pack_of(house, at, copies=[other])))) == {"digest-mismatch"}
-    foreign = PackCopy(original_sha256="9" * 64, extension="jpg", chunks=[packs.COPY], derivation=copy.derivation)
-    assert {"derivation-differs", "item-not-declared"} <= names(judge(packed(house, pack_of(house, at, copies=[copy, foreign]))))
-    original = PackOriginal(sha256=sha256_hex(packs.ORIGINAL), chunks=[b"another original"])
-    assert names(judge(packed(house, pack_of(house, at, originals=[original])))) == {"digest-mismatch"}
+    foreign = PackCopy(original_sha256="9" * 64, extension="jpg", content=measured(packs.COPY), derivation=copy.derivation)
+    assert names(judge(packed(house, pack_of(house, at, copies=[copy, foreign])))) == {"file-unexpected"}
+    misled = PackCopy(original_sha256=sha256_hex(packs.ORIGINAL), extension="jpg", content=measured(packs.COPY), derivation=copy.derivation)
+    assert names(judge(packed(house, pack_of(house, at, copies=[copy, misled])))) == {"derivation-differs"}
+
+
+@pytest.fixture
+def key_file(house: House, tmp_path: Path) -> Path:
+    path = tmp_path / "recipient.pem"
+    path.write_bytes(house.recipient.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return path
+
+
+def test_EVD_08_sealed_original_opens_with_the_recipients_key_alone(house: House, good: bytes, key_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pack.zip").write_bytes(good)
+    (tmp_path / "trust.json").write_bytes(house.trust())
+    command = [sys.executable, "-I", verify_pack.__file__, str(tmp_path / "pack.zip"), "--trust", str(tmp_path / "trust.json"), "--open"]
+    assert subprocess.run([*command, str(key_file)], check=False).returncode == 0
+    opened = tmp_path / "pack.zip.opened" / sha256_hex(packs.ORIGINAL)
+    assert opened.read_bytes() == packs.ORIGINAL
+    opened.unlink()
+    stranger = verify_pack.verify(tmp_path / "pack.zip", json.loads(house.trust()), None, packs.generate_key())
+    assert names(stranger) == {"seal-broken"}
+    assert not opened.exists()
+
+
+def test_EVD_08_sealed_original_that_is_another_file_or_lacks_its_key_is_found(
+        house: House, judge: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    at = door(house)
+    good = packs.sealed(house, packs.ORIGINAL)
+    other = packs.sealed(house, b"another file", sha256=good.sha256)
+    (tmp_path / "o.zip").write_bytes(packed(house, pack_of(house, at, sealed=[other])))
+    trust = json.loads(house.trust())
+    assert names(verify_pack.verify(tmp_path / "o.zip", trust, None, house.recipient)) == {"seal-broken"}
+    files = files_of(packed(house, pack_of(house, at)), tmp_path)
+    del files[f"data/sealed/{good.sha256}.jwe"]
+    assert {"index-differs", "item-missing", "file-unexpected"} <= names(judge(rezip(rebag(files))))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda raw: raw[:-17], lambda raw: raw[:8] + raw[8:] * 2, lambda raw: raw[:20] + bytes([raw[20] ^ 1]) + raw[21:], lambda raw: raw[:8],
+    lambda raw: b""])
+def test_a_damaged_seal_never_yields_a_byte(house: House, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    whole = packs.sealed(house, packs.ORIGINAL)
+    broken = msgspec.structs.replace(whole, content=measured(damage(next(iter(whole.content.chunks())))))
+    (tmp_path / "o.zip").write_bytes(packed(house, pack_of(house, door(house), sealed=[broken])))
+    outcome = verify_pack.verify(tmp_path / "o.zip", json.loads(house.trust()), None, house.recipient)
+    assert outcome["findings"]
+    assert not (tmp_path / "o.zip.opened").exists()
+
+
+def test_what_the_signed_index_withholds_is_told(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    withheld = [Withheld(sha256=sha256_hex(packs.ORIGINAL), reason="destroyed after its term")]
+    outcome = judge(packed(house, pack_of(house, door(house), sealed=(), withheld=withheld)))
+    assert (outcome["verdict"], outcome["withheld"]) == ("verified", [{"sha256": withheld[0].sha256, "reason": "destroyed after its term"}])
 
 
 def test_a_device_key_under_another_name_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:

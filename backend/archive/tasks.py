@@ -1,0 +1,73 @@
+"""The slice's work outside requests: approved destructions are carried out, packs whose time is over are dropped."""
+
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.archive import destructions
+from backend.audit import log
+from backend.core.clock import Clock
+from backend.core.problems import RulesBreached
+from backend.exhibits import exports
+from backend.jobs.queue import Task
+from backend.keys.keyring import Keyring
+from evidence.store import BlobStore
+
+DESTROY = "evidence.destroy"
+DROP_PACK = "evidence.drop-pack"
+
+
+class Means(Protocol):
+    """What a task is given; `backend.web.app.Resources` has it."""
+
+    @property
+    def sessions(self) -> sessionmaker[Session]: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def keyring(self) -> Keyring: ...
+    @property
+    def store(self) -> BlobStore: ...
+    @property
+    def origin(self) -> str: ...
+
+
+def tasks(means: Means) -> list[Task]:
+    """Return the slice's tasks, bound to what they work with."""
+    return [
+        Task(name=DESTROY, run=partial(_destroy, means), unfinished=partial(_approved, means), abandon=lambda _id: None),
+        Task(name=DROP_PACK, run=partial(_drop, means), unfinished=partial(_over, means), abandon=lambda _id: None),
+    ]
+
+
+def _destroy(means: Means, destruction_id: UUID) -> None:
+    """Shred first, delete after: whatever a crash leaves in the store, nobody can open any more."""
+    now = means.clock()
+    try:
+        with means.sessions.begin() as session:
+            packs = destructions.carry_out(session, destruction_id, now)
+    except RulesBreached:
+        return                                      # A hold came after the decision and beats it; looked at again later.
+    log.sequence(means.sessions, means.keyring, means.origin, now)
+    with means.sessions() as session:
+        blobs = destructions.blobs_of(session, destruction_id)
+    for blob in (*blobs, *(exports.blob_of(pack_id) for pack_id in packs)):
+        means.store.delete(blob)
+
+
+def _approved(means: Means) -> tuple[UUID, ...]:
+    with means.sessions() as session:
+        return destructions.unfinished(session)
+
+
+def _drop(means: Means, pack_id: UUID) -> None:
+    means.store.delete(exports.blob_of(pack_id))
+    with means.sessions.begin() as session:
+        exports.forget(session, pack_id)
+
+
+def _over(means: Means) -> tuple[UUID, ...]:
+    with means.sessions() as session:
+        return exports.over(session, means.clock())
