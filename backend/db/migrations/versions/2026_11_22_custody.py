@@ -10,7 +10,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "custody"
-down_revision = "row_commitments"
+down_revision = "plan_jobs"
 branch_labels = None
 depends_on = None
 
