@@ -1,6 +1,6 @@
 """The server's whole process group is killed in the middle of uploads, receipts and deposits: nothing acknowledged is missing, nothing doubled.
 
-A real server, a real port, the reference phone. Moments are drawn from a seed that is printed; `FIELDVISIT_TEST_SEED` repeats one.
+A real server, a real port, the reference phone. Moments are drawn from a seed that is printed; `TEST_SEED` repeats one.
 """
 
 import hashlib
@@ -190,7 +190,7 @@ ACTS = (
 
 
 def test_what_was_acknowledged_stands_once_wherever_the_server_dies(street: Street, capsys: pytest.CaptureFixture[str]) -> None:
-    seed = int(os.environ.get("FIELDVISIT_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(10**6))
     chance = random.Random(seed)
     with capsys.disabled():
         print(f"\nkilled {ROUNDS} times, seed {seed}", flush=True)

@@ -72,8 +72,7 @@ def test_EVD_09_rewrapping_touches_no_file_and_everything_still_opens(
     sessions: sessionmaker[Session], cloned: Database, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyring = Keyring(make_folder(tmp_path / "keys", None, now))
-    monkeypatch.setattr("tests.support.uploading.KEYRING", keyring)
-    with place_of(sessions, tmp_path / "data", now) as place:
+    with place_of(sessions, tmp_path / "data", now, keyring=keyring) as place:
         asked, begun = place.declare(), place.declare(PHOTO + b"x")
         assert place.patch(asked, 0, PHOTO).status_code == 204
         assert place.patch(begun, 0, PHOTO[:70_000]).status_code == 204

@@ -1,16 +1,20 @@
-"""A server process that dies by SIGKILL at a named point of its store, in the middle of one upload's piece."""
+"""A server process that dies by SIGKILL at a named point, in the middle of one upload's piece."""
 
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+COMMIT_POINTS = ("row-before-commit", "row-committed", "receipt-before-commit", "receipt-committed")
+"""Points of the transport: around the commit that tells of a finished item, and of its receipt."""
+
 
 class LastPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """The piece during which the process dies, and where: a point of `evidence.stores.file.CRASH_POINTS`."""
+    """The piece during which the process dies, and where: the `visits`-th time it comes to a point of the store or of `COMMIT_POINTS`."""
 
     kind: str
     url: str
@@ -21,10 +25,11 @@ class LastPiece(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes
     point: str
     now: datetime
+    visits: int = 1
 
 
 def send_and_die(piece: LastPiece) -> int:
-    """Send a piece to a server in a process of its own that kills itself at the point; returns its exit code."""
+    """Send a piece to a server in a process of its own that kills itself at the point; returns its exit code, 0 when it never came there."""
     # A fork server stays clean of this process's threads and connections; forking here would copy their locks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.killed_server"])
@@ -37,11 +42,15 @@ def send_and_die(piece: LastPiece) -> int:
     return process.exitcode
 
 
-def die_at(point: str) -> object:
-    """Return a crash hook that kills its process at one point."""
+def die_at(point: str, visits: int = 1) -> Callable[[str], None]:
+    """Return a crash hook that kills its process the n-th time it comes to one point."""
+    left = visits
 
     def hook(reached: str) -> None:
+        nonlocal left
         if reached == point:
-            os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return hook

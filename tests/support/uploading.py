@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from backend.core.settings import Settings
 from backend.exhibits.model import ItemState, VisitFacts
 from backend.exhibits.tables import ItemRow
 from backend.exhibits.transfers import read_item
+from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.web.app import Resources, log_origin, make_app
 from backend.web.auth import phone_actor
@@ -50,10 +51,11 @@ class Place:
     made: World
     visit: VisitFacts
     bilal: Handset
+    keyring: Keyring = field(default_factory=lambda: KEYRING)
 
     def post(self, raw: bytes, person: Person | None = None) -> Any:
         """Send a statement."""
-        headers = phone_headers(KEYRING, person or self.made.bilal, "POST", "/mobile/v1/evidence-manifests", self.made.now)
+        headers = phone_headers(self.keyring, person or self.made.bilal, "POST", "/mobile/v1/evidence-manifests", self.made.now)
         return self.client.post("/mobile/v1/evidence-manifests", content=raw, headers={**headers, "Content-Type": "application/jose+json"})
 
     def declare(self, content: bytes = PHOTO, media_type: str = "image/jpeg", role: Role = Role.PHOTO, **item_changes: Any) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class Place:
     def receipt(self, manifest_id: str, person: Person | None = None) -> Any:
         """Ask for a receipt."""
         path = f"/mobile/v1/receipts/{manifest_id}"
-        return self.client.get(path, headers=phone_headers(KEYRING, person or self.made.bilal, "GET", path, self.made.now))
+        return self.client.get(path, headers=phone_headers(self.keyring, person or self.made.bilal, "GET", path, self.made.now))
 
     def patch(self, asked: dict[str, Any], offset: int, content: bytes, **headers: str) -> Any:
         """Send a piece."""
@@ -87,30 +89,36 @@ class Place:
             assert row.state is ItemState.STORED
             assert row.blob_key is not None
             assert row.wrapped_key is not None
-            key = sealer(session, KEYRING, row.seal_subject).unwrap_item_key(row.wrapped_key, row.sha256)
+            key = sealer(session, self.keyring, row.seal_subject).unwrap_item_key(row.wrapped_key, row.sha256)
             return read_item(self.resources.store, self.resources.settings.tenant, row.blob_key, (key, row.sha256))
 
 
-def make_place(sessions: sessionmaker[Session], folder: Path, now: datetime, store: BlobStore | None = None) -> tuple[Litestar, Resources]:
+def make_place(
+    sessions: sessionmaker[Session], folder: Path, now: datetime, store: BlobStore | None = None, keyring: Keyring | None = None, **changes: Any
+) -> tuple[Litestar, Resources]:
     """Return an application of statements and uploads, and its resources."""
-    settings = Settings(data_folder=folder, key_folder=folder, free_bytes_min=0, free_share_min=0.0)
-    attach_log(sessions, KEYRING, log_origin(settings))
+    keyring = keyring or KEYRING
+    settings = Settings(**{"data_folder": folder, "key_folder": folder, "free_bytes_min": 0, "free_share_min": 0.0, **changes})
+    attach_log(sessions, keyring, log_origin(settings))
     resources = Resources(
-        settings=settings, sessions=sessions, reads=sessions, clock=lambda: now, keyring=KEYRING, queue=None,
+        settings=settings, sessions=sessions, reads=sessions, clock=lambda: now, keyring=keyring, queue=None,
         store=store or FileStore(settings.store_folder))
     signed_in = Router(path="/", dependencies={"actor": Provide(phone_actor, sync_to_thread=True)}, route_handlers=manifests.ROUTES)
     return make_app(resources, [signed_in, *uploads.ROUTES]), resources
 
 
 @contextmanager
-def place_of(sessions: sessionmaker[Session], folder: Path, now: datetime, store: BlobStore | None = None) -> Iterator[Place]:
+def place_of(
+    sessions: sessionmaker[Session], folder: Path, now: datetime, store: BlobStore | None = None, keyring: Keyring | None = None, **changes: Any
+) -> Iterator[Place]:
     """Run a server whose statements name a visit that was never planned: they are kept in doubt, and their files travel like any others."""
-    app, resources = make_place(sessions, folder, now, store)
+    keyring = keyring or KEYRING
+    app, resources = make_place(sessions, folder, now, store, keyring, **changes)
     with sessions.begin() as session:
-        made = world(session, KEYRING, now)
-        visit = visit_facts(made, open_case(session, KEYRING, made))
+        made = world(session, keyring, now)
+        visit = visit_facts(made, open_case(session, keyring, made))
     with TestClient(app) as client:
-        yield Place(app, client, sessions, resources, made, visit, Handset(made.bilal))
+        yield Place(app, client, sessions, resources, made, visit, Handset(made.bilal), keyring)
 
 
 def path_of(asked: dict[str, Any]) -> str:
