@@ -84,7 +84,7 @@ def import_placement(session: Session, actor: Actor, keyring: Keyring, command: 
         return result_of(earlier, is_first=False)
     if command.as_of_on > today_of(now):
         raise InvalidInput(pointer="/asOfOn", expected="today or a day before", got=command.as_of_on.isoformat())
-    placement = read_placement(command.content, layout)
+    placement = read_placement(command.content, layout, command.rows)
     demand_totals(placement, row_count=command.row_count, amount_total=command.amount_total_fen)
     good, rejections = _judge(session, command, placement, branches)
     is_refused = not good or (bool(rejections) and command.acceptance is Acceptance.ALL_OR_NOTHING)
@@ -239,7 +239,7 @@ def _placed_before(session: Session, bank_id: UUID, references: Sequence[str]) -
 def _batch(actor: Actor, command: ImportPlacement, placement: Placement, taken: list[Placed], *, digest: str, now: datetime) -> PlacementBatchRow:
     return PlacementBatchRow(
         id=new_id(), bank_id=command.bank_id, branch_id=command.branch_id, profile_id=command.profile_id, number=command.number, file_sha256=digest,
-        encoding=placement.encoding.value, acceptance=command.acceptance, outcome=BatchOutcome.IMPORTED if taken else BatchOutcome.REFUSED,
+        encoding=placement.encoding, acceptance=command.acceptance, outcome=BatchOutcome.IMPORTED if taken else BatchOutcome.REFUSED,
         as_of_on=command.as_of_on, received_by=actor.id, received_at=now, row_count=placement.row_count, accepted_count=len(taken),
         rejected_count=placement.row_count - len(taken), amount_total_fen=placement.amount_total, accepted_fen=sum(row.amount for row in taken),
     )

@@ -64,6 +64,7 @@ class ImportPlacement(msgspec.Struct, frozen=True, kw_only=True):
     row_count: int
     amount_total_fen: Fen
     acceptance: Acceptance
+    rows: tuple[tuple[str, ...], ...] | None = None      # Of a workbook, read before the transaction begins; `content` is its digest's.
 
 
 class BatchOutcome(StrEnum):
@@ -155,6 +156,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     date_style: DateStyle
     amount_style: AmountStyle
     separator: str
+    accepts_iso_dates: bool = False          # In a workbook: its own days are written so, whatever the style of its texts.
 
     def __post_init__(self) -> None:
         missing = [column.value for column in REQUIRED if column not in self.columns]

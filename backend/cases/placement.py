@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from backend.banks.model import DateStyle
 from backend.cases.identity import birth_of, has_id_checksum, is_card_number, is_id_shaped, is_phone_number
 from backend.cases.layout import (
     CELL_CHARACTERS_MAX,
@@ -22,7 +23,6 @@ from backend.cases.layout import (
     ROWS_MAX,
     Column,
     ControlTotalsMismatch,
-    Encoding,
     Layout,
     PlacementUnreadable,
     decode,
@@ -93,20 +93,26 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """A file as read: good rows, rejections, and the totals over all of its rows."""
 
-    encoding: Encoding
+    encoding: str
     rows: tuple[Placed, ...]
     rejections: tuple[Rejection, ...]
     row_count: int
     amount_total: Fen
 
 
-def read_placement(content: bytes, layout: Layout) -> Placement:
+def read_placement(content: bytes, layout: Layout, rows_given: tuple[tuple[str, ...], ...] | None = None) -> Placement:
     """Read a whole file. Rows are judged one by one; the table itself must be sound.
+
+    Args:
+        rows_given: The rows of a workbook, whose text has no encoding to detect.
 
     Raises:
         EncodingMismatch, PlacementUnreadable: Nothing of the file can be trusted.
     """
-    records = _records(decode(content, layout.encoding), layout.separator)
+    if rows_given is None:
+        records = _records(decode(content, layout.encoding), layout.separator)
+    else:
+        records, layout = _sheet_records(rows_given), msgspec.structs.replace(layout, accepts_iso_dates=True)
     places = _heading(records[0], layout)
     constants = {column: name.removeprefix(CONSTANT) for column, name in layout.columns.items() if name.startswith(CONSTANT)}
     rows: list[Placed] = []
@@ -128,7 +134,8 @@ def read_placement(content: bytes, layout: Layout) -> Placement:
         else:
             rows.append(placed)
     return Placement(
-        encoding=layout.encoding, rows=tuple(rows), rejections=tuple(rejections), row_count=len(records) - 1, amount_total=Fen(amount_total)
+        encoding="xlsx" if rows_given is not None else layout.encoding.value, rows=tuple(rows), rejections=tuple(rejections),
+        row_count=len(records) - 1, amount_total=Fen(amount_total),
     )
 
 
@@ -178,6 +185,12 @@ def _records(text: str, separator: str) -> list[list[str]]:
     if len(records) < 2:
         raise PlacementUnreadable(reason="no-rows", line=reader.line_num)
     return records
+
+
+def _sheet_records(rows: tuple[tuple[str, ...], ...]) -> list[list[str]]:
+    if len(rows) < 2:
+        raise PlacementUnreadable(reason="no-rows", line=len(rows))
+    return [list(row) for row in rows]
 
 
 def _heading(heading: list[str], layout: Layout) -> dict[Column, int]:
@@ -251,6 +264,8 @@ class _RowReader:
     def _date(self, column: Column) -> date | None:
         text = self._cell(column)
         parsed = parse_date(text, self._layout.date_style) if text else None
+        if text and parsed is None and self._layout.accepts_iso_dates:
+            parsed = parse_date(text, DateStyle.ISO)
         if text and parsed is None:
             self._refuse(column, "malformed-date", self._layout.date_style.value)
         return parsed

@@ -12,9 +12,11 @@ from litestar.params import FromPath, FromQuery, QueryParameter, RawBody
 from litestar.types import ControllerRouterHandler
 
 from backend.auth.actors import Actor
+from backend.auth.permissions import Permission
 from backend.cases.batches import FILE_BYTES_MAX, StatisticsLine, demand_imported, import_placement, list_batches, rejections_of, statistics_of
 from backend.cases.layout import Acceptance, BatchOutcome, ImportPlacement
 from backend.cases.placement import rejections_csv
+from backend.console.values import XLSX, sheet_of
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, BatchId, BranchId, StaffId
 from backend.web.app import Resources
@@ -22,7 +24,7 @@ from backend.web.body import CONTENT_TYPES, View
 from backend.web.paging import Page, page_of, read_page
 from backend.web.transaction import transaction
 
-_FILE: dict[str, Any] = {CONTENT_TYPES: frozenset({"text/csv", "application/octet-stream"})}
+_FILE: dict[str, Any] = {CONTENT_TYPES: frozenset({"text/csv", "application/octet-stream", XLSX})}
 
 BatchNumber = Annotated[str, QueryParameter(pattern=r"^[0-9A-Za-z._/-]{1,64}\Z", max_length=64)]
 
@@ -66,6 +68,7 @@ def import_batch(
     command = ImportPlacement(
         bank_id=BankId(bank), profile_id=profile, branch_id=BranchId(branch), number=number, content=bytes(body), as_of_on=as_of_on,
         row_count=row_count, amount_total_fen=Fen(amount_total_fen), acceptance=acceptance,
+        rows=sheet_of(actor, Permission.BATCH_IMPORT, bytes(body)),
     )
     with transaction(resources.sessions, actor, now) as session:
         result = import_placement(session, actor, resources.keyring, command, now)

@@ -7,9 +7,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
+from backend.cases.sheets import Rows, is_workbook, rows_of
 from backend.core.problems import InvalidInput
 
 INSTANT_REACH = timedelta(days=400)
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Note = Annotated[str, Meta(min_length=1, max_length=2_000)]
@@ -50,3 +55,16 @@ def day_within_reach(on: date, now: datetime, pointer: str) -> date:
     if abs(on - now.date()) > INSTANT_REACH:
         raise InvalidInput(pointer=pointer, expected="a day within 400 days of today", got=on.isoformat())
     return on
+
+
+def sheet_of(actor: Actor, permission: Permission, content: bytes) -> Rows | None:
+    """Return the rows of a workbook, None for a text. Read before the transaction begins, and only for who may send it.
+
+    Raises:
+        Forbidden: the actor may not.
+        SheetUnreadable: the workbook cannot be read.
+    """
+    if not is_workbook(content):
+        return None
+    authorise(actor, permission)
+    return rows_of(content)

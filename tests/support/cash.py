@@ -19,6 +19,7 @@ from backend.core.ids import CaseId, DepositId, ManifestId, VisitId, new_id
 from backend.exhibits.actions import accept
 from backend.exhibits.model import Accepted, Intake, VisitFacts
 from backend.exhibits.statements import open_statement
+from backend.exhibits.tables import ManifestRow
 from backend.keys.keyring import Keyring
 from backend.plans.model import PlanStatus, StopKind
 from backend.plans.tables import PlanRow, RouteRow, StopRow
@@ -28,12 +29,12 @@ from backend.visits.tables import VisitRow
 from evidence.canonical import JsonObject
 from evidence.capitals import to_capitals
 from evidence.es256 import compact_sign
-from evidence.facts import CashReceiptFacts, Denomination, Kind, VoidFacts
+from evidence.facts import CashReceiptFacts, Denomination, Kind, VisitCloseFacts, VoidFacts
 from evidence.facts import Instrument as StatedInstrument
 from evidence.facts import PayerRelation as StatedPayer
 from evidence.manifest import Role
 from tests.support.cases import approved_request
-from tests.support.exhibits import Handset, item, signed_twice, visit_facts
+from tests.support.exhibits import Handset, close_facts, item, signed_twice, visit_facts
 from tests.support.world import Bank, Person, World
 
 PREVIOUS_NONE = "0" * 64
@@ -134,12 +135,26 @@ class Door:
         self.previous = accepted.digest
         return accepted
 
+    def another(self, accepted: Accepted, **facts: Any) -> Accepted:
+        """Lay down a statement like `accepted` with other facts, as a row alone: for races, where who signed is not the question."""
+        row = self.session.get_one(ManifestRow, accepted.manifest_id)
+        digest, manifest_id = hashlib.sha256(new_id().bytes).hexdigest(), new_id()
+        columns = {column.key: getattr(row, column.key) for column in ManifestRow.__table__.columns}
+        self.session.add(ManifestRow(**(columns | {"id": manifest_id, "digest": digest})))
+        self.session.flush()
+        stated = msgspec.structs.replace(accepted.manifest, facts=msgspec.structs.replace(accepted.manifest.facts, **facts))
+        return msgspec.structs.replace(accepted, manifest_id=ManifestId(manifest_id), digest=digest, manifest=stated)
+
     def void_statement(self, number: str, *, at: datetime | None = None, **changes: Any) -> Accepted:
         """Sign a void on both phones."""
         moment = at or self.taken_at
         members: dict[str, Any] = {"receipt_number": number, "reason": "spoiled", "previous_receipt": self.previous, "all_parts_kept": True}
         items = changes.pop("items", (item(f"void {number}".encode(), Role.COUNTERFOIL, at=moment),))
         return self._taken(Kind.VOID, VoidFacts(**(members | changes)), items, moment)
+
+    def close_statement(self) -> Accepted:
+        """Sign the close of the visit on both phones."""
+        return self._taken(Kind.VISIT_CLOSE, close_facts(self.made, ()), (), self.now)
 
     def collect(self, accepted: Accepted, *, now: datetime | None = None) -> Collected:
         """Book a statement."""
@@ -171,7 +186,7 @@ class Door:
         return msgspec.structs.replace(
             command, giver_token=signed_words(giver, words), taker_token=signed_words(taker, words) if signs else None)
 
-    def _taken(self, kind: Kind, facts: CashReceiptFacts | VoidFacts, items: tuple[Any, ...], at: datetime) -> Accepted:
+    def _taken(self, kind: Kind, facts: CashReceiptFacts | VoidFacts | VisitCloseFacts, items: tuple[Any, ...], at: datetime) -> Accepted:
         payload = self.first.payload(self.made, self.facts, kind, facts, partner=self.second, at=at, items=items)
         statement = open_statement(self.session, signed_twice(self.first, self.second, payload, at), self.now)
         intake = Intake(visit=self.facts, policy=self.policy, keyring=self.keyring)
