@@ -6,6 +6,7 @@ transaction: whoever holds the head's lock indexes everybody's entries, so concu
 
 import base64
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -28,14 +29,19 @@ def append(session: Session, entry_type: str, payload: bytes, now: datetime) -> 
 
     Only a salted digest enters the tree, so erased content cannot be guessed back and its proof survives.
     """
-    entry_id, salt = new_id(), secrets.token_bytes(_SALT_BYTES)
-    session.add(LogEntryRow(
-        id=entry_id, entry_type=entry_type, payload_sha256=sha256_hex(payload), salt=salt, salted_sha256=sha256_hex(salt + payload),
+    return append_all(session, entry_type, (payload,), now)[0]
+
+
+def append_all(session: Session, entry_type: str, payloads: Sequence[bytes], now: datetime) -> tuple[UUID, ...]:
+    """Add an entry for each payload, in their order; returns the entries' ids."""
+    entries = [LogEntryRow(
+        id=new_id(), entry_type=entry_type, payload_sha256=sha256_hex(payload), salt=salt, salted_sha256=sha256_hex(salt + payload),
         at=now, tree_index=None, leaf_hash=None,
-    ))
+    ) for payload, salt in ((payload, secrets.token_bytes(_SALT_BYTES)) for payload in payloads)]
+    session.add_all(entries)
     session.flush()
     session.info[APPENDED] = True
-    return entry_id
+    return tuple(entry.id for entry in entries)
 
 
 def sequence(sessions: sessionmaker[Session], keyring: Keyring, origin: str, now: datetime) -> int:

@@ -14,9 +14,28 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cash import transfers
 from backend.cash.journal import transfers_seen_by
-from backend.cash.model import DepositEvent, NumberEvent, NumberStatus, TransferKind, advance_deposit, advance_number
+from backend.cash.model import (
+    DepositEvent,
+    NumberEvent,
+    NumberStatus,
+    TransferKind,
+    VarianceEvent,
+    VarianceStatus,
+    advance_deposit,
+    advance_number,
+    advance_variance,
+)
 from backend.cash.movements import Transfer
-from backend.cash.tables import CollectionRow, CorrectionRow, DepositLineRow, DepositRow, ReceiptNumberRow, TransferRow, VarianceRow
+from backend.cash.tables import (
+    CollectionRow,
+    CorrectionRow,
+    DepositLineRow,
+    DepositRow,
+    ReceiptNumberRow,
+    TransferRow,
+    VarianceRow,
+    VarianceStepRow,
+)
 from backend.core.fen import Fen
 from backend.core.ids import AccountId, BankId, CaseId, CollectionId, StaffId, TransferId, new_id
 from backend.core.problems import Conflict, Forbidden, NotFound
@@ -109,12 +128,16 @@ def _undo(session: Session, actor: Actor, original: TransferRow, row: Correction
         deposit.status = advance_deposit(deposit.status, DepositEvent.REVERSE)
         for line_row in session.scalars(select(DepositLineRow).where(DepositLineRow.deposit_id == deposit.id, DepositLineRow.reversed_at.is_(None))):
             line_row.reversed_at = now
-        for variance in session.scalars(select(VarianceRow).where(VarianceRow.deposit_id == deposit.id, VarianceRow.resolved_at.is_(None))):
+        for variance in session.scalars(select(VarianceRow).where(
+            VarianceRow.deposit_id == deposit.id, VarianceRow.status != VarianceStatus.RESOLVED)):
             if variance.owner_id == actor.id:
                 raise Forbidden(reason="nobody closes their own variance")
             if variance.transfer_id is not None:
                 _mirror(session, session.get_one(TransferRow, variance.transfer_id), row, now)
             variance.resolved_at, variance.resolved_by, variance.resolution = now, actor.id, "deposit-reversed"
+            variance.status = advance_variance(variance.status, VarianceEvent.RESOLVE)
+            session.add(VarianceStepRow(
+                id=new_id(), variance_id=variance.id, at=now, by=actor.id, event=VarianceEvent.RESOLVE, code="deposit-reversed", reference=None))
     session.flush()
 
 

@@ -14,6 +14,7 @@ from backend.cash.model import (
     HandoverStatus,
     TransferKind,
     VarianceKind,
+    VarianceStatus,
 )
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Money, Uuid, enum_check
 from backend.exhibits.model import Standing
@@ -178,12 +179,15 @@ class VarianceRow(Base):
     __tablename__ = "variances"
     __table_args__ = (
         enum_check("kind", VarianceKind),
+        enum_check("status", VarianceStatus),
         CheckConstraint("amount_fen > 0", name="amount_positive"),
+        CheckConstraint("(status = 'resolved') = (resolved_at IS NOT NULL)", name="resolved_has_time"),
         CheckConstraint("(resolved_at IS NULL) = (resolved_by IS NULL) AND (resolved_at IS NULL) = (resolution IS NULL)", name="resolution_whole"),
         CheckConstraint("resolved_by <> owner_id", name="two_people"),
         Index(None, "bank_id", "id"),
         Index(None, "owner_id"),
         Index(None, "deposit_id"),
+        Index(None, "statement_line_id"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
@@ -196,6 +200,7 @@ class VarianceRow(Base):
     transfer_id: Mapped[UUID | None] = mapped_column(ForeignKey("transfers.id"))
     certificate: Mapped[str | None] = mapped_column(Key(64))
     opened_at: Mapped[datetime] = mapped_column(Instant)
+    status: Mapped[VarianceStatus] = mapped_column(Choice(VarianceStatus), default=VarianceStatus.OPEN)
     resolved_at: Mapped[datetime | None] = mapped_column(Instant)
     resolved_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
     resolution: Mapped[str | None] = mapped_column(Key(48))
@@ -225,6 +230,11 @@ class StatementLineRow(Base):
         UniqueConstraint("deposit_id"),
         CheckConstraint("amount_fen > 0", name="amount_positive"),
         Index(None, "bank_id", "account_digest", "reference"),
+        Index(None, "statement_id"),
+        Index(
+            "ix_statement_lines_unmatched_bank_id", "bank_id", "id",
+            postgresql_where=text("deposit_id IS NULL"), sqlite_where=text("deposit_id IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

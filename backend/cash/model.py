@@ -221,6 +221,46 @@ class VarianceKind(StrEnum):
     MISSING_CREDIT = "missing_credit"    # A slip that the statement does not show in time.
 
 
+class VarianceStatus(StrEnum):
+    """Where a variance stands, and beside it who acts next."""
+
+    OPEN = "open"                # Its owner explains it, or makes it good.
+    EXPLAINED = "explained"      # Somebody else closes it, or sends it back.
+    RESOLVED = "resolved"
+
+
+class VarianceEvent(StrEnum):
+    """What can happen to a variance."""
+
+    EXPLAIN = "explain"
+    RETURN = "return"
+    RESOLVE = "resolve"
+
+
+VARIANCE_TRANSITIONS: Mapping[tuple[VarianceStatus, VarianceEvent], VarianceStatus] = MappingProxyType({
+    (VarianceStatus.OPEN, VarianceEvent.EXPLAIN): VarianceStatus.EXPLAINED,
+    (VarianceStatus.OPEN, VarianceEvent.RESOLVE): VarianceStatus.RESOLVED,
+    (VarianceStatus.EXPLAINED, VarianceEvent.EXPLAIN): VarianceStatus.EXPLAINED,
+    (VarianceStatus.EXPLAINED, VarianceEvent.RETURN): VarianceStatus.OPEN,
+    (VarianceStatus.EXPLAINED, VarianceEvent.RESOLVE): VarianceStatus.RESOLVED,
+})
+
+
+def advance_variance(status: VarianceStatus, event: VarianceEvent) -> VarianceStatus:
+    """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
+    following = VARIANCE_TRANSITIONS.get((status, event))
+    if following is None:
+        raise IllegalTransition(current=status.value, event=event.value)
+    return following
+
+
+class FileKind(StrEnum):
+    """What a bank's file tells."""
+
+    STATEMENT = "statement"      # Credits on a designated account.
+    REPAYMENTS = "repayments"    # Money that reached the bank for a case, whichever way.
+
+
 EXPLAINED: Final = frozenset({VarianceKind.COUNTERFEIT, VarianceKind.SHORT_COUNT})
 
 

@@ -14,7 +14,7 @@ from backend.auth.actors import Actor
 from backend.cases import queries as cases
 from backend.cases.tables import CaseRow
 from backend.cash.custody import is_deposited, is_reversed
-from backend.cash.model import AccountKind
+from backend.cash.model import AccountKind, VarianceStatus
 from backend.cash.tables import AccountRow, CollectionRow, PostingRow, ReceiptRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, StaffId
@@ -70,7 +70,7 @@ def prove_books(session: Session, bank_id: BankId) -> BooksProof:
         owners[account.kind, account.owner] = account.balance_fen
     by_case = _cases(session, bank_id, owners)
     open_count = session.scalar(
-        select(func.count()).select_from(VarianceRow).where(VarianceRow.bank_id == bank_id, VarianceRow.resolved_at.is_(None))
+        select(func.count()).select_from(VarianceRow).where(VarianceRow.bank_id == bank_id, VarianceRow.status != VarianceStatus.RESOLVED)
     )
     places = (AccountKind.CUSTODY, AccountKind.IN_TRANSIT, AccountKind.DESIGNATED, AccountKind.SUSPENSE)
     found = [

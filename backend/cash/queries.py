@@ -28,6 +28,7 @@ from backend.cash.model import (
     NumberStatus,
     RequestStatus,
     VarianceKind,
+    VarianceStatus,
 )
 from backend.cash.tables import (
     AccountRow,
@@ -125,6 +126,7 @@ class VarianceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     owner_id: StaffId
     deposit_id: UUID | None
     opened_at: datetime
+    status: VarianceStatus
     resolved_at: datetime | None
     resolution: str | None
 
@@ -322,7 +324,8 @@ def list_variances(session: Session, actor: Actor, *, limit: int, after: UUID | 
     return [
         VarianceView(
             id=row.id, bank_id=BankId(row.bank_id), kind=row.kind, amount_fen=Fen(row.amount_fen), owner_id=StaffId(row.owner_id),
-            deposit_id=row.deposit_id, opened_at=row.opened_at, resolved_at=row.resolved_at, resolution=row.resolution,
+            deposit_id=row.deposit_id, opened_at=row.opened_at, status=row.status, resolved_at=row.resolved_at,
+            resolution=row.resolution,
         )
         for row in session.scalars(query.order_by(VarianceRow.id).limit(limit + 1))
     ]

@@ -1,15 +1,14 @@
-"""The bank's own word about the money: statements imported and matched to slips, variances with an owner, the books proven to the fen.
+"""The bank's own word about the money: statements imported and matched to slips, the books proven to the fen.
 
-A statement is CSV with the header `account,booked_on,reference,amount`: the account's number, an ISO date, the slip's reference, yuan
-with two decimals. UTF-8 or GB18030.
+A statement has a row per credit on a designated account: the account's number, the day it was booked, the slip's reference, the
+amount. What fits no slip, or not to the fen, is a variance with an owner (`backend.cash.variances`).
 """
 
-import csv
 import hashlib
-import io
 import re
-from collections import Counter
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -23,133 +22,194 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
-from backend.cash import transfers
+from backend.cases.layout import BatchOutcome
+from backend.cases.model import AGENCY_ZONE
+from backend.cases.placement import Rejection
+from backend.cash import bank_files, transfers, variances
 from backend.cash.authorisations import designated_digests
-from backend.cash.model import Channel, DepositEvent, DepositStatus, TransferKind, VarianceKind, advance_deposit
-from backend.cash.movements import StatementLine
+from backend.cash.bank_files import BankFile, FileRefused, Table, amount_of, day_of, rejected
+from backend.cash.model import DepositEvent, DepositStatus, FileKind, TransferKind, VarianceKind, VarianceStatus, advance_deposit
+from backend.cash.movements import StatementLine, Transfer
 from backend.cash.proof import BooksProof, prove_books
-from backend.cash.tables import DepositRow, ReconciliationRow, StatementLineRow, StatementRow, VarianceRow
+from backend.cash.tables import BankFileRow, DepositRow, ReconciliationRow, StatementLineRow, StatementRow, VarianceRow
 from backend.core.fen import Fen
-from backend.core.i18n import N_
-from backend.core.ids import BankId, new_id
-from backend.core.problems import Conflict, Forbidden, NotFound, Problem
-from backend.exhibits.model import Standing
+from backend.core.ids import AccountId, BankId, TransferId, new_id
+from backend.core.problems import Conflict
 from backend.policies.model import Policy
-from backend.staff.tables import StaffRow
 
-HEADER: Final = ("account", "booked_on", "reference", "amount")
-LINES_MAX: Final = 20_000
-_AMOUNT: Final = re.compile(r"^(\d{1,3}(?:,\d{3})+|\d{1,11})\.(\d{2})$")
-_REFERENCE: Final = re.compile(r"^[\x21-\x7e]{1,64}$")
-
-
-class StatementUnreadable(Problem):
-    """The file is not a statement of this bank."""
-
-    status, code, title = 422, "statement-unreadable", N_("The file cannot be read as a statement of this bank.")
-    explanation = N_("The details name the line, the column, what was expected and what was got. Nothing of the file was booked.")
+HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "account": ("account", "账号", "收款账号"), "booked_on": ("booked_on", "记账日期", "入账日期"),
+    "reference": ("reference", "凭证号", "流水号"), "amount": ("amount", "金额", "入账金额"),
+}
+_REFERENCE: Final = re.compile(r"[\x21-\x7e]{1,64}")
+_CHUNK: Final = 500
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of a statement; the same for every import of the same file."""
+    """What became of a statement; the same for every import of the same file, but that matches may have been found since."""
 
     statement_id: UUID
+    outcome: BatchOutcome
     line_count: int
+    rejected_count: int
     total_fen: Fen
     matched_count: int
     variance_count: int
     is_first: bool
 
 
-class Resolution(msgspec.Struct, frozen=True, kw_only=True):
-    """How a variance ends. With a slip its owner has paid the amount in after all; without one it stands as it is."""
+def import_statement(session: Session, actor: Actor, file: BankFile, policy: Policy, now: datetime) -> Imported:
+    """Import a statement and match it at once. The same file, or a line seen before, changes nothing.
 
-    variance_id: UUID
-    code: str
-    slip_reference: str | None = None
-    account_digest: str | None = None
-
-
-def import_statement(session: Session, actor: Actor, bank_id: BankId, content: bytes, now: datetime) -> Imported:
-    """Import a statement whole or not at all, and match it at once. The same file, or a line seen before, changes nothing.
+    A file refused for its rows stays known with its rejections; `demand_taken` turns it into a problem after the commit.
 
     Raises:
         Forbidden: not a cashier of the agency.
         NotFound: no such bank.
-        StatementUnreadable: a line is not what it should be.
+        FileUnreadable, ControlTotalsMismatch: nothing is stored.
     """
     authorise(actor, Permission.CASH_RECONCILE)
-    banks.bank(session, actor, bank_id)
-    digest = hashlib.sha256(content).hexdigest()
-    stored = session.scalar(select(StatementRow).where(StatementRow.bank_id == bank_id, StatementRow.file_sha256 == digest))
-    if stored is not None:
-        return _imported(session, stored, is_first=False)
-    lines = read_statement(content, designated_digests(session, bank_id))
-    row = StatementRow(
-        id=new_id(), bank_id=bank_id, file_sha256=digest, imported_by=actor.id, imported_at=now, line_count=len(lines),
-        total_fen=sum(line.amount_fen for line in lines),
-    )
-    session.add(row)
-    session.flush()
-    known = set(session.scalars(select(StatementLineRow.line_key).where(StatementLineRow.bank_id == bank_id)))
-    for line, key in _keyed(lines):
-        if key not in known:
-            session.add(StatementLineRow(
-                id=new_id(), statement_id=row.id, bank_id=bank_id, line_key=key, account_digest=line.account_digest, booked_on=line.booked_on,
-                reference=line.reference, amount_fen=line.amount_fen,
-            ))
-    session.flush()
-    record(session, actor, EventTag.STATEMENT_IMPORTED, f"bank:{bank_id}", now, statement=row.id, lines=len(lines), total_fen=row.total_fen)
-    match_lines(session, actor, bank_id, now)
+    banks.bank(session, actor, file.bank_id)
+    known = bank_files.earlier(session, file, FileKind.STATEMENT)
+    if known is not None:
+        return _imported(session, known, is_first=False)
+    table = bank_files.read_table(file, HEADINGS)
+    bank_files.demand_totals(file, table, (cells["amount"] for _, cells in table.rows))
+    lines, rejections = read_lines(table, designated_digests(session, file.bank_id))
+    row = bank_files.keep(
+        session, actor, file, FileKind.STATEMENT, table, rejections=rejections, accepted=[line.amount_fen for line in lines], now=now)
+    if row.outcome is BatchOutcome.IMPORTED:
+        _store_lines(session, actor, row, lines, now)
+        variances.flag_missing_credits(session, file.bank_id, _missing_before(lines, policy), now)
+    record(session, actor, EventTag.STATEMENT_IMPORTED, f"bank:{file.bank_id}", now, policy_version=policy.version, statement=row.id,
+           outcome=row.outcome.value, lines=row.accepted_count, rejected=row.rejected_count, total_fen=row.accepted_fen)
+    if row.outcome is BatchOutcome.IMPORTED:
+        match_lines(session, actor, file.bank_id, now)
     return _imported(session, row, is_first=True)
 
 
-def read_statement(content: bytes, designated: frozenset[str]) -> tuple[StatementLine, ...]:
-    """Read the CSV. Pure.
+def demand_taken(done: Imported) -> Imported:
+    """Return the result, or refuse after the commit that kept the rejections. Raises `FileRefused`."""
+    if done.outcome is BatchOutcome.REFUSED:
+        raise FileRefused(file_id=str(done.statement_id), rejected_count=done.rejected_count)
+    return done
 
-    Raises:
-        StatementUnreadable: encoding, header or a line; names its number.
-    """
-    reader = csv.reader(io.StringIO(_decoded(content)), strict=True)
-    try:
-        rows = [row for _, row in zip(range(LINES_MAX + 2), reader, strict=False)]
-    except csv.Error as error:
-        raise StatementUnreadable(line=reader.line_num, expected="CSV", got=str(error)[:100]) from error
-    if not rows or tuple(cell.strip().lower() for cell in rows[0]) != HEADER:
-        raise StatementUnreadable(line=1, expected=",".join(HEADER), got="another header")
-    if len(rows) > LINES_MAX + 1:
-        raise StatementUnreadable(line=LINES_MAX + 2, expected=f"at most {LINES_MAX} lines", got="more")
-    return tuple(_line(number, row, designated) for number, row in enumerate(rows[1:], start=2) if any(cell.strip() for cell in row))
+
+def read_lines(table: Table, designated: frozenset[str]) -> tuple[tuple[StatementLine, ...], tuple[Rejection, ...]]:
+    """Judge the rows of a statement one by one. Pure; an account's number is never told back."""
+    lines: list[StatementLine] = []
+    rejections = list(table.rejections)
+    for number, cells in table.rows:
+        digest, amount, on = account_digest(cells["account"]), amount_of(cells["amount"]), day_of(cells["booked_on"])
+        reasons = [
+            rejected(number, column, code, expected, got) for column, code, expected, got, is_wrong in (
+                ("account", "not-designated", "a designated account of this bank", "another account", digest not in designated),
+                ("amount", "malformed-amount", "yuan with at most two decimals, above zero", cells["amount"], amount is None),
+                ("reference", "malformed", "1 to 64 printable ASCII characters", cells["reference"], not _REFERENCE.fullmatch(cells["reference"])),
+                ("booked_on", "malformed-date", "YYYY-MM-DD", cells["booked_on"], on is None),
+            ) if is_wrong
+        ]
+        rejections += reasons
+        if not reasons and amount is not None and on is not None:
+            lines.append(StatementLine(account_digest=digest, booked_on=on, reference=cells["reference"], amount_fen=amount))
+    return tuple(lines), tuple(rejections)
 
 
 def match_lines(session: Session, actor: Actor, bank_id: BankId, now: datetime) -> int:
-    """Match unmatched lines to posted deposits by account and slip reference; open a variance for each that fits none. Returns the matches."""
-    tried = select(VarianceRow.statement_line_id).where(VarianceRow.statement_line_id.is_not(None))
+    """Match waiting lines to posted deposits by account and slip reference; returns the matches.
+
+    A line that fits none becomes an unknown credit and waits on: its slip may still be on a phone. Money moves in the order of the
+    lines; accounts are locked before any deposit, as whoever books or reverses one does.
+    """
+    closed = select(VarianceRow.statement_line_id).where(
+        VarianceRow.statement_line_id == StatementLineRow.id, VarianceRow.status == VarianceStatus.RESOLVED)
     waiting = session.scalars(
         select(StatementLineRow)
-        .where(StatementLineRow.bank_id == bank_id, StatementLineRow.deposit_id.is_(None), StatementLineRow.id.not_in(tried))
+        .where(StatementLineRow.bank_id == bank_id, StatementLineRow.deposit_id.is_(None), ~closed.exists())
         .order_by(StatementLineRow.booked_on, StatementLineRow.id)
         .with_for_update()
     ).all()
+    keys = {line.account_digest: (transfers.in_transit_to(line.account_digest, bank_id), transfers.designated(line.account_digest, bank_id))
+            for line in waiting}
+    accounts = transfers.open_accounts(session, tuple(key for pair in keys.values() for key in pair))
+    ids = {digest: (accounts[paid_in], accounts[arrived]) for digest, (paid_in, arrived) in keys.items()}
+    known = {line_id: variance_id for line_id, variance_id in session.execute(
+        select(VarianceRow.statement_line_id, VarianceRow.id)
+        .where(VarianceRow.bank_id == bank_id, VarianceRow.kind == VarianceKind.UNKNOWN_CREDIT, VarianceRow.status != VarianceStatus.RESOLVED)
+    )}
     matched = 0
-    for line in waiting:
-        deposit = session.scalars(
-            select(DepositRow)
-            .where(
-                DepositRow.bank_id == bank_id, DepositRow.account_digest == line.account_digest, DepositRow.slip_reference == line.reference,
-                DepositRow.status == DepositStatus.POSTED, DepositRow.amount_fen > 0,
-            )
-            .order_by(DepositRow.amount_fen != line.amount_fen, DepositRow.id)
-            .limit(1)
-            .with_for_update()
-        ).first()
-        if deposit is None:
-            _open_variance(session, line, VarianceKind.UNKNOWN_CREDIT, line.amount_fen, actor.id, None, now)
-        else:
-            _confirm(session, actor, line, deposit, now)
-            matched += 1
-    session.flush()
+    for start in range(0, len(waiting), _CHUNK):
+        matched += _match_chunk(session, actor, waiting[start : start + _CHUNK], _Books(bank_id, ids, known), now)
     return matched
+
+
+class _Books(msgspec.Struct, frozen=True):
+    """What matching a chunk needs to know of a bank: its accounts in transit and designated, and its lines that nobody knew so far."""
+
+    bank_id: BankId
+    accounts: Mapping[str, tuple[AccountId, AccountId]]
+    unknown: Mapping[UUID | None, UUID]
+
+
+def _match_chunk(session: Session, actor: Actor, lines: Iterable[StatementLineRow], books: _Books, now: datetime) -> int:
+    lines = list(lines)
+    posted = _posted(session, books.bank_id, [line.reference for line in lines])
+    pairs: list[tuple[StatementLineRow, DepositRow]] = []
+    for line in lines:
+        slips = posted.get((line.account_digest, line.reference), [])
+        slips.sort(key=lambda one: (one.amount_fen != line.amount_fen, one.id))
+        if slips:
+            pairs.append((line, slips.pop(0)))
+        elif line.id not in books.unknown:
+            variances.open_one(session, VarianceKind.UNKNOWN_CREDIT, Fen(line.amount_fen), actor.id, line=line, now=now)
+    moves = []
+    for line, slip in pairs:
+        paid_in, arrived = books.accounts[line.account_digest]
+        moves.append(Transfer(
+            id=TransferId(new_id()), debit_id=arrived, credit_id=paid_in, amount_fen=Fen(min(line.amount_fen, slip.amount_fen)),
+            kind=TransferKind.CONFIRMATION, bank_id=books.bank_id))
+    transfers.transfer_all(session, actor, moves, now)
+    for (line, slip), move in zip(pairs, moves, strict=True):
+        line.transfer_id, line.deposit_id = move.id, slip.id
+        slip.status = advance_deposit(slip.status, DepositEvent.CONFIRM)
+    session.flush()
+    for line, slip in pairs:
+        _settle(session, actor, (line, slip), books, now)
+    session.flush()
+    return len(pairs)
+
+
+def _posted(session: Session, bank_id: BankId, references: list[str]) -> dict[tuple[str, str], list[DepositRow]]:
+    rows = session.scalars(
+        select(DepositRow)
+        .where(DepositRow.bank_id == bank_id, DepositRow.slip_reference.in_(references), DepositRow.status == DepositStatus.POSTED,
+               DepositRow.amount_fen > 0)
+        .order_by(DepositRow.id).with_for_update().execution_options(populate_existing=True)
+    )
+    found: dict[tuple[str, str], list[DepositRow]] = defaultdict(list)
+    for row in rows:
+        found[row.account_digest, row.slip_reference].append(row)
+    return found
+
+
+def _settle(session: Session, actor: Actor, pair: tuple[StatementLineRow, DepositRow], books: _Books, now: datetime) -> None:
+    """Note what differs between a line and its slip, and end the variances that waited for them."""
+    line, slip = pair
+    unknown = books.unknown.get(line.id)
+    if unknown is not None:
+        variances.clear_up(session, actor, unknown, "matched-later", now)
+    for missing in variances.missing_of(session, slip.id):
+        variances.clear_up(session, actor, missing, "credited-later", now)
+    if line.amount_fen < slip.amount_fen:
+        short_fen = Fen(slip.amount_fen - line.amount_fen)
+        suspense = transfers.suspense_of(slip.depositor_id, books.bank_id)
+        paid_in = transfers.in_transit_to(line.account_digest, books.bank_id)
+        transfer_id = transfers.move(session, actor, TransferKind.SHORTFALL, suspense, paid_in, short_fen, now)
+        variances.open_one(
+            session, VarianceKind.SHORT_CREDIT, short_fen, slip.depositor_id, line=line, deposit_id=slip.id, transfer_id=transfer_id, now=now)
+    elif line.amount_fen > slip.amount_fen:
+        surplus_fen = Fen(line.amount_fen - slip.amount_fen)
+        variances.open_one(session, VarianceKind.SURPLUS_CREDIT, surplus_fen, slip.depositor_id, line=line, deposit_id=slip.id, now=now)
 
 
 def close_books(session: Session, actor: Actor, bank_id: BankId, now: datetime) -> BooksProof:
@@ -176,148 +236,52 @@ def close_books(session: Session, actor: Actor, bank_id: BankId, now: datetime) 
     return proof
 
 
-def resolve_variance(session: Session, actor: Actor, command: Resolution, policy: Policy, now: datetime) -> None:
-    """Close a variance by somebody who does not own it. Made good, the money goes on towards the bank; else it stays where it is for ever.
-
-    Raises:
-        NotFound: not the actor's to see.
-        Forbidden: the actor owns it.
-        Conflict: it is closed, or the owner holds and answers for nothing that could make it good.
-    """
-    authorise(actor, Permission.CASH_RESOLVE)
-    row = session.scalar(select(VarianceRow).where(VarianceRow.id == command.variance_id).with_for_update())
-    if row is None or not _is_seen(session, actor, row):
-        raise NotFound
-    if row.owner_id == actor.id:
-        raise Forbidden(reason="nobody closes their own variance")
-    if row.resolved_at is not None:
-        raise Conflict(reason="this variance is closed")
-    if command.slip_reference is not None:
-        _make_good(session, actor, row, command, policy, now)
-    row.resolved_at, row.resolved_by, row.resolution = now, actor.id, command.code
-    session.flush()
-    record(session, actor, EventTag.CASH_VARIANCE_RESOLVED, f"variance:{row.id}", now, policy_version=policy.version, code=command.code,
-           made_good=command.slip_reference is not None)
+def account_digest(number: str) -> str:
+    """Return the digest under which an account's number is known: SHA-256 of its digits."""
+    return hashlib.sha256("".join(character for character in number if character.isalnum()).encode()).hexdigest()
 
 
-def _is_seen(session: Session, actor: Actor, row: VarianceRow) -> bool:
-    """Tell whether a variance is of the actor's bank, or of somebody of their branches."""
-    if actor.bank is not None:
-        return row.bank_id == actor.bank
-    return actor.sees_every_branch or session.scalar(select(StaffRow.branch_id).where(StaffRow.id == row.owner_id)) in actor.branches
-
-
-def _make_good(session: Session, actor: Actor, row: VarianceRow, command: Resolution, policy: Policy, now: datetime) -> None:
-    """Book what the owner paid in after all, as a deposit of its own that the bank's statement will confirm."""
-    bank_id, amount_fen = BankId(row.bank_id), Fen(row.amount_fen)
-    account = command.account_digest
-    if account is None or account not in designated_digests(session, bank_id):
-        raise Conflict(reason="not an account that the bank designated")
-    towards = transfers.in_transit_to(account, bank_id)
-    if row.kind is VarianceKind.NET_DEPOSIT:
-        transfer_id = transfers.move(session, actor, TransferKind.DEPOSIT, towards, transfers.custody_of(row.owner_id, bank_id), amount_fen, now)
-    elif row.transfer_id is not None:
-        transfer_id = transfers.move(session, actor, TransferKind.RECOVERY, towards, transfers.suspense_of(row.owner_id, bank_id), amount_fen, now)
-    else:
-        raise Conflict(reason="there is no money behind this variance")
-    content = {"variance": str(row.id)}
-    session.add(DepositRow(
-        id=new_id(), digest=hashlib.sha256(str(row.id).encode()).hexdigest(), bank_id=bank_id, branch_id=None, account_digest=account,
-        channel=Channel.COUNTER, slip_reference=command.slip_reference, amount_fen=amount_fen, content=content, depositor_id=row.owner_id,
-        deposited_at=now, recorded_at=now, status=DepositStatus.POSTED, standing=Standing.ACCEPTED, transfer_id=transfer_id,
-        policy_version=policy.version,
+def _store_lines(session: Session, actor: Actor, file: BankFileRow, lines: tuple[StatementLine, ...], now: datetime) -> None:
+    session.add(StatementRow(
+        id=file.id, bank_id=file.bank_id, file_sha256=file.file_sha256, imported_by=actor.id, imported_at=now, line_count=len(lines),
+        total_fen=file.accepted_fen,
     ))
     session.flush()
-
-
-def flag_missing_credits(session: Session, bank_id: BankId, before: datetime, now: datetime) -> int:
-    """Open a variance for each slip from before `before` that no statement shows; its depositor owns it. Returns how many."""
-    shown = select(VarianceRow.deposit_id).where(VarianceRow.kind == VarianceKind.MISSING_CREDIT)
-    missing = session.scalars(select(DepositRow).where(
-        DepositRow.bank_id == bank_id, DepositRow.status == DepositStatus.POSTED, DepositRow.deposited_at < before, DepositRow.amount_fen > 0,
-        DepositRow.id.not_in(shown),
-    )).all()
+    keyed = _keyed(lines)
+    known: set[str] = set()
+    for start in range(0, len(keyed), _CHUNK):
+        chunk = [key for _, key in keyed[start : start + _CHUNK]]
+        known.update(session.scalars(
+            select(StatementLineRow.line_key).where(StatementLineRow.bank_id == file.bank_id, StatementLineRow.line_key.in_(chunk))))
     session.add_all(
-        VarianceRow(id=new_id(), bank_id=bank_id, kind=VarianceKind.MISSING_CREDIT, amount_fen=row.amount_fen, owner_id=row.depositor_id,
-                    deposit_id=row.id, opened_at=now)
-        for row in missing
+        StatementLineRow(
+            id=new_id(), statement_id=file.id, bank_id=file.bank_id, line_key=key, account_digest=line.account_digest, booked_on=line.booked_on,
+            reference=line.reference, amount_fen=line.amount_fen,
+        ) for line, key in keyed if key not in known
     )
     session.flush()
-    return len(missing)
 
 
-def _confirm(session: Session, actor: Actor, line: StatementLineRow, deposit: DepositRow, now: datetime) -> None:
-    bank_id = BankId(line.bank_id)
-    paid_in, arrived = transfers.in_transit_to(line.account_digest, bank_id), transfers.designated(line.account_digest, bank_id)
-    confirmed_fen = Fen(min(line.amount_fen, deposit.amount_fen))
-    line.transfer_id = transfers.move(session, actor, TransferKind.CONFIRMATION, arrived, paid_in, confirmed_fen, now)
-    line.deposit_id = deposit.id
-    deposit.status = advance_deposit(deposit.status, DepositEvent.CONFIRM)
-    session.flush()
-    if line.amount_fen < deposit.amount_fen:
-        short_fen = Fen(deposit.amount_fen - line.amount_fen)
-        suspense = transfers.suspense_of(deposit.depositor_id, bank_id)
-        transfer_id = transfers.move(session, actor, TransferKind.SHORTFALL, suspense, paid_in, short_fen, now)
-        _open_variance(session, line, VarianceKind.SHORT_CREDIT, short_fen, deposit.depositor_id, deposit.id, now, transfer_id)
-    elif line.amount_fen > deposit.amount_fen:
-        _open_variance(session, line, VarianceKind.SURPLUS_CREDIT, line.amount_fen - deposit.amount_fen, deposit.depositor_id, deposit.id, now)
+def _missing_before(lines: tuple[StatementLine, ...], policy: Policy) -> Mapping[str, datetime]:
+    """Return for each account the instant before which the statement should show every slip."""
+    last: dict[str, date] = {}
+    for line in lines:
+        last[line.account_digest] = max(line.booked_on, last.get(line.account_digest, line.booked_on))
+    return {
+        digest: datetime.combine(on - timedelta(days=policy.missing_credit_days), time(), AGENCY_ZONE) for digest, on in last.items()
+    }
 
 
-def _open_variance(
-    session: Session, line: StatementLineRow, kind: VarianceKind, amount_fen: int, owner_id: UUID, deposit_id: UUID | None, now: datetime,
-    transfer_id: UUID | None = None,
-) -> None:
-    session.add(VarianceRow(
-        id=new_id(), bank_id=line.bank_id, kind=kind, amount_fen=amount_fen, owner_id=owner_id, deposit_id=deposit_id, statement_line_id=line.id,
-        transfer_id=transfer_id, opened_at=now,
-    ))
-    session.flush()
-
-
-def _imported(session: Session, row: StatementRow, *, is_first: bool) -> Imported:
+def _imported(session: Session, row: BankFileRow, *, is_first: bool) -> Imported:
     of_file = select(StatementLineRow.id).where(StatementLineRow.statement_id == row.id)
     matched = session.scalar(select(func.count()).select_from(StatementLineRow).where(
         StatementLineRow.statement_id == row.id, StatementLineRow.deposit_id.is_not(None))) or 0
     open_count = session.scalar(select(func.count()).select_from(VarianceRow).where(
-        VarianceRow.statement_line_id.in_(of_file), VarianceRow.resolved_at.is_(None))) or 0
+        VarianceRow.statement_line_id.in_(of_file), VarianceRow.status != VarianceStatus.RESOLVED)) or 0
     return Imported(
-        statement_id=row.id, line_count=row.line_count, total_fen=Fen(row.total_fen), matched_count=matched, variance_count=open_count,
-        is_first=is_first,
+        statement_id=row.id, outcome=row.outcome, line_count=row.accepted_count, rejected_count=row.rejected_count, total_fen=Fen(row.accepted_fen),
+        matched_count=matched, variance_count=open_count, is_first=is_first,
     )
-
-
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise StatementUnreadable(line=1, expected="UTF-8 or GB18030", got="other bytes")
-
-
-def _line(number: int, row: list[str], designated: frozenset[str]) -> StatementLine:
-    if len(row) != len(HEADER):
-        raise StatementUnreadable(line=number, expected=f"{len(HEADER)} columns", got=len(row))
-    account, booked_on, reference, amount = (cell.strip() for cell in row)
-    digest = account_digest(account)
-    if digest not in designated:
-        raise StatementUnreadable(line=number, column="account", expected="a designated account of this bank", got="another account")
-    matched = _AMOUNT.match(amount)
-    amount_fen = int(matched[1].replace(",", "")) * 100 + int(matched[2]) if matched else 0
-    if amount_fen <= 0:
-        raise StatementUnreadable(line=number, column="amount", expected="yuan with two decimals, above zero", got=amount[:20])
-    if not _REFERENCE.match(reference):
-        raise StatementUnreadable(line=number, column="reference", expected="1 to 64 printable ASCII characters", got="another text")
-    try:
-        on = date.fromisoformat(booked_on)
-    except ValueError:
-        raise StatementUnreadable(line=number, column="booked_on", expected="YYYY-MM-DD", got=booked_on[:20]) from None
-    return StatementLine(account_digest=digest, booked_on=on, reference=reference, amount_fen=Fen(amount_fen))
-
-
-def account_digest(number: str) -> str:
-    """Return the digest under which an account's number is known: SHA-256 of its digits."""
-    return hashlib.sha256("".join(character for character in number if character.isalnum()).encode()).hexdigest()
 
 
 def _keyed(lines: tuple[StatementLine, ...]) -> list[tuple[StatementLine, str]]:

@@ -11,6 +11,15 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.banks.model import KeyHardware
+from backend.cash.file_tables import (
+    BankFileRejectionRow as BankFileRejectionRow,
+)
+from backend.cash.file_tables import (
+    BankFileRow as BankFileRow,
+)
+from backend.cash.file_tables import (
+    VarianceStepRow as VarianceStepRow,
+)
 from backend.cash.ledger_tables import (
     AccountRow as AccountRow,
 )

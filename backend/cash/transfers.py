@@ -3,7 +3,7 @@
 The database moves the balances: a transfer's trigger writes its two postings and these move the accounts, on both engines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -105,22 +105,39 @@ def transfer(session: Session, actor: Actor, wanted: Transfer, now: datetime) ->
     Raises:
         FundsMissing: the credited account does not hold the amount.
     """
-    held = lock(session, frozenset({wanted.debit_id, wanted.credit_id}))
-    assert len(held) == 2, "both accounts exist"
-    content = msgspec.to_builtins(wanted) | {"at": log.utc_text(now), "made_by": str(actor.id)}
-    entry_id = log.append(session, "transfer", canonicalise({name: value for name, value in content.items() if value is not None}), now)
-    session.add(TransferRow(
-        id=wanted.id, debit_id=wanted.debit_id, credit_id=wanted.credit_id, amount_fen=wanted.amount_fen, kind=wanted.kind, bank_id=wanted.bank_id,
-        case_id=wanted.case_id, collection_id=wanted.collection_id, at=now, made_by=actor.id, approved_by=wanted.approved_by,
-        reverses_id=wanted.reverses_id, reason=wanted.reason, log_entry_id=entry_id,
-    ))
+    transfer_all(session, actor, (wanted,), now)
+    return wanted.id
+
+
+def transfer_all(session: Session, actor: Actor, wanted: Sequence[Transfer], now: datetime) -> None:
+    """Move money many times in the order given, as `transfer` does: the same rows, entries and triggers in fewer statements.
+
+    Raises:
+        FundsMissing: a credited account does not hold the amount. Nothing is moved.
+    """
+    held = lock(session, frozenset(account for one in wanted for account in (one.debit_id, one.credit_id)))
+    assert held.keys() == {account for one in wanted for account in (one.debit_id, one.credit_id)}, "every account exists"
+    entries = log.append_all(session, "transfer", [logged(one, actor.id, now) for one in wanted], now)
+    session.add_all(
+        TransferRow(
+            id=one.id, debit_id=one.debit_id, credit_id=one.credit_id, amount_fen=one.amount_fen, kind=one.kind, bank_id=one.bank_id,
+            case_id=one.case_id, collection_id=one.collection_id, at=now, made_by=actor.id, approved_by=one.approved_by,
+            reverses_id=one.reverses_id, reason=one.reason, log_entry_id=entry_id,
+        ) for one, entry_id in zip(wanted, entries, strict=True)
+    )
     try:
         session.flush()
     except IntegrityError as error:
         if _RIGHT_SIDE in str(error.orig):
-            raise FundsMissing(needed_fen=wanted.amount_fen, held_fen=held[wanted.credit_id]) from error
+            needed = wanted[0]
+            raise FundsMissing(needed_fen=needed.amount_fen, held_fen=held[needed.credit_id]) from error
         raise
-    return wanted.id
+
+
+def logged(wanted: Transfer, made_by: UUID, at: datetime) -> bytes:
+    """Return the words under which a transfer stands in the transparency log."""
+    content = msgspec.to_builtins(wanted) | {"at": log.utc_text(at), "made_by": str(made_by)}
+    return canonicalise({name: value for name, value in content.items() if value is not None})
 
 
 def move(session: Session, actor: Actor, kind: TransferKind, debit: AccountKey, credit: AccountKey, amount_fen: Fen, now: datetime) -> TransferId:

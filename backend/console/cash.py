@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
 from backend.cash import queries
-from backend.console import cash_authority, cash_desk
+from backend.console import cash_authority, cash_desk, reconciliation
 from backend.core.fen import FEN_MAX
 from backend.core.problems import InvalidInput
 from backend.web.app import Resources
@@ -32,5 +32,5 @@ def verify_receipt(
     return Response(answer)
 
 
-ROUTES: list[Any] = [*cash_authority.ROUTES, *cash_desk.ROUTES]
+ROUTES: list[Any] = [*cash_authority.ROUTES, *cash_desk.ROUTES, *reconciliation.ROUTES]
 OPEN_ROUTES: list[Any] = [verify_receipt]

@@ -1,4 +1,4 @@
-"""The cash desk: custody, hand-overs, deposits, statements, variances, corrections, the proof of books."""
+"""The cash desk: custody, hand-overs, deposits, corrections, the proof of books."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, RawBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta
 
 from backend.auth.actors import Actor
@@ -21,19 +21,16 @@ from backend.core.ids import BankId, DepositId, TransferId
 from backend.core.problems import NotFound
 from backend.policies.queries import policy_in_force
 from backend.web.app import Resources
-from backend.web.body import CONTENT_TYPES, Body, View
+from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
 from backend.web.transaction import transaction
 
 Amount = Annotated[int, Meta(ge=1, le=FEN_MAX)]
 AmountOrNothing = Annotated[int, Meta(ge=0, le=FEN_MAX)]
-Code = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*\Z", min_length=1, max_length=48)]
 Reason = Annotated[str, Meta(min_length=3, max_length=400)]
-Kid = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", max_length=43)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", max_length=64)]
 Number = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z", min_length=1, max_length=40)]
 Reference = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z", max_length=64)]
-_CSV = {CONTENT_TYPES: frozenset({"text/csv"})}
 BankQuery = Annotated[UUID, QueryParameter(name="bankId")]
 
 
@@ -84,14 +81,6 @@ class TakeBody(Body, kw_only=True):
     """Take what was handed over, or decline it."""
 
     is_declined: bool = False
-
-
-class ResolutionBody(Body, kw_only=True):
-    """How a variance ends; with a slip its owner has paid the amount in after all."""
-
-    code: Code
-    slip_reference: Reference | None = None
-    account_digest: Sha256 | None = None
 
 
 class ProposalBody(Body, kw_only=True):
@@ -211,39 +200,6 @@ def make_deposit(
     return DepositedView(id=done.deposit_id, status=done.status.value, standing=done.standing.value, amount_fen=done.amount_fen)
 
 
-@post("/api/v1/statements", operation_id="importStatement", sync_to_thread=True, opt=_CSV, tags=["cash"])
-def import_statement(
-    body: RawBody, bank_id: BankQuery, actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
-) -> reconciliation.Imported:
-    """Import a bank's statement (CSV) and match it at once; the same file twice changes nothing."""
-    with transaction(resources.sessions, actor, now) as session:
-        return reconciliation.import_statement(session, actor, BankId(bank_id), body, now)
-
-
-@get("/api/v1/variances", operation_id="listVariances", sync_to_thread=True, tags=["cash"])
-def list_variances(
-    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
-) -> Page[queries.VarianceView]:
-    """List variances with their owners."""
-    asked = read_page(limit, cursor)
-    with resources.reads() as session:
-        rows = queries.list_variances(session, actor, limit=asked.limit, after=asked.after_id)
-    return page_of(rows, asked, lambda row: str(row.id))
-
-
-@post("/api/v1/variances/{variance_id:uuid}/resolve", operation_id="resolveVariance", status_code=204, sync_to_thread=True, tags=["cash"])
-def resolve_variance(
-    variance_id: FromPath[UUID], data: JSONBody[ResolutionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
-    now: NamedDependency[datetime],
-) -> None:
-    """Close a variance as somebody who does not own it."""
-    command = reconciliation.Resolution(
-        variance_id=variance_id, code=data.code, slip_reference=data.slip_reference, account_digest=data.account_digest
-    )
-    with transaction(resources.sessions, actor, now) as session:
-        reconciliation.resolve_variance(session, actor, command, policy_in_force(session, None, now), now)
-
-
 @post("/api/v1/corrections", operation_id="proposeCorrection", sync_to_thread=True, tags=["cash"])
 def propose(
     data: JSONBody[ProposalBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
@@ -283,6 +239,5 @@ def prove_books(bank_id: BankQuery, actor: NamedDependency[Actor], resources: Na
 
 
 ROUTES: list[Any] = [
-    list_custody, list_collections, list_handovers, take_handover, list_deposits, make_deposit,
-    import_statement, list_variances, resolve_variance, propose, decide, close_books, prove_books,
+    list_custody, list_collections, list_handovers, take_handover, list_deposits, make_deposit, propose, decide, close_books, prove_books,
 ]

@@ -136,7 +136,9 @@ def _reconcile(scene: Scene) -> None:
     ke = scene.desk("ke")
     account = ke.get(f"/api/v1/banks/{bank_id}/accounts")[0]
     statement = f"account,booked_on,reference,amount\n{scene.account_numbers[bank]},{DAY.isoformat()},ATM-20261127-001,\"1,900.00\"\n"
-    imported = ke.send("POST", "/api/v1/statements", content=statement.encode(), headers={"Content-Type": "text/csv"}, params={"bankId": bank_id}).json()
+    imported = ke.send("POST", "/api/v1/statements", content=statement.encode(), headers={"Content-Type": "text/csv"}, params={
+        "bankId": bank_id, "rowCount": 1, "amountTotalFen": 190_000,
+    }).json()
     assert imported["matchedCount"] == 1, imported
     scene.notes["statement"] = {**imported, "account": account}
     scene.notes["variances"] = ke.get("/api/v1/variances")["rows"]

@@ -10,22 +10,25 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.audit.breaches import breaches_of
-from backend.cash import corrections, custody, queries, reconciliation, transfers
-from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind
+from backend.auth.actors import Role
+from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
+from backend.cash import corrections, custody, queries, reconciliation, transfers, variances
+from backend.cash.bank_files import FileRefused, FileUnreadable, rejections_of
+from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind, VarianceStatus
 from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
 from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import TransferId
-from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, NotFound, RulesBreached
+from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, IllegalTransition, NotFound, RulesBreached
 from backend.core.rulebook import Rule
 from backend.exhibits.model import Standing
 from backend.exhibits.refusals import SignatureInvalid
 from backend.keys.keyring import Keyring
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
-from tests.support.cash import Door, door, signed_words
-from tests.support.world import ACCOUNT_NUMBER, world
+from tests.support.cash import Door, door, signed_words, statement_csv
+from tests.support.world import ACCOUNT_NUMBER, add_person, world
 
 
 @pytest.fixture
@@ -102,11 +105,11 @@ def test_CASH_09_a_reported_net_deposit_leaves_the_rest_with_its_owner(at: Door)
     assert (done.status, done.standing, held(at)) == (DepositStatus.POSTED, Standing.BREACH, 20)
     variance = at.session.scalars(select(VarianceRow)).one()
     assert (variance.kind, variance.amount_fen, variance.owner_id) == (VarianceKind.NET_DEPOSIT, 20, at.made.bilal.id)
-    resolution = reconciliation.Resolution(
+    resolution = variances.Resolution(
         variance_id=variance.id, code="paid-in", slip_reference="SLIP-REST", account_digest=at.bank.account_digest)
     with pytest.raises(Forbidden):
-        reconciliation.resolve_variance(at.session, at.made.bilal.actor, resolution, at.policy, at.now)
-    reconciliation.resolve_variance(at.session, at.made.amina.actor, resolution, at.policy, at.now)
+        variances.resolve_variance(at.session, at.made.bilal.actor, resolution, at.policy, at.now)
+    variances.resolve_variance(at.session, at.made.amina.actor, resolution, at.policy, at.now)
     assert held(at) == 0
 
 
@@ -192,32 +195,70 @@ def test_what_spends_money_that_has_not_arrived_waits_for_it(at: Door) -> None:
     assert (held(at), held(at, "dong")) == (0, 0)
 
 
-def csv_of(*lines: tuple[str, str]) -> bytes:
-    """Write a statement of bank A's account."""
-    return "\n".join(["account,booked_on,reference,amount", *(f"{ACCOUNT_NUMBER},2026-11-27,{ref},{yuan}" for ref, yuan in lines)]).encode()
+GOOD = statement_csv(("R1", "1.00"))
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"account,booked_on\n", b"\xff\xfe\x00", csv_of(("R1", "1.2")), csv_of(("R1", "-1.00")), csv_of(("R1", "0.00")), csv_of(("a b", "1.00")),
-    csv_of(("R1", "1.00")).replace(b"2026-11-27", b"2026-11-31"), csv_of(("R1", "1.00")).replace(ACCOUNT_NUMBER.encode(), b"999"),
-    csv_of(("R1", "1.00")) + b",x", b'account,booked_on,reference,amount\n"',
-])
+    b"", b"account,booked_on\n", b"\xff\xfe\x00", GOOD + b"\x00", b'account,booked_on,reference,amount\n"', GOOD.replace(b"reference", b"account"),
+], ids=repr)
 def test_an_unreadable_statement_books_nothing(at: Door, content: bytes) -> None:
-    with pytest.raises(reconciliation.StatementUnreadable):
-        reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    with pytest.raises(FileUnreadable):
+        reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(raw=content), at.policy, at.now)
+
+
+@pytest.mark.parametrize(("row_count", "total"), [(2, 100), (1, 101), (0, 0)])
+def test_a_statement_that_differs_from_its_control_totals_books_nothing(at: Door, row_count: int, total: int) -> None:
+    file = at.statement_file(raw=GOOD, row_count=row_count, amount_total_fen=Fen(total))
+    with pytest.raises(ControlTotalsMismatch):
+        reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
+
+
+@pytest.mark.parametrize(("content", "code"), [
+    (statement_csv(("R1", "1.234")), "malformed-amount"), (statement_csv(("R1", "-1.00")), "malformed-amount"),
+    (statement_csv(("R1", "0.00")), "malformed-amount"), (statement_csv(("a b", "1.00")), "malformed"),
+    (GOOD.replace(b"2026-11-27", b"2026-11-31"), "malformed-date"), (GOOD.replace(ACCOUNT_NUMBER.encode(), b"999"), "not-designated"),
+    (GOOD + b",x", "column-count"),
+], ids=repr)
+def test_a_bad_row_is_rejected_by_name_and_the_good_ones_taken_by_choice(at: Door, content: bytes, code: str) -> None:
+    whole = content + b"\n" + statement_csv(("GOOD", "2.00")).splitlines()[1]
+    readable = 200 + (100 if code in ("malformed", "malformed-date", "not-designated") else 0)
+    file = at.statement_file(raw=whole, row_count=2, amount_total_fen=Fen(readable))
+    refused = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
+    assert (refused.outcome, refused.line_count, refused.rejected_count) == (BatchOutcome.REFUSED, 0, 2)
+    assert {(one.row_number, one.code) for one in rejections_of(at.session, at.made.kai.actor, refused.statement_id)} == {(1, code)}
+    with pytest.raises(FileRefused):
+        reconciliation.demand_taken(refused)
+    again = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
+    assert (again.statement_id, again.is_first) == (refused.statement_id, False)
+    chosen = msgspec.structs.replace(file, acceptance=Acceptance.ACCEPT_GOOD)
+    taken = reconciliation.demand_taken(reconciliation.import_statement(at.session, at.made.kai.actor, chosen, at.policy, at.now))
+    assert (taken.line_count, taken.rejected_count, taken.total_fen) == (1, 1, 200)
+    with pytest.raises(NotFound):
+        rejections_of(at.session, at.made.nuo.actor, taken.statement_id)
+
+
+@pytest.mark.parametrize(("encoding", "heading"), [
+    ("utf-8-sig", "账号,记账日期,流水号,金额"), ("gb18030", "金额,账号,记账日期,凭证号"),
+])
+def test_a_statement_speaks_chinese_in_either_encoding(at: Door, encoding: str, heading: str) -> None:
+    cells = {"账号": ACCOUNT_NUMBER, "记账日期": "2026/11/27", "流水号": "R7", "凭证号": "R7", "金额": '"1,234.50"'}
+    content = f"{heading}\r\n{','.join(cells[name] for name in heading.split(','))}\r\n".encode(encoding)
+    file = at.statement_file(raw=content, row_count=1, amount_total_fen=Fen(123_450))
+    assert reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now).total_fen == 123_450
 
 
 def test_CASH_08_a_statement_confirms_the_slip_to_the_fen(at: Door) -> None:
     command = at.deposit(1_000, *numbers_of(at)[:2])
     custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
-    content = csv_of((command.slip_reference, "10.00"))
+    file = at.statement_file((command.slip_reference, "10.00"))
     with pytest.raises(Forbidden):
-        reconciliation.import_statement(at.session, at.made.mo.actor, at.bank.id, content, at.now)
-    first = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+        reconciliation.import_statement(at.session, at.made.mo.actor, file, at.policy, at.now)
+    first = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
     assert (first.matched_count, first.variance_count, first.is_first) == (1, 0, True)
-    again = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    again = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
     assert (again.statement_id, again.is_first) == (first.statement_id, False)
-    overlapping = reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content + b"\n", at.now)
+    longer = msgspec.structs.replace(file, content=file.content + b"\n")
+    overlapping = reconciliation.import_statement(at.session, at.made.kai.actor, longer, at.policy, at.now)
     assert overlapping.matched_count == 0
     proof = reconciliation.close_books(at.session, at.made.kai.actor, at.bank.id, at.now)
     assert (proof.designated_fen, proof.in_transit_fen, proof.custody_fen) == (1_000, 0, 0)
@@ -227,8 +268,8 @@ def test_CASH_08_credits_that_differ_are_variances_with_owners(at: Door) -> None
     short, surplus = at.deposit(600, numbers_of(at)[0]), at.deposit(400, numbers_of(at)[1])
     for command in (short, surplus):
         custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
-    content = csv_of((short.slip_reference, "5.00"), (surplus.slip_reference, "4.01"), ("NOBODY", "7.77"))
-    reconciliation.import_statement(at.session, at.made.kai.actor, at.bank.id, content, at.now)
+    file = at.statement_file((short.slip_reference, "5.00"), (surplus.slip_reference, "4.01"), ("NOBODY", "7.77"))
+    reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
     found = {row.kind: (row.amount_fen, row.owner_id) for row in at.session.scalars(select(VarianceRow))}
     assert found == {
         VarianceKind.SHORT_CREDIT: (100, at.made.bilal.id), VarianceKind.SURPLUS_CREDIT: (1, at.made.bilal.id),
@@ -237,10 +278,56 @@ def test_CASH_08_credits_that_differ_are_variances_with_owners(at: Door) -> None
     assert transfers.balance(at.session, transfers.suspense_of(at.made.bilal.id, at.bank.id)) == 100
 
 
-def test_a_slip_that_no_statement_shows_is_a_variance_once(at: Door) -> None:
-    custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, numbers_of(at)[0], deposited_at=at.now - timedelta(days=3)), at.policy, at.now)
-    assert reconciliation.flag_missing_credits(at.session, at.bank.id, at.now - timedelta(days=2), at.now) == 1
-    assert reconciliation.flag_missing_credits(at.session, at.bank.id, at.now - timedelta(days=2), at.now) == 0
+def variance_of(at: Door, kind: VarianceKind) -> VarianceRow:
+    """Return the one variance of a kind as it stands."""
+    return at.session.scalars(select(VarianceRow).where(VarianceRow.kind == kind)).one()
+
+
+def test_a_slip_that_no_statement_shows_is_a_variance_until_one_does(at: Door) -> None:
+    slip = at.deposit(600, numbers_of(at)[0], deposited_at=at.now - timedelta(days=5))
+    custody.deposit(at.session, at.made.bilal.actor, slip, at.policy, at.now)
+    for reference in ("OTHER-1", "OTHER-2"):
+        reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file((reference, "1.00")), at.policy, at.now)
+    missing = variance_of(at, VarianceKind.MISSING_CREDIT)
+    assert (missing.amount_fen, missing.owner_id, missing.status) == (600, at.made.bilal.id, VarianceStatus.OPEN)
+    reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file((slip.slip_reference, "6.00")), at.policy, at.now)
+    assert (missing.status, missing.resolution) == (VarianceStatus.RESOLVED, "credited-later")
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_credit_that_came_before_its_slip_is_matched_when_the_slip_is_here(at: Door, is_own: bool) -> None:
+    slip = at.deposit(600, numbers_of(at)[0])
+    first = reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file((slip.slip_reference, "6.00")), at.policy, at.now)
+    assert (first.matched_count, first.variance_count) == (0, 1)
+    custody.deposit(at.session, at.made.bilal.actor, slip, at.policy, at.now)
+    someone = at.made.kai if is_own else add_person(at.session, at.keyring, "second-cashier", Role.CASHIER, branch_id=at.made.sh1)
+    assert reconciliation.match_lines(at.session, someone.actor, at.bank.id, at.now) == 1
+    unknown = variance_of(at, VarianceKind.UNKNOWN_CREDIT)
+    assert unknown.status is (VarianceStatus.EXPLAINED if is_own else VarianceStatus.RESOLVED)  # Nobody closes their own.
+    assert at.session.get_one(DepositRow, slip.deposit_id).status is DepositStatus.CONFIRMED
+
+
+def test_a_variance_is_explained_by_its_owner_sent_back_and_closed_by_another(at: Door) -> None:
+    custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(980, *numbers_of(at)[:2]), at.policy, at.now)
+    row = variance_of(at, VarianceKind.NET_DEPOSIT)
+    with pytest.raises(NotFound):
+        variances.explain(at.session, at.made.dong.actor, row.id, "not-mine", None, at.now)
+    with pytest.raises(IllegalTransition):
+        variances.send_back(at.session, at.made.amina.actor, row.id, "too-early", at.now)
+    assert variances.explain(at.session, at.made.bilal.actor, row.id, "note-fell-down", "INC-7", at.now) is VarianceStatus.EXPLAINED
+    with pytest.raises(NotFound):
+        variances.send_back(at.session, at.made.yara.actor, row.id, "not-enough", at.now)
+    assert variances.send_back(at.session, at.made.amina.actor, row.id, "not-enough", at.now) is VarianceStatus.OPEN
+    variances.explain(at.session, at.made.bilal.actor, row.id, "found", "INC-8", at.now)
+    with pytest.raises(Forbidden):
+        variances.resolve_variance(at.session, at.made.bilal.actor, variances.Resolution(variance_id=row.id, code="fine"), at.policy, at.now)
+    variances.resolve_variance(at.session, at.made.mo.actor, variances.Resolution(variance_id=row.id, code="accepted"), at.policy, at.now)
+    with pytest.raises(IllegalTransition):
+        variances.resolve_variance(at.session, at.made.amina.actor, variances.Resolution(variance_id=row.id, code="again"), at.policy, at.now)
+    told = [(step.event.value, step.code) for step in variances.steps_of(at.session, at.made.lin.actor, row.id)]
+    assert told == [("explain", "note-fell-down"), ("return", "not-enough"), ("explain", "found"), ("resolve", "accepted")]
+    with pytest.raises(NotFound):
+        variances.steps_of(at.session, at.made.chen.actor, row.id)
 
 
 def transfer_of(at: Door, number: str) -> TransferId:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from backend.cases import actions as case_actions
 from backend.cases.model import Stop
 from backend.cases.tables import CaseRow
-from backend.cash import actions, authorisations, books, corrections, custody, reconciliation
+from backend.cash import actions, authorisations, books, corrections, custody, reconciliation, variances
 from backend.cash.model import Collected, DepositStatus, HandoverStatus, NumberStatus, VarianceKind
 from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
@@ -26,7 +26,7 @@ from backend.exhibits.model import Accepted
 from backend.keys.keyring import Keyring
 from tests.support.cash import Door, door
 from tests.support.exhibits import Handset
-from tests.support.world import ACCOUNT_NUMBER, Person, World, world
+from tests.support.world import Person, World, world
 
 CAP_FEN = 2_000
 AMOUNTS = st.integers(1, 900)
@@ -196,9 +196,9 @@ class Histories(RuleBasedStateMachine):
             select(DepositRow.slip_reference, DepositRow.amount_fen).where(DepositRow.status == DepositStatus.POSTED).order_by(DepositRow.id)).all()
         reference, amount = posted[pick % len(posted)] if posted else ("UNKNOWN", 100)
         amount = max(1, amount + delta)
-        content = f"account,booked_on,reference,amount\n{ACCOUNT_NUMBER},2026-11-27,{reference},{amount // 100}.{amount % 100:02d}\n".encode()
-        first = reconciliation.import_statement(self.session, self.at.made.kai.actor, self.at.bank.id, content, self.at.now)
-        again = reconciliation.import_statement(self.session, self.at.made.kai.actor, self.at.bank.id, content, self.at.now)
+        file = self.at.statement_file((reference, f"{amount // 100}.{amount % 100:02d}"))
+        first = reconciliation.import_statement(self.session, self.at.made.kai.actor, file, self.at.policy, self.at.now)
+        again = reconciliation.import_statement(self.session, self.at.made.kai.actor, file, self.at.policy, self.at.now)
         assert (again.statement_id, again.is_first) == (first.statement_id, False)
 
     @rule(pick=PICK, is_approved=st.booleans())
@@ -219,10 +219,10 @@ class Histories(RuleBasedStateMachine):
         open_ones = self.session.scalars(select(VarianceRow.id).where(VarianceRow.resolved_at.is_(None)).order_by(VarianceRow.id)).all()
         if open_ones:
             self.slips += 1
-            command = reconciliation.Resolution(
+            command = variances.Resolution(
                 variance_id=open_ones[pick % len(open_ones)], code="looked-into", slip_reference=f"S{self.slips}" if is_made_good else None,
                 account_digest=self.at.bank.account_digest)
-            self.attempt(lambda: reconciliation.resolve_variance(self.session, self.at.made.petra.actor, command, self.at.policy, self.at.now))
+            self.attempt(lambda: variances.resolve_variance(self.session, self.at.made.petra.actor, command, self.at.policy, self.at.now))
         for number in self.session.scalars(select(CashExceptionRow.number)).all():
             actions.resolve_exception(self.session, self.at.made.amina.actor, number, self.at.now)
 

@@ -225,7 +225,12 @@ CASH = {
     "makeDeposit": Row(permission=P.CASH_DEPOSIT, body={
         "depositId": "0199a000-0000-7000-8000-000000000001", "bankId": "$bank_id", "accountDigest": "$account_digest", "channel": "counter",
         "slipReference": "S-1", "amountFen": 300, "depositedAt": "2026-11-27T02:00:00Z", "receiptNumbers": ["$receipt_number"]}),
-    "importStatement": Row(permission=P.CASH_RECONCILE, whose=Whose.BANK, body="nothing", content="text/csv", query={"bankId": "$bank_id"}),
+    "importStatement": Row(permission=P.CASH_RECONCILE, whose=Whose.BANK, body="nothing", content="text/csv", query={
+        "bankId": "$bank_id", "rowCount": "1", "amountTotalFen": "1"}),
+    "listBankFiles": Row(permission=P.CASH_READ), "readFileRejections": Row(permission=P.CASH_READ, whose=Whose.BANK),
+    "listVarianceSteps": Row(permission=P.CASH_READ, whose=Whose.CASE),
+    "explainVariance": Row(whose=Whose.ONE, one="bilal", body={"code": "notes-counted-twice"}),
+    "returnVariance": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE, body={"code": "not-enough"}),
     "resolveVariance": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE, body={"code": "paid-in"}),
     "proposeCorrection": Row(permission=P.CASH_CORRECT, whose=Whose.BRANCH, body={"transferId": "$transfer_id", "reason": TEXT}),
     "decideCorrection": Row(permission=P.CASH_CORRECT, whose=Whose.BRANCH, not_one="kai", body={"isApproved": False}),

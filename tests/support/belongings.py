@@ -17,7 +17,7 @@ from backend.banks.model import TemplateKind
 from backend.banks.tables import TemplateRow
 from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow, PlacementBatchRow
-from backend.cash import corrections, custody
+from backend.cash import corrections, custody, reconciliation
 from backend.cash.ledger_tables import VarianceRow
 from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.ids import DisputeId, TransferId, new_id
@@ -145,12 +145,14 @@ def _money(at: Door) -> dict[str, str]:
     assert unallowed.exception_number is not None
     net = at.deposit(580, numbers[0])
     custody.report_deposit(at.session, at.made.bilal.actor, net, at.policy, at.now)
+    file = reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("NOBODY", "x")), at.policy, at.now)
     offered = at.handover(at.made.bilal, at.made.kai, 100, signs=False)
     custody.hand_over(at.session, at.made.bilal.on_phone, offered, at.now)
     transfers = dict(at.session.execute(select(CollectionRow.receipt_number, CollectionRow.transfer_id)).all())
     proposal = corrections.Proposal(transfer_id=TransferId(transfers[numbers[1]]), reason="written on the wrong case")
     return {
-        "jti": jti, "number": unallowed.exception_number, "book_id": str(at.session.scalars(select(ReceiptBookRow.id)).one()),
+        "jti": jti, "file_id": str(file.statement_id), "number": unallowed.exception_number,
+        "book_id": str(at.session.scalars(select(ReceiptBookRow.id)).one()),
         "collection_id": str(collected[1].collection_id), "deposit_id": str(net.deposit_id), "receipt_number": numbers[2],
         "variance_id": str(at.session.scalars(select(VarianceRow.id)).one()), "handover_id": str(offered.handover_id),
         "correction_id": str(corrections.propose(at.session, at.made.kai.actor, proposal, at.now)), "transfer_id": str(transfers[numbers[2]]),

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from backend.cash import actions, authorisations, books
+from backend.cash.bank_files import BankFile, amount_of
 from backend.cash.custody import HANDOVER_TYP, handover_words
 from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Collected, Grant, Instrument, PayerRelation
 from backend.cash.movements import Deposit, Handover
@@ -35,7 +36,7 @@ from evidence.facts import PayerRelation as StatedPayer
 from evidence.manifest import Role
 from tests.support.cases import approved_request
 from tests.support.exhibits import Handset, close_facts, item, signed_twice, visit_facts
-from tests.support.world import Bank, Person, World
+from tests.support.world import ACCOUNT_NUMBER, Bank, Person, World
 
 PREVIOUS_NONE = "0" * 64
 
@@ -175,6 +176,15 @@ class Door:
         }
         return Deposit(**(members | changes))
 
+    def statement_file(self, *lines: tuple[str, str], raw: bytes | None = None, **changes: Any) -> BankFile:
+        """Return the bank's statement: slip references and yuan of its designated account, with the totals that it declares."""
+        content = raw if raw is not None else statement_csv(*lines)
+        members: dict[str, Any] = {
+            "bank_id": self.bank.id, "content": content, "row_count": len(lines),
+            "amount_total_fen": Fen(sum(amount_of(yuan) or 0 for _, yuan in lines)),
+        }
+        return BankFile(**(members | changes))
+
     def handover(self, giver: Person, taker: Person, amount_fen: int, *, signs: bool = True, **changes: Any) -> Handover:
         """Return a hand-over that both signed, or the giver alone."""
         members: dict[str, Any] = {
@@ -194,6 +204,11 @@ class Door:
         return msgspec.structs.replace(
             accepted, manifest_id=ManifestId(accepted.manifest_id), captured_lower_at=at - timedelta(seconds=30),
             captured_upper_at=at + timedelta(seconds=30), captured_at=at)
+
+
+def statement_csv(*lines: tuple[str, str]) -> bytes:
+    """Write a statement of bank A's account."""
+    return "\n".join(["account,booked_on,reference,amount", *(f"{ACCOUNT_NUMBER},2026-11-27,{ref},{yuan}" for ref, yuan in lines)]).encode()
 
 
 def signed_words(person: Person, words: JsonObject) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.audit.tables import AuditEntryRow
 from backend.cash.tables import ReceiptNumberRow
 from backend.console import cash, disputes
+from backend.console.values import XLSX
 from backend.core.ids import new_id
 from backend.keys.keyring import Keyring
 from backend.web.auth import console_actor, phone_actor
@@ -156,10 +157,19 @@ def upload(ask: Ask, client: TestClient[Any], at: Door, text: str) -> Any:
     with at.session.begin_nested():
         headers = console_headers(at.session, at.made.kai, at.now)
     at.session.commit()
-    answer = client.post(f"/api/v1/statements?bankId={at.bank.id}", headers=headers | {"content-type": "text/csv"}, content=text.encode())
+    path = f"/api/v1/statements?bankId={at.bank.id}&rowCount=1&amountTotalFen=300"
+    answer = client.post(path, headers=headers | {"content-type": "text/csv"}, content=text.encode())
     assert answer.status_code == 201, answer.text
-    broken = client.post(f"/api/v1/statements?bankId={at.bank.id}", headers=headers | {"content-type": "text/csv"}, content=b"\x00\xff")
-    assert (broken.status_code, broken.json()["type"]) == (422, "/problems/statement-unreadable")
+    for kind, content, problem in (
+        ("text/csv", b"\x00\xff", "bank-file-unreadable"), ("text/csv", text.replace("3.00", "4.00").encode(), "control-totals"),
+        ("text/csv", text.replace("2026-11-27", "soon").encode(), "bank-file-refused"), (XLSX, b"PK\x03\x04 not really", "sheet-unreadable"),
+    ):
+        broken = client.post(path, headers=headers | {"content-type": kind}, content=content)
+        assert (broken.status_code, broken.json()["type"]) == (422, f"/problems/{problem}")
+    refused = ask(at.made.kai, "GET", "/api/v1/bank-files").json()["rows"][-1]
+    assert (refused["outcome"], refused["rejectedCount"]) == ("refused", 1)
+    told = ask(at.made.lin, "GET", f"/api/v1/bank-files/{refused['id']}/rejections.csv")
+    assert told.text.splitlines()[1] == "1,booked_on,malformed-date,YYYY-MM-DD,soon"
     return answer.json()
 
 
