@@ -84,12 +84,12 @@ def read_apart(content: bytes) -> bytes:
         raise ValueError("password") from None
     except (calamine.CalamineError, OSError):
         raise ValueError("broken") from None
-    if sheet.total_width > COLUMNS_MAX or sheet.total_height > 2 * ROWS_MAX:
+    if sheet.total_height > 2 * ROWS_MAX:
         raise ValueError("too-large")
     rows: list[list[str]] = []
     for cells in sheet.iter_rows():
         texts = [text_of(cell) for cell in cells]
-        if any(len(text) > CELL_CHARACTERS_MAX for text in texts) or len(rows) > ROWS_MAX:
+        if len(texts) > COLUMNS_MAX or len(rows) > ROWS_MAX or any(len(text) > CELL_CHARACTERS_MAX for text in texts):
             raise ValueError("too-large")
         if any(text.strip() for text in texts):
             rows.append(texts)
