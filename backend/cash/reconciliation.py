@@ -133,7 +133,7 @@ def match_lines(session: Session, actor: Actor, bank_id: BankId, now: datetime) 
             for line in waiting}
     accounts = transfers.open_accounts(session, tuple(key for pair in keys.values() for key in pair))
     ids = {digest: (accounts[paid_in], accounts[arrived]) for digest, (paid_in, arrived) in keys.items()}
-    known = {line_id: variance_id for line_id, variance_id in session.execute(
+    known = {row.statement_line_id: row.id for row in session.execute(
         select(VarianceRow.statement_line_id, VarianceRow.id)
         .where(VarianceRow.bank_id == bank_id, VarianceRow.kind == VarianceKind.UNKNOWN_CREDIT, VarianceRow.status != VarianceStatus.RESOLVED)
     )}
