@@ -80,7 +80,8 @@ def import_statement(session: Session, actor: Actor, file: BankFile, policy: Pol
         session, actor, file, FileKind.STATEMENT, table, rejections=rejections, accepted=[line.amount_fen for line in lines], now=now)
     if row.outcome is BatchOutcome.IMPORTED:
         _store_lines(session, actor, row, lines, now)
-        variances.flag_missing_credits(session, file.bank_id, _missing_before(lines, policy), now)
+        for account, before in _missing_before(lines, policy).items():
+            variances.flag_missing_credits(session, file.bank_id, before, now, account)
     record(session, actor, EventTag.STATEMENT_IMPORTED, f"bank:{file.bank_id}", now, policy_version=policy.version, statement=row.id,
            outcome=row.outcome.value, lines=row.accepted_count, rejected=row.rejected_count, total_fen=row.accepted_fen)
     if row.outcome is BatchOutcome.IMPORTED:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.banks.tables import BankRow
 from backend.cash.authorisations import expire_due
-from backend.cash.reconciliation import flag_missing_credits
+from backend.cash.variances import flag_missing_credits
 from backend.core.clock import Clock
 from backend.core.ids import BankId
 from backend.jobs.queue import Chore

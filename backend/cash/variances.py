@@ -4,12 +4,11 @@ The owner explains or makes good; somebody else closes, or sends back. What turn
 """
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.audit.events import EventTag
@@ -126,17 +125,19 @@ def missing_of(session: Session, deposit_id: UUID) -> tuple[UUID, ...]:
         VarianceRow.deposit_id == deposit_id, VarianceRow.kind == VarianceKind.MISSING_CREDIT, VarianceRow.status != VarianceStatus.RESOLVED)))
 
 
-def flag_missing_credits(session: Session, bank_id: BankId, before: Mapping[str, datetime], now: datetime) -> int:
-    """Open a variance for each slip of an account from before its instant that no statement shows; its depositor owns it. Returns how many."""
-    if not before:
-        return 0
+def flag_missing_credits(session: Session, bank_id: BankId, before: datetime, now: datetime, account: str | None = None) -> int:
+    """Open a variance for each slip from before `before` that no statement shows; its depositor owns it. Returns how many.
+
+    Args:
+        account: The digest of the one account that a statement was about; None looks at every account of the bank.
+    """
     shown = select(VarianceRow.deposit_id).where(VarianceRow.deposit_id == DepositRow.id, VarianceRow.kind == VarianceKind.MISSING_CREDIT)
     credited = select(StatementLineRow.id).where(
         StatementLineRow.bank_id == DepositRow.bank_id, StatementLineRow.account_digest == DepositRow.account_digest,
         StatementLineRow.reference == DepositRow.slip_reference, StatementLineRow.deposit_id.is_(None))
     missing = session.scalars(select(DepositRow).where(
         DepositRow.bank_id == bank_id, DepositRow.status == DepositStatus.POSTED, DepositRow.amount_fen > 0, ~shown.exists(), ~credited.exists(),
-        or_(*(and_(DepositRow.account_digest == digest, DepositRow.deposited_at < at) for digest, at in sorted(before.items()))),
+        DepositRow.deposited_at < before, *([] if account is None else [DepositRow.account_digest == account]),
     )).all()
     for row in missing:
         open_one(session, VarianceKind.MISSING_CREDIT, Fen(row.amount_fen), row.depositor_id, deposit_id=row.id, bank_id=bank_id, now=now)
