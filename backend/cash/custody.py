@@ -87,7 +87,7 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
     _demand_signed(session, command, (command.giver_token, command.giver_id))
     if command.taker_token is not None:
         _demand_signed(session, command, (command.taker_token, command.taker_id))
-    _lock_both(session, command.giver_id, command.taker_id, command.bank_id)
+    transfers.lock_custodies(session, (command.giver_id, command.taker_id), command.bank_id)
     row = session.scalar(select(HandoverRow).where(HandoverRow.id == command.handover_id).with_for_update())
     if row is None:
         row = HandoverRow(
@@ -118,7 +118,7 @@ def accept_handover(session: Session, actor: Actor, handover_id: UUID, now: date
     offered = session.scalar(select(HandoverRow).where(HandoverRow.id == handover_id, HandoverRow.taker_id == actor.id))
     if offered is None:
         raise NotFound
-    _lock_both(session, offered.giver_id, offered.taker_id, BankId(offered.bank_id))
+    transfers.lock_custodies(session, (offered.giver_id, offered.taker_id), BankId(offered.bank_id))
     row = session.get_one(HandoverRow, handover_id, with_for_update=True, populate_existing=True)
     if row.status is not HandoverStatus.OFFERED:
         raise IllegalTransition(current=row.status.value, event="decline" if is_declined else "take")
@@ -227,11 +227,6 @@ def release_held(session: Session, actor: Actor, staff_ids: frozenset[StaffId], 
             released += _retry(session, actor, row, now)
         if released == before:
             return released
-
-
-def _lock_both(session: Session, giver_id: UUID, taker_id: UUID, bank_id: BankId) -> None:
-    """Lock both custodies before any hand-over's row, as whoever books what was held does: the other order can wait in a ring."""
-    transfers.open_accounts(session, (transfers.custody_of(giver_id, bank_id), transfers.custody_of(taker_id, bank_id)))
 
 
 def _take(session: Session, row: HandoverRow, token: str | None, now: datetime) -> None:

@@ -89,6 +89,11 @@ def open_accounts(session: Session, keys: tuple[AccountKey, ...]) -> Mapping[Acc
     return found
 
 
+def lock_custodies(session: Session, staff_ids: tuple[UUID, ...], bank_id: BankId) -> None:
+    """Lock people's custodies before any hand-over's row, as whoever books what was held does: the other order can wait in a ring."""
+    open_accounts(session, tuple(custody_of(one, bank_id) for one in staff_ids))
+
+
 def lock(session: Session, account_ids: frozenset[AccountId]) -> Mapping[AccountId, Fen]:
     """Lock accounts in the order of their ids and return what each holds now."""
     rows = session.execute(
