@@ -19,7 +19,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks.tables import BankOfficeRow, BankRow
-from backend.cash import transfers
+from backend.cash import transfers, variances
 from backend.cash.authorisations import designated_digests
 from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
 from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
@@ -283,10 +283,7 @@ def _post(session: Session, actor: Actor, row: DepositRow, command: Deposit, col
         _open_shortfall(session, actor, row, shortfall, now)
     rest_fen = taken_fen - row.amount_fen - short_fen
     if rest_fen > 0:
-        session.add(VarianceRow(
-            id=new_id(), bank_id=bank_id, kind=VarianceKind.NET_DEPOSIT, amount_fen=rest_fen, owner_id=row.depositor_id, deposit_id=row.id,
-            opened_at=now,
-        ))
+        variances.open_one(session, VarianceKind.NET_DEPOSIT, Fen(rest_fen), row.depositor_id, deposit_id=row.id, bank_id=bank_id, now=now)
     session.flush()
 
 
