@@ -18,6 +18,8 @@ from backend.cash.books import leased_numbers
 from backend.core.ids import BankId
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose as ServerKeyPurpose
+from backend.offers import queries as offers
+from backend.offers.model import Terms
 from backend.staff import queries as staff
 from backend.visits.bundle import Day
 from backend.web.app import Resources
@@ -41,7 +43,8 @@ def read_bundle(
     with transaction(resources.sessions, actor, now) as session:
         day = Day(session, actor, on, now)
         document = day.document(resources.keyring, resources.settings.tenant) | {
-            "cash": _cash(session, day, now), "banks": [_bank(session, bank_id) for bank_id in sorted(day.bank_ids)],
+            "cash": _cash(session, day, now), "offers": _offers(session, day, on),
+            "banks": [_bank(session, bank_id) for bank_id in sorted(day.bank_ids)],
             "server_keys": _server_keys(resources.keyring),
         }
         return BundleAnswer(bundle=resources.keyring.sign(ServerKeyPurpose.BUNDLE, document, TYP))
@@ -72,11 +75,32 @@ def _cash(session: Session, day: Day, now: datetime) -> dict[str, Any]:
     }
 
 
+def _offers(session: Session, day: Day, on: date) -> list[dict[str, Any]]:
+    """Return what the banks have turned into offers for these doors. A proposal never reaches a phone (BANK-01)."""
+    doors = {visit.case_id for visit in day.visits.values()}
+    return [
+        {"offer_id": str(one.id), "case_id": str(one.case_id), "valid_to": str(one.valid_to_on), "terms": _terms(one.terms)}
+        for one in offers.offers_of(session, doors, on)
+    ]
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    told = {
+        "kind": terms.kind.value, "waived_fen": terms.waived_fen, "method": terms.method,
+        "until": None if terms.until_on is None else terms.until_on.isoformat(),
+        "instalments": [{"due": one.due_on.isoformat(), "amount_fen": one.amount_fen} for one in terms.instalments] or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def _bank(session: Session, bank_id: BankId) -> dict[str, Any]:
     """Return what the pair shows and checks at a door of this bank: ways to pay it, its texts, its keys. The phone keeps it folded."""
     return {
         "bank_id": str(bank_id),
         "payment_channels": [{"kind": one.kind, "text_zh": one.text_zh, "text_en": one.text_en} for one in banks.channels(session, bank_id)],
+        "repayment_methods": [
+            {"code": one.code, "text_zh": one.text_zh, "text_en": one.text_en} for one in offers.methods_of(session, bank_id) if one.is_offered
+        ],
         "templates": [
             {"id": str(one.id), "kind": one.kind.value, "version": one.version, "text_zh": one.text_zh}
             for one in banks.templates(session, bank_id) if one.approved_at is not None

@@ -14,8 +14,8 @@ from backend.auth.actors import Actor
 from backend.cases import queries as cases
 from backend.cases.tables import CaseRow
 from backend.cash.custody import is_deposited, is_reversed
-from backend.cash.model import AccountKind, VarianceStatus
-from backend.cash.tables import AccountRow, CollectionRow, PostingRow, ReceiptRow, VarianceRow
+from backend.cash.model import AccountKind, DepositStatus, VarianceStatus
+from backend.cash.tables import AccountRow, CollectionRow, DepositRow, PostingRow, ReceiptRow, TransferRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, StaffId
 from backend.staff.tables import StaffRow
@@ -32,10 +32,11 @@ class CaseBooks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class CollectorBooks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One collector: receipted by them, what they hold, what they answer for."""
+    """One collector: receipted by them, of that in deposits, what they hold, what they answer for."""
 
     staff_id: StaffId
     receipted_fen: Fen
+    deposited_fen: Fen       # Of what they receipted; the rest is held by them, or by whom they handed it to.
     custody_fen: Fen
     suspense_fen: Fen
 
@@ -54,6 +55,7 @@ class BooksProof(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cases: tuple[CaseBooks, ...]
     collectors: tuple[CollectorBooks, ...]
     differences: tuple[str, ...]
+    is_whole_bank: bool = True      # False: the sums are those of the reader's own branches alone.
 
 
 def prove_books(session: Session, bank_id: BankId) -> BooksProof:
@@ -88,16 +90,38 @@ def prove_books(session: Session, bank_id: BankId) -> BooksProof:
 
 
 def shown_to(session: Session, actor: Actor, books: BooksProof) -> BooksProof:
-    """Return a proof with only the cases and collectors that the actor sees; its sums stay those of the whole bank (SEC-01)."""
+    """Return a proof as far as the actor sees the bank's money: whole for the bank and the head office, else the own branches' (SEC-01).
+
+    A branch is told that the bank's books are unequal, but not by how much.
+    """
     case_ids = select(CaseRow.id).where(CaseRow.id.in_([one.case_id for one in books.cases]), cases.visible_to(actor))
     seen = set(session.scalars(case_ids))
     people = select(StaffRow.id).where(StaffRow.id.in_([one.staff_id for one in books.collectors]))
     if actor.bank is None and not actor.sees_every_branch:
         people = people.where(StaffRow.branch_id.in_(actor.branches))
     colleagues = set(session.scalars(people))
-    return msgspec.structs.replace(
+    shown = msgspec.structs.replace(
         books, cases=tuple(one for one in books.cases if one.case_id in seen),
         collectors=tuple(one for one in books.collectors if one.staff_id in colleagues),
+    )
+    return shown if actor.bank is not None or actor.sees_every_branch else _of_branches(session, actor, shown)
+
+
+def _of_branches(session: Session, actor: Actor, shown: BooksProof) -> BooksProof:
+    """Put the sums of the actor's own branches in the place of the bank's."""
+    receipt_count = session.scalar(select(func.count()).select_from(CollectionRow).where(
+        CollectionRow.bank_id == shown.bank_id, CollectionRow.branch_id.in_(actor.branches), ~is_reversed()))
+    paid_in = {status: int(total) for status, total in session.execute(
+        select(DepositRow.status, func.sum(TransferRow.amount_fen)).join(TransferRow, TransferRow.id == DepositRow.transfer_id)
+        .where(DepositRow.bank_id == shown.bank_id, DepositRow.branch_id.in_(actor.branches)).group_by(DepositRow.status))}
+    open_count = session.scalar(select(func.count()).select_from(VarianceRow).where(
+        VarianceRow.bank_id == shown.bank_id, VarianceRow.status != VarianceStatus.RESOLVED,
+        VarianceRow.owner_id.in_(select(StaffRow.id).where(StaffRow.branch_id.in_(actor.branches)))))
+    return msgspec.structs.replace(
+        shown, receipt_count=receipt_count or 0, receipted_fen=Fen(sum(one.receipted_fen for one in shown.cases)),
+        custody_fen=Fen(sum(one.custody_fen for one in shown.collectors)), suspense_fen=Fen(sum(one.suspense_fen for one in shown.collectors)),
+        in_transit_fen=Fen(paid_in.get(DepositStatus.POSTED, 0)), designated_fen=Fen(paid_in.get(DepositStatus.CONFIRMED, 0)),
+        open_variance_count=open_count or 0, differences=("the books of the bank are not equal",) if shown.differences else (), is_whole_bank=False,
     )
 
 
@@ -122,18 +146,19 @@ def _cases(session: Session, bank_id: BankId, owners: dict[tuple[AccountKind, st
 
 
 def _collectors(session: Session, bank_id: BankId, owners: dict[tuple[AccountKind, str], int]) -> tuple[CollectorBooks, ...]:
-    receipted = {
-        str(staff_id): int(total)
-        for staff_id, total in session.execute(
-            select(CollectionRow.collector_id, func.sum(CollectionRow.amount_fen))
-            .where(CollectionRow.bank_id == bank_id, ~is_reversed()).group_by(CollectionRow.collector_id)
-        )
-    }
+    receipted: dict[str, int] = defaultdict(int)
+    deposited: dict[str, int] = defaultdict(int)
+    for staff_id, is_paid_in, total in session.execute(
+        select(CollectionRow.collector_id, is_deposited().label("deposited"), func.sum(CollectionRow.amount_fen))
+        .where(CollectionRow.bank_id == bank_id, ~is_reversed()).group_by(CollectionRow.collector_id, "deposited")
+    ):
+        receipted[str(staff_id)] += int(total)
+        deposited[str(staff_id)] += int(total) if is_paid_in else 0
     people = {owner for kind, owner in owners if kind in (AccountKind.CUSTODY, AccountKind.SUSPENSE)} | set(receipted)
     return tuple(
         CollectorBooks(
-            staff_id=StaffId(UUID(one)), receipted_fen=Fen(receipted.get(one, 0)), custody_fen=Fen(owners.get((AccountKind.CUSTODY, one), 0)),
-            suspense_fen=Fen(owners.get((AccountKind.SUSPENSE, one), 0)),
+            staff_id=StaffId(UUID(one)), receipted_fen=Fen(receipted.get(one, 0)), deposited_fen=Fen(deposited.get(one, 0)),
+            custody_fen=Fen(owners.get((AccountKind.CUSTODY, one), 0)), suspense_fen=Fen(owners.get((AccountKind.SUSPENSE, one), 0)),
         )
         for one in sorted(people)
     )

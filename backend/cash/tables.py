@@ -11,6 +11,12 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.banks.model import KeyHardware
+from backend.cash.closing_tables import (
+    BranchCloseLineRow as BranchCloseLineRow,
+)
+from backend.cash.closing_tables import (
+    BranchCloseRow as BranchCloseRow,
+)
 from backend.cash.file_tables import (
     BankFileRejectionRow as BankFileRejectionRow,
 )

@@ -6,6 +6,7 @@ from litestar.types import ControllerRouterHandler
 
 from backend.console import (
     banks,
+    books,
     branches,
     cases,
     cash,
@@ -15,6 +16,7 @@ from backend.console import (
     evidence,
     ledger,
     login,
+    offers,
     packs,
     pages,
     people,
@@ -37,6 +39,7 @@ def routers() -> list[ControllerRouterHandler]:
             *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES, *ledger.ROUTES,
+            *books.ROUTES, *offers.ROUTES,
             *disputes.ROUTES,
         ],
     )

@@ -20,6 +20,7 @@ from backend.console.values import Moment, Note, sound_values, within_reach
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.geo import Datum, LonLat
 from backend.core.ids import AddressId, CaseId, StaffId
+from backend.offers import promises
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -250,9 +251,11 @@ def record_repayment(
 ) -> PaidView:
     """Record money that reached the bank; once per reference."""
     with transaction(resources.sessions, actor, now) as session:
-        return PaidView(is_paid=actions.record_repayment(
+        is_paid = actions.record_repayment(
             session, actor, case_id, reference=data.reference, amount=Fen(data.amount_fen), paid_on=data.paid_on, now=now
-        ))
+        )
+        promises.after_repayments(session, actor, (case_id,), now)
+        return PaidView(is_paid=is_paid)
 
 
 @post("/api/v1/cases/{case_id:uuid}/signals", operation_id="setSignal", sync_to_thread=True, tags=["cases"])

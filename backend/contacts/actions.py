@@ -44,11 +44,14 @@ from backend.contacts.model import (
 from backend.contacts.queries import Evidence, contact_facts, zone_of
 from backend.contacts.rules import judge_agreement, judge_contact, judge_third_party
 from backend.contacts.tables import ContactRecordRow, HourAgreementRow, ThirdPartyRow, WorkNumberRow
+from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, ContactId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import Sealer, sealer
+from backend.offers.model import NewPromise, PromiseSource
+from backend.offers.promises import promise
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 
@@ -278,6 +281,12 @@ def _take_effect(session: Session, actor: Actor, row: CaseRow, contact: ContactR
         apply_signal(session, actor, row, _SIGNAL_OF[result], now)
     if result in _EVENT_OF:
         cases.step_if_allowed(session, actor, row, (_EVENT_OF[result],), now)
+    if result is Result.PROMISE_TO_PAY:
+        assert contact.promised_fen is not None, "a promise has its amount, else it is a vague one"
+        assert contact.promised_on is not None, "a promise has its day, else it is a vague one"
+        promise(session, actor, row, NewPromise(
+            case_id=CaseId(row.id), amount_fen=Fen(contact.promised_fen), due_on=contact.promised_on, made_on=contact.local_on,
+            source=PromiseSource.CONTACT, source_id=contact.id), now)
 
 
 def _receipt(contact: ContactRecordRow, breaches: tuple[Breach, ...], row: CaseRow) -> ContactReceipt:

@@ -19,6 +19,7 @@ SLICES = (
     "banks",
     "exhibits",
     "cases",
+    "offers",
     "contacts",
     "disputes",
     "requests",

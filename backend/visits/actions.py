@@ -4,7 +4,9 @@ Leave is refused with all its breaches. A fact is stored with them and never ref
 the policy in force when it happened.
 """
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,11 +24,14 @@ from backend.cases import actions as cases
 from backend.cases.model import CaseEvent, SuspensionReason
 from backend.cases.tables import CaseRow
 from backend.contacts.actions import lock_debtor, record_visit_contact
-from backend.core.ids import BankId, PlanId, VisitId, new_id
+from backend.core.fen import Fen
+from backend.core.ids import BankId, CaseId, PlanId, VisitId, new_id
 from backend.core.problems import NotFound
 from backend.core.rulebook import Breach, demand
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
+from backend.offers.model import NewPromise, PromiseSource
+from backend.offers.promises import promise
 from backend.plans import actions as plans
 from backend.plans.model import PlanPublished
 from backend.plans.tables import RouteRow, StopRow
@@ -175,6 +180,8 @@ def record_outcome(session: Session, actor: Actor, keyring: Keyring, command: Ou
         if visit.outcome_at is None or command.at >= visit.outcome_at:
             visit.outcome, visit.outcome_at = outcome, command.at
         _take_effect(session, actor, case, outcome, spec, now)
+        if outcome is Outcome.PROMISE:
+            _note_promise(session, actor, case, visit, (fact_id, command.at, fields), now)
         if spec.stops_visit:
             visit.stopped_at = min(visit.stopped_at or command.at, command.at)
         if spec.incident is not None:
@@ -238,6 +245,15 @@ def _take_effect(session: Session, actor: Actor, case: CaseRow, outcome: Outcome
         case Effect.NONE:
             if outcome is Outcome.PROMISE:
                 cases.step_if_allowed(session, actor, case, (CaseEvent.RETURN_TO_PHONE, CaseEvent.PROMISE), now)
+
+
+def _note_promise(
+    session: Session, actor: Actor, case: CaseRow, visit: VisitRow, told: tuple[UUID, datetime, Mapping[str, Any]], now: datetime
+) -> None:
+    fact_id, at, fields = told
+    promise(session, actor, case, NewPromise(
+        case_id=CaseId(case.id), amount_fen=Fen(int(fields["amount_fen"])), due_on=date.fromisoformat(str(fields["promised_on"])),
+        made_on=at.astimezone(ZoneInfo(visit.timezone)).date(), source=PromiseSource.VISIT, source_id=fact_id), now)
 
 
 def _cancel_superseded(session: Session, published: PlanPublished) -> set[UUID]:

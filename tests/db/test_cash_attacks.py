@@ -13,7 +13,10 @@ from tests.support.cash import door
 from tests.support.engines import AnyEngine, Database
 from tests.support.world import shared_keyring, world
 
-APPEND_ONLY = ("transfers", "postings", "collections", "receipts", "statements", "reconciliations")
+APPEND_ONLY = ("transfers", "postings", "collections", "receipts", "statements", "reconciliations", "bank_files", "bank_file_rejections",
+               "variance_steps", "branch_closes", "branch_close_lines")
+
+CHANGED = {"postings": "amount_fen", "receipts": "amount_fen", "bank_file_rejections": "code", "branch_close_lines": "ordinal_to"}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def test_the_application_role_has_no_right_to_change_the_books(target: Database,
         pytest.skip("SQLite has no roles")
     engine = target.engine()
     for table in APPEND_ONLY:
-        for statement in (f"UPDATE {table} SET id = id" if table not in ("postings", "receipts") else f"UPDATE {table} SET amount_fen = 1",
+        for statement in (f"UPDATE {table} SET {CHANGED.get(table, 'id')} = {CHANGED.get(table, 'id')}",
                           f"DELETE FROM {table}", f"TRUNCATE {table}"):
             with pytest.raises(DBAPIError, match="permission denied"), engine.begin() as connection:
                 connection.execute(text(statement))

@@ -15,11 +15,13 @@ from backend.archive.tables import DestructionRow
 from backend.auth.actors import Role as StaffRole
 from backend.banks.model import TemplateKind
 from backend.banks.tables import TemplateRow
+from backend.cases.actions import record_repayment
 from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow, PlacementBatchRow
 from backend.cash import corrections, custody, reconciliation
-from backend.cash.ledger_tables import VarianceRow
+from backend.cash.ledger_tables import AccountRow, VarianceRow
 from backend.cash.tables import CollectionRow, ReceiptBookRow
+from backend.core.fen import Fen
 from backend.core.ids import DisputeId, TransferId, new_id
 from backend.disputes import actions as disputes
 from backend.disputes.model import StateDispute
@@ -31,6 +33,10 @@ from backend.exhibits.packs import visit_scope
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import ItemRow
 from backend.exhibits.transfers import Desk
+from backend.offers import actions as offers
+from backend.offers import promises
+from backend.offers.model import Concession, NewPromise, NewProposal, PromiseSource, Terms
+from backend.offers.tables import PaymentNoticeRow
 from backend.plans.tables import RouteRow, StopRow
 from backend.requests.tables import VisitRequestRow
 from backend.staff import devices, logins
@@ -53,7 +59,8 @@ PERSONAL = frozenset({
     "case_id", "contact_id", "address_id", "request_id", "visit_id", "plan_id", "batch_id",
     "dispute_id", "declaration_id", "incident_id", "manifest_id",
     "item_key", "pack_id", "hold_id", "destruction_id", "production_id",
-    "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id", "transfer_id", "name",
+    "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id",
+    "promise_id", "proposal_id", "notice_id", "transfer_id", "name",
 })
 ABSENT_ROLES = {
     "letter": StaffRole.LETTER_DUTY, "police": StaffRole.POLICE_DUTY, "archive": StaffRole.ARCHIVE_ADMIN, "general": StaffRole.GENERAL_MANAGER,
@@ -138,6 +145,21 @@ def _of_the_case(at: Door) -> dict[str, str]:
     }
 
 
+def _dealings(at: Door) -> dict[str, str]:
+    """A promise, a proposal, a way of paying and a payment of which nobody was told."""
+    case = at.session.get_one(CaseRow, at.case_id)
+    promise_id = promises.promise(at.session, at.made.hana.actor, case, NewPromise(
+        case_id=at.case_id, amount_fen=Fen(1_000), due_on=at.made.today, made_on=at.made.today, source=PromiseSource.CONTACT, source_id=new_id()),
+        at.now)
+    terms = Terms(kind=Concession.WAIVER, waived_fen=Fen(100))
+    proposal_id = offers.propose(at.session, at.made.hana.actor, NewProposal(case_id=at.case_id, terms=terms), at.now)
+    offers.suggest_method(at.session, at.made.oscar.actor, at.bank.id, "points", ("积分还款", "Points"), at.now)
+    record_repayment(at.session, at.made.gu.actor, at.case_id, reference="F-0", amount=Fen(1), paid_on=at.made.today, now=at.now)
+    promises.after_repayments(at.session, at.made.gu.actor, [at.case_id], at.now)
+    notice_id = at.session.scalars(select(PaymentNoticeRow.id)).one()
+    return {"promise_id": str(promise_id), "proposal_id": str(proposal_id), "method": "points", "notice_id": str(notice_id)}
+
+
 def _money(at: Door) -> dict[str, str]:
     numbers, jti = at.lease(), at.authorise()
     collected = [at.take(number, amount, jti) for number, amount in zip(numbers[:3], (600, 400, 300), strict=True)]
@@ -151,6 +173,8 @@ def _money(at: Door) -> dict[str, str]:
     transfers = dict(at.session.execute(select(CollectionRow.receipt_number, CollectionRow.transfer_id)).all())
     proposal = corrections.Proposal(transfer_id=TransferId(transfers[numbers[1]]), reason="written on the wrong case")
     return {
+        **_dealings(at), "account_id": str(at.session.scalars(select(AccountRow.id).where(
+            AccountRow.kind == "custody", AccountRow.owner == str(at.made.bilal.id))).one()),
         "jti": jti, "file_id": str(file.statement_id), "number": unallowed.exception_number,
         "book_id": str(at.session.scalars(select(ReceiptBookRow.id)).one()),
         "collection_id": str(collected[1].collection_id), "deposit_id": str(net.deposit_id), "receipt_number": numbers[2],
