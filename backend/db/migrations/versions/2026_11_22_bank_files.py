@@ -10,7 +10,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "bank_files"
-down_revision = "jobs"
+down_revision = "custody"
 branch_labels = None
 depends_on = None
 
