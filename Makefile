@@ -6,7 +6,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan clean
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -68,6 +68,10 @@ migrations: .venv/.dev
 # Seconds from an event on a running day to the judged plan of its rest.
 bench-replan: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning.replan --out docs/bench/replan.json
+
+BRANCHES ?= 300
+bench-branches: .venv/.dev
+	@BRANCHES=$(BRANCHES) $(BIN)/python -m tests.benchmarks.branches
 
 bench-planning: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning

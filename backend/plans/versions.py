@@ -25,7 +25,21 @@ from backend.plans.model import PlanJudged, PlanStatus, ViolationView
 from backend.plans.queries import visible_to
 from backend.plans.reasons import Chosen, chosen_texts
 from backend.plans.tables import PlanChangeRow, PlanRow, UnservedRow
-from routing import Instance, Plan, Unserved, Violation, check, cost, encode_plan, lay_out, load_instance, load_plan, plan_digest, record_of
+from routing import (
+    Instance,
+    InstanceError,
+    Plan,
+    Unserved,
+    Violation,
+    check,
+    cost,
+    encode_plan,
+    lay_out,
+    load_instance,
+    load_plan,
+    plan_digest,
+    record_of,
+)
 from routing.reasons import HARD_REASONS
 
 RULE_OF_PLANS = Rule.REQ_04
@@ -143,7 +157,10 @@ def _visible(session: Session, actor: Actor, plan_id: PlanId) -> PlanRow:
 def _solved(row: PlanRow) -> tuple[Instance, Plan]:
     if row.plan is None:
         raise Conflict(reason="no-plan-yet", version=row.version)
-    return load_instance(row.instance), load_plan(row.plan)
+    try:
+        return load_instance(row.instance), load_plan(row.plan)
+    except InstanceError:
+        raise Conflict(reason="format-no-longer-read", version=row.version) from None
 
 
 def _edited(row: PlanRow, edits: tuple[Edit, ...]) -> tuple[Instance, Plan]:

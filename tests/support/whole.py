@@ -34,6 +34,9 @@ class IdleQueue:
     def put(self, task: str, subject_id: UUID) -> None:
         """Forget the job."""
 
+    def put_within(self, session: Session, task: str, subject_id: UUID) -> None:
+        """Forget the job."""
+
     def start(self) -> None:
         """Begin nothing."""
 
