@@ -29,6 +29,33 @@ PARTS = 5
 """Each long form is cut into so many tests, which run side by side."""
 
 
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the verifier do each piece of arithmetic once: a flip changes one signature or key, all others are those of the flip before.
+
+    Only what a pure function returned for the very same arguments is given again; whatever it refused it refuses anew.
+    """
+    keys: dict[bytes, Any] = {}
+    good: set[tuple[str, ...]] = set()
+    real_key, real_es256 = verify_pack.jwk_key, verify_pack.es256
+
+    def jwk_key(jwk: dict[str, str]) -> Any:
+        spelled = verify_pack.canonical(jwk)
+        if spelled not in keys:
+            keys[spelled] = real_key(jwk)
+        return keys[spelled]
+
+    def es256(key: Any, protected: str, body: str, signature: str) -> None:
+        numbers = key.public_numbers()
+        asked = (str(numbers.x), str(numbers.y), protected, body, signature)
+        if asked not in good:
+            real_es256(key, protected, body, signature)
+            good.add(asked)
+
+    monkeypatch.setattr(verify_pack, "jwk_key", jwk_key)
+    monkeypatch.setattr(verify_pack, "es256", es256)
+
+
 class Tampered:
     """A pack on disk whose bytes are flipped one at a time."""
 
