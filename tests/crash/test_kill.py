@@ -32,6 +32,8 @@ from backend.exhibits.model import ItemState
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow
 from backend.keys.folder import open_folder
 from backend.keys.keyring import Keyring
+from backend.web.app import log_origin
+from backend.web.transaction import attach_log
 from evidence.capitals import to_capitals
 from evidence.facts import CaptureFacts, CashReceiptFacts, Denomination, Instrument, PayerRelation
 from evidence.manifest import Role
@@ -99,6 +101,7 @@ def street(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Street]:
         engine = make_engine(settings.url, pool_size=2)
         sessions = session_factory(engine)
         keyring = Keyring(open_folder(settings.key_folder, settings.key_passphrase_file))
+        attach_log(sessions, keyring, log_origin(settings))
         with sessions.begin() as session:
             made = world(session, keyring, FRIDAY)
             at = door(session, keyring, made)
