@@ -7,6 +7,7 @@ import importlib
 from typing import Final
 
 _NAMES: Final = {
+    "evidence.attestation": ("Attested", "Roots", "judge_android"),
     "evidence.canonical": ("b64u_decode", "b64u_encode", "canonicalise", "parse_strict", "sha256_hex"),
     "evidence.capitals": ("from_capitals", "to_capitals"),
     "evidence.coverage": ("Recording", "judge_coverage"),

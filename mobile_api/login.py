@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
+import msgspec
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
@@ -12,7 +13,7 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.core.problems import Problem, Unauthenticated
 from backend.exhibits import beacons
-from backend.exhibits.refusals import DeviceNotActive
+from backend.exhibits.refusals import DeviceNotActive, refusing
 from backend.keys.model import KeyPurpose
 from backend.staff import devices, dpop, queries
 from backend.staff.model import DeviceLevel, DeviceState
@@ -20,6 +21,8 @@ from backend.web.app import Resources
 from backend.web.auth import ProofNotAccepted, active_device_actor, read_proof, use_once
 from backend.web.body import Body, View
 from backend.web.transaction import record_refusal, transaction
+from evidence.attestation import CERTIFICATE_BYTES_MAX, Roots
+from evidence.canonical import b64u_decode
 from evidence.keys import key_from_jwk
 
 TOKEN_PATH = "/mobile/v1/token"
@@ -27,6 +30,7 @@ AssertionType = Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Code = Annotated[str, Meta(min_length=16, max_length=32, pattern=r"^[A-Z2-7]+$", examples=["K5XW6YTBOJUWG2DFORSXG5BA"])]
 Coordinate = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")]
+Certificate = Annotated[str, Meta(min_length=1, max_length=CERTIFICATE_BYTES_MAX * 4 // 3 + 4, pattern=r"^[A-Za-z0-9_-]+$")]
 Token = Annotated[str, Meta(min_length=1, max_length=dpop.TOKEN_CHARS_MAX)]
 # Bounds of a query parameter stand here: the framework reads no `Meta` inside `FromQuery`.
 Nonce = Annotated[str, QueryParameter(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -56,12 +60,16 @@ class JwkBody(Body):
 
 
 class EnrolBody(Body):
-    """The code again, the new key, and the challenge signed with it (typ `device-enrolment+jws` over `challenge, staff, app`)."""
+    """The code again, the new key, and the challenge signed with it (typ `device-enrolment+jws` over `challenge, staff, app`).
+
+    `attestation`: the platform's certificates for the key, leaf first, DER in base64url; made under the challenge's 32 bytes.
+    """
 
     code: Code
     jwk: JwkBody
     proof: Token
     model: Annotated[str, Meta(min_length=1, max_length=80)] = "unknown"
+    attestation: Annotated[tuple[Certificate, ...], Meta(max_length=10)] = ()
 
 
 class EnrolledView(View, frozen=True):
@@ -108,8 +116,11 @@ def begin_enrolment(data: JSONBody[CodeBody], resources: NamedDependency[Resourc
 def complete_enrolment(data: JSONBody[EnrolBody], resources: NamedDependency[Resources], now: NamedDependency[datetime]) -> EnrolledView:
     """Prove the new key; uses the code up."""
     jwk = {"kty": data.jwk.kty, "crv": data.jwk.crv, "x": data.jwk.x, "y": data.jwk.y}
+    with refusing():
+        attestation = tuple(b64u_decode(one, f"/attestation/{index}") for index, one in enumerate(data.attestation))
+    enrolment = devices.Enrolment(code=data.code, jwk=jwk, proof=data.proof, model=data.model, attestation=attestation)
     with transaction(resources.sessions, None, now) as session:
-        enrolled = devices.enrol(session, devices.Enrolment(code=data.code, jwk=jwk, proof=data.proof, model=data.model), now)
+        enrolled = devices.enrol(session, enrolment, now, _roots(resources))
     return EnrolledView(
         kid=enrolled.kid, staff_id=str(enrolled.staff_id), state=enrolled.state, level=enrolled.level, valid_until=enrolled.valid_until,
     )
@@ -151,6 +162,11 @@ def read_beacon(
 
 OPEN_ROUTES = [begin_enrolment, complete_enrolment, issue_token]
 ROUTES = [read_beacon]
+
+
+def _roots(resources: Resources) -> Roots:
+    path = resources.settings.attestation_roots_file
+    return Roots() if path is None else msgspec.json.decode(path.read_bytes(), type=Roots)
 
 
 def _check_assertion(resources: Resources, assertion: str, now: datetime) -> dpop.Proven:

@@ -34,6 +34,7 @@ from evidence.manifest import (
 from evidence.manifest import manifest_digest as digest_of
 from mobile_api.phone_link import Link, Offline, Refused
 from mobile_api.phone_notebook import Notebook, Piece, Statement
+from mobile_api.phone_receipts import PinnedLog, check_receipt
 from mobile_api.phone_wallet import CashLeave, CashWish, TakeNothing, decide, taken_of, unbooked
 
 EVENTS_PER_BATCH = 50
@@ -103,6 +104,7 @@ class Phone:
         self._boot_id = f"boot-{compat.uuid7().hex[-12:]}"
         self._beacon: tuple[str, datetime] | None = None
         self._server_keys: dict[str, list[dict[str, Any]]] = {}
+        self._log: PinnedLog | None = None
         self._app = App(id="org.fieldvisit.reference", version="1", build="0" * 64, os="Linux", model=model, integrity=Integrity.NONE)
 
     @property
@@ -120,9 +122,9 @@ class Phone:
         enrolled = self.link.post_open("/mobile/v1/device-enrolments/complete", {"code": code, "jwk": public_jwk(self.link.key), "proof": proof})
         return str(enrolled["state"])
 
-    def pin(self, server_keys: dict[str, list[dict[str, Any]]]) -> None:
-        """Pin the server's public keys by purpose: lists of `{kid, jwk}`. They come with the app or its enrolment, not from the network."""
-        self._server_keys = server_keys
+    def pin(self, server_keys: dict[str, list[dict[str, Any]]], log: PinnedLog | None = None) -> None:
+        """Pin the server's public keys by purpose (lists of `{kid, jwk}`) and its log's origin and key. They come with the app, not by network."""
+        self._server_keys, self._log = server_keys, log
 
     def fetch_beacon(self) -> None:
         """Fetch a signed time statement; later statements name its digest and their distance from it."""
@@ -254,9 +256,10 @@ class Phone:
                 files += 1
             for statement in self.notebook.waiting_statements():
                 self._fetch_receipt(statement)
+            is_offline = False
         except Offline:
-            return SyncReport(events=events, statements=statements, files=files, bytes_sent=sent, refused=tuple(refused), is_offline=True)
-        return SyncReport(events=events, statements=statements, files=files, bytes_sent=sent, refused=tuple(refused))
+            is_offline = True
+        return SyncReport(events=events, statements=statements, files=files, bytes_sent=sent, refused=tuple(refused), is_offline=is_offline)
 
     def receipts(self) -> dict[str, str | None]:
         """Return the verified receipt of each statement, None where none has come yet: only then may the phone delete it."""
@@ -290,7 +293,7 @@ class Phone:
                 refused.append(refusal.problem)
             return 0
         if answer.get("receipt"):
-            self._check_receipt(answer["receipt"], statement.digest)
+            self._check_receipt(statement, answer["receipt"], answer["proof"])
         self.notebook.settle_statement(statement.digest, answer)
         return 1
 
@@ -302,13 +305,11 @@ class Phone:
         except Refused:
             return
         if answer.get("receipt"):
-            self._check_receipt(answer["receipt"], statement.digest)
+            self._check_receipt(statement, answer["receipt"], answer["proof"])
             self.notebook.settle_statement(statement.digest, {**statement.answer, "receipt": answer["receipt"], "items": []})
 
-    def _check_receipt(self, receipt: str, digest: str) -> None:
-        _, payload = compact_verify(receipt, self._resolver("receipt"), typ="evidence-receipt+jws")
-        if payload.get("manifest_sha256") != digest:
-            raise ValueError("the receipt is for another statement")
+    def _check_receipt(self, statement: Statement, receipt: str, proof: str) -> None:
+        check_receipt(check_shape(statement.envelope).payload, receipt, proof, self._resolver("receipt"), self._log)
 
     def _upload(self, piece: Piece) -> int:
         """Upload one file by tus 1.0 from the offset that the server holds; returns the bytes sent."""

@@ -15,6 +15,7 @@ from backend.console import (
     disputes,
     evidence,
     ledger,
+    log_tiles,
     login,
     offers,
     packs,
@@ -43,4 +44,4 @@ def routers() -> list[ControllerRouterHandler]:
             *disputes.ROUTES,
         ],
     )
-    return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *cash.OPEN_ROUTES]
+    return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *log_tiles.OPEN_ROUTES, *cash.OPEN_ROUTES]

@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     phones see (DPoP's `htu` is compared with it); `trusted_proxies` are the addresses whose forwarded headers count.
     `jobs` says who does the work outside requests: `threads` of the one server process, or `workers` started with `fieldvisit worker`, which
     need PostgreSQL; every process of a deployment says the same. A worker without a heartbeat for `worker_stalled_s` counts as dead.
+    `attestation_roots_file` pins the roots of key attestation as JSON (docs/devices.md); without it no phone is more than `unattested`.
     Evidence rests in the data folder, or in the bucket that `store_url` names (docs/storage.md). `upload_day_bytes_max` is what one device
     may open in a day; uploads stop below `free_bytes_min` or `free_share_min` of free disk.
     """
@@ -39,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store_endpoint: str | None = None
     store_region: str = "us-east-1"
     store_credentials_file: Path | None = None
+    attestation_roots_file: Path | None = None
     threads: int = 16
     trusted_proxies: tuple[str, ...] = ()
     is_demo: bool = False

@@ -27,9 +27,10 @@ from backend.staff.dpop import EnrolmentStatement, ProofRefused, Proven, check_e
 from backend.staff.model import DeviceEvent, DeviceLevel, DeviceState, EnrolmentCode, SecondPersonNeeded, advance_device
 from backend.staff.queries import visible_to
 from backend.staff.tables import DeviceChangeRow, DeviceEnrolmentRow, DeviceRow, ProofRow, StaffRow
-from evidence.canonical import b64u_encode
+from evidence.attestation import Attested, Roots, judge_android
+from evidence.canonical import b64u_decode, b64u_encode
 from evidence.errors import EvidenceError
-from evidence.keys import key_from_jwk, thumbprint
+from evidence.keys import PublicKey, key_from_jwk, thumbprint
 
 CODE_LIFE_S = 24 * 3600
 CHALLENGE_LIFE_S = 600
@@ -51,6 +52,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     jwk: Mapping[str, str]
     proof: str
     model: str
+    attestation: tuple[bytes, ...] = ()      # DER certificates, leaf first; empty: the platform gave none.
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -143,8 +145,10 @@ def give_challenge(session: Session, code: str, now: datetime) -> Challenge:
     return Challenge(challenge=challenge, staff_id=StaffId(row.staff_id), expires_at=expires_at)
 
 
-def enrol(session: Session, enrolment: Enrolment, now: datetime) -> Enrolled:
+def enrol(session: Session, enrolment: Enrolment, now: datetime, roots: Roots | None = None) -> Enrolled:
     """Store a phone that proves its key: active when the enrolment was granted, else pending. The code is used up.
+
+    An attestation is graded against the pinned `roots`, never demanded: absence is neutral, a broken one has a reason in the audit.
 
     Raises:
         Unauthenticated: the code or challenge is unknown, used or expired, or the proof is not by this key over this challenge.
@@ -165,8 +169,9 @@ def enrol(session: Session, enrolment: Enrolment, now: datetime) -> Enrolled:
     kid = thumbprint(key)
     if session.get(DeviceRow, kid) is not None:
         raise Conflict(reason="key-enrolled-already")
+    attested = _attested(enrolment, key, row.challenge, roots or Roots(), now)
     device = DeviceRow(
-        kid=kid, staff_id=row.staff_id, public_jwk=dict(enrolment.jwk), model=enrolment.model, level=DeviceLevel.UNATTESTED,
+        kid=kid, staff_id=row.staff_id, public_jwk=dict(enrolment.jwk), model=enrolment.model, level=DeviceLevel(attested.level),
         state=DeviceState.PENDING, enrolled_at=now, valid_until=now + timedelta(days=DEVICE_VALID_DAYS), revoked_at=None, compromised_since=None,
     )
     session.add(device)
@@ -175,8 +180,15 @@ def enrol(session: Session, enrolment: Enrolment, now: datetime) -> Enrolled:
     if row.approved_by is not None:
         _advance(session, None, device, DeviceChange(kid=kid, event=DeviceEvent.ACTIVATE, reason="enrolment granted before"), now)
     subject = f"staff:{row.staff_id}"
-    record(session, None, EventTag.DEVICE_ENROLLED, subject, now, step="proven", enrolment=row.id, device=kid, state=device.state.value)
+    record(session, None, EventTag.DEVICE_ENROLLED, subject, now, step="proven", enrolment=row.id, device=kid, state=device.state.value,
+           level=attested.level, attestation=attested.reason)
     return Enrolled(kid=kid, staff_id=StaffId(row.staff_id), state=device.state, level=device.level, valid_until=device.valid_until)
+
+
+def _attested(enrolment: Enrolment, key: PublicKey, challenge: str, roots: Roots, now: datetime) -> Attested:
+    if not enrolment.attestation:
+        return Attested(level="unattested", reason="none-given")
+    return judge_android(enrolment.attestation, key, b64u_decode(challenge), roots, now)
 
 
 def change_device(session: Session, actor: Actor, change: DeviceChange, now: datetime) -> DeviceState:

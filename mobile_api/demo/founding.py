@@ -1,5 +1,6 @@
 """Act one: an agency comes into being. Branch, banks, people, what they carry, and the phones of those who will go out."""
 
+import base64
 import hashlib
 from datetime import timedelta
 from typing import Any
@@ -86,7 +87,7 @@ def enrol_phone(scene: Scene, staff_id: str) -> Phone:
     phone = Phone(link, Notebook(folder / f"{staff_id}.sqlite"), staff_id=staff_id, tenant=scene.stage.tenant, clock=scene.clock)
     state = phone.enrol(asked["code"])
     assert state == "active", state
-    phone.pin(server_keys(scene))
+    phone.pin(server_keys(scene), log_key(scene))
     scene.phones[staff_id] = phone
     scene.count("phones")
     return phone
@@ -100,6 +101,12 @@ def server_keys(scene: Scene) -> dict[str, list[dict[str, Any]]]:
         if isinstance(entry["public"], dict):
             keys.setdefault(entry["purpose"], []).append({"kid": entry["kid"], "jwk": entry["public"]})
     return keys
+
+
+def log_key(scene: Scene) -> tuple[str, bytes]:
+    """Read the log's name and key, as an app's build would pin them."""
+    trusted = scene.http.get(scene.stage.base_url + "/verify/keys").json()["trust"]["log"]
+    return trusted["origin"], base64.b64decode(trusted["key"])
 
 
 def _register_bank(scene: Scene, bank: city.Bank) -> None:

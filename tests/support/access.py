@@ -47,7 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 OPEN = frozenset({
     "logIn", "acceptInvitation", "showLogin", "submitLogin", "showInvitation", "submitInvitation", "readPublicKeys", "verifyReceipt",
     "beginEnrolment", "completeEnrolment", "issueToken", "describeUploads", "healthLive", "healthReady", "metrics", "listProblems", "showProblem",
-    "consoleSchema", "phonesSchema",
+    "consoleSchema", "phonesSchema", "readLogCheckpoint", "readLogTile",
 })
 """Routes that ask nobody who they are."""
 UPLOADS = frozenset({"createUpload", "sendUploadPiece", "readUploadOffset", "terminateUpload"})

@@ -93,6 +93,7 @@ def belongings(sessions: sessionmaker[Session], resources: Resources, made: Worl
         things = _of_the_branch(session, resources, made) | _of_the_bank(session, made) | _of_the_case(at) | _money(at)
     things |= _evidence(sessions, resources, at)
     things |= _custody(sessions, resources, at, things)
+    things["tile"] = "0/000.p/1"
     with transaction(sessions, made.bilal.actor, made.now) as session:
         at.session = session
         things |= _declaration(at)

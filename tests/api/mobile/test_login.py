@@ -1,10 +1,12 @@
 """Phones: enrolling, signing in by key, proving possession with every call; refusals first."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 from sqlalchemy import select
@@ -18,6 +20,7 @@ from backend.staff import devices, dpop
 from backend.staff.model import DeviceEvent, DeviceState, EnrolmentCode
 from backend.staff.tables import DeviceRow
 from backend.web.auth import phone_actor
+from evidence.canonical import b64u_decode, b64u_encode
 from evidence.es256 import compact_peek, compact_sign, compact_verify
 from evidence.keys import PrivateKey, generate_key, public_jwk, thumbprint
 from mobile_api import login
@@ -25,6 +28,7 @@ from mobile_api.phone_link import Link
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
 from tests.support.phones import access_token, assertion, assertion_claims, enrolment_proof, phone_headers, proof, proof_claims
 from tests.support.world import Person, World, device_key, world
+from tests.unit.evidence import test_attestation as attested
 
 BEACON = "/mobile/v1/beacon"
 ASKED = f"{BEACON}?nonce=0123456789abcdef"
@@ -288,6 +292,36 @@ def test_a_code_enrols_one_phone(client: TestClient[Any], joined: sessionmaker[S
     assert (enrolled.status_code, enrolled.json()["state"], enrolled.json()["level"]) == (201, "active", "unattested")
     assert outcome(begin(client, code)) == (401, "unauthenticated")
     assert sign_in(client, key, clock.now).status_code == 200
+
+
+@pytest.mark.parametrize(("is_pinned", "expected"), [(True, "strongbox"), (False, "unattested")])
+def test_an_attestation_gives_the_level_that_a_pinned_root_proves(
+    joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, clock: SteppedClock, retired: World, is_pinned: bool, expected: str
+) -> None:
+    roots = tmp_path / "roots.json"
+    roots.write_text(json.dumps({"root_keys_sha256": sorted(attested.pinned(attested.ROOT.public_key()).root_keys_sha256)}), encoding="utf-8")
+    resources = make_resources(joined, keyring, tmp_path, clock)
+    if is_pinned:
+        resources = msgspec.structs.replace(resources, settings=msgspec.structs.replace(resources.settings, attestation_roots_file=roots))
+    with make_client(resources, login.OPEN_ROUTES) as client:
+        code = ask(joined, retired).code
+        challenge = begin(client, code).json()["challenge"]
+        certificates = [b64u_encode(one) for one in attested.chain(challenge=b64u_decode(challenge))]
+        body = {"code": code, "jwk": public_jwk(attested.LEAF), "proof": enrolment_proof(attested.LEAF, challenge, str(retired.bilal.id)),
+                "attestation": certificates}
+        answer = client.post("/mobile/v1/device-enrolments/complete", json=body)
+    assert (answer.status_code, answer.json()["level"]) == (201, expected)
+
+
+@pytest.mark.parametrize(("certificates", "expected"), [(["AAAA", "AAAA"], "unparsed"), (["AAAA"], "unattested"), (["A" * 10_000] * 2, "unparsed")])
+def test_an_attestation_that_is_none_never_stands_in_the_way(
+    client: TestClient[Any], joined: sessionmaker[Session], retired: World, certificates: list[str], expected: str
+) -> None:
+    code, key = ask(joined, retired).code, generate_key()
+    challenge = begin(client, code).json()["challenge"]
+    body = {"code": code, "jwk": public_jwk(key), "proof": enrolment_proof(key, challenge, str(retired.bilal.id)), "attestation": certificates}
+    answer = client.post("/mobile/v1/device-enrolments/complete", json=body)
+    assert (answer.status_code, answer.json()["level"]) == (201, expected)
 
 
 def test_a_phone_waits_for_a_second_person(client: TestClient[Any], joined: sessionmaker[Session], retired: World, now: datetime) -> None:
