@@ -6,7 +6,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches clean
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -15,6 +15,7 @@ help:
 	@echo "make check                        lint, types, import contracts, unit tests"
 	@echo "make test-slow                    the longer suites"
 	@echo "make soak                         the long forms of property and race runs; not in CI"
+	@echo "make bench-evidence               uploads beside @tus/server, signatures and examinations; needs node and npm"
 	@echo "make migrations                   migrations: empty difference, up, down, up"
 
 # The tools that a fresh machine may lack are named instead of failing oddly.
@@ -72,6 +73,9 @@ bench-replan: .venv/.dev
 BRANCHES ?= 300
 bench-branches: .venv/.dev
 	@BRANCHES=$(BRANCHES) $(BIN)/python -m tests.benchmarks.branches
+
+bench-evidence: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.evidence.run --out docs/bench/evidence.json
 
 bench-planning: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning

@@ -219,7 +219,7 @@ class PieceReceiver:
     def __init__(self, piece: Piece, state: UploadState) -> None:
         self._checksum = piece.checksum
         self._room = state.length - state.offset
-        self._digest = hashlib.sha256()
+        self._digest = None if piece.checksum is None else hashlib.sha256()      # Hashing costs; the whole item is hashed anyway.
         self.received = 0
 
     def take(self, chunk: bytes) -> bytes:
@@ -227,12 +227,13 @@ class PieceReceiver:
         self.received += len(chunk)
         if self.received > self._room:
             raise TooLarge("the stream is longer than the upload")
-        self._digest.update(chunk)
+        if self._digest is not None:
+            self._digest.update(chunk)
         return chunk
 
     def demand_checksum(self) -> None:
         """Demand the announced checksum; on ChecksumMismatch the caller cuts the part back to where the piece began."""
-        if self._checksum is not None and not hmac.compare_digest(self._digest.digest(), self._checksum.sha256):
+        if self._digest is not None and self._checksum is not None and not hmac.compare_digest(self._digest.digest(), self._checksum.sha256):
             raise ChecksumMismatch("the piece does not hash to its Upload-Checksum")
 
 

@@ -46,7 +46,7 @@ from evidence.uploads import UploadState as Progress
 
 LOGGER = structlog.get_logger("fieldvisit.uploads")
 PATH = "/mobile/v1/uploads"
-BUFFER_BYTES = 262_144
+BUFFER_BYTES = 1_048_576
 WATCH_S = 0.2
 ROOM = "room"          # Key of the application's state under which its desk is kept.
 

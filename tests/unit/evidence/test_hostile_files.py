@@ -159,6 +159,12 @@ def test_EVD_09_a_decoder_has_a_network_namespace_of_its_own_where_the_kernel_gr
     assert "seccomp" in seen.isolation or is_granted
 
 
+def test_EVD_09_the_memory_told_is_the_workers_own_not_that_of_the_process_that_started_it() -> None:
+    ballast = bytes(range(256)) * 2_000_000
+    seen = examine(photograph(), "image/jpeg", DEFAULT)
+    assert len(ballast) // 1_000 > seen.memory_kb > 10_000
+
+
 def _has_media() -> bool:
     import importlib.util
 
