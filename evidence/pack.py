@@ -120,6 +120,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     sealed: Sequence[PackSealed] = ()
     withheld: Sequence[Withheld] = ()
     authorisations: Sequence[str] = ()
+    hardware: Mapping[str, str] = {}                   # Bank key id → whose hardware holds it: `webcrypto`, `bank_system`, `demo` (F19).
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
     known_sizes: Sequence[int] = ()                    # Log sizes the recipient has seen before.
 
@@ -257,7 +258,7 @@ def _index(pack: Pack, files: Mapping[str, Measured], key: SigningKey, kid: str)
     return compact_sign({
         "schema": SCHEMA, "pack_id": pack.pack_id, "bank": pack.bank, "scope": pack.scope, "cases": cases,
         "visits": visits, "made": pack.made, "register_number": pack.register_number, "recipient": pack.recipient,
-        "files": listed, "withheld": withheld,
+        "files": listed, "withheld": withheld, "authorisation_hardware": dict(sorted(pack.hardware.items())),
     }, key, typ=TYP_PACK, kid=kid).encode("ascii")
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from backend.audit.log import utc_text
 from backend.auth.actors import Actor
 from backend.banks import queries as banks
+from backend.banks.hours import offices_on
 from backend.banks.model import BankKeyState, KeyPurpose
 from backend.cash import actions as cash_actions
 from backend.cash import queries as cash
@@ -44,7 +45,7 @@ def read_bundle(
         day = Day(session, actor, on, now)
         document = day.document(resources.keyring, resources.settings.tenant) | {
             "cash": _cash(session, day, now), "offers": _offers(session, day, on),
-            "banks": [_bank(session, bank_id) for bank_id in sorted(day.bank_ids)],
+            "banks": [_bank(session, bank_id, on) for bank_id in sorted(day.bank_ids)],
             "server_keys": _server_keys(resources.keyring),
         }
         return BundleAnswer(bundle=resources.keyring.sign(ServerKeyPurpose.BUNDLE, document, TYP))
@@ -93,10 +94,16 @@ def _terms(terms: Terms) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _bank(session: Session, bank_id: BankId) -> dict[str, Any]:
-    """Return what the pair shows and checks at a door of this bank: ways to pay it, its texts, its keys. The phone keeps it folded."""
+def _bank(session: Session, bank_id: BankId, on: date) -> dict[str, Any]:
+    """Return what the pair shows and checks at a door of this bank: ways to pay it, its offices that day, its texts, its keys. Kept folded."""
     return {
         "bank_id": str(bank_id),
+        "offices": [
+            {
+                "id": str(one.id), "name": one.name, "kind": one.kind.value, "opens_s": one.opens_s, "closes_s": one.closes_s,
+                "lat_e7": round(one.location.lat * 1e7), "lon_e7": round(one.location.lon * 1e7), "deposit_fen_max": one.deposit_fen_max,
+            } for one in offices_on(session, [bank_id], on) if one.opens_s is not None
+        ],
         "payment_channels": [{"kind": one.kind, "text_zh": one.text_zh, "text_en": one.text_en} for one in banks.channels(session, bank_id)],
         "repayment_methods": [
             {"code": one.code, "text_zh": one.text_zh, "text_en": one.text_en} for one in offers.methods_of(session, bank_id) if one.is_offered

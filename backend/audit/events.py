@@ -90,6 +90,8 @@ class EventTag(StrEnum):
     RECEIPT_VOIDED = "cash.receipt-voided"
     CASH_INTENDED = "cash.intended"
     CASH_COLLECTED = "cash.collected"
+    CASH_CLAIMED = "cash.direct-payment-claimed"
+    CASH_CLAIM_SETTLED = "cash.direct-payment-settled"
     CASH_HANDED_OVER = "cash.handed-over"
     CASH_DEPOSITED = "cash.deposited"
     STATEMENT_IMPORTED = "cash.statement-imported"

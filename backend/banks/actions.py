@@ -33,6 +33,7 @@ from backend.banks.tables import (
     DesignatedAccountRow,
     ImportProfileRow,
     MandateRow,
+    OfficeTermsRow,
     PaymentChannelRow,
     TemplateRow,
 )
@@ -169,6 +170,9 @@ def add_office(session: Session, actor: Actor, new: NewOffice, now: datetime) ->
         id=new_id(), bank_id=new.bank_id, name=new.name, location=new.location, opens_s=new.opens_s, closes_s=new.closes_s, service_s=new.service_s,
     )
     session.add(row)
+    session.flush()
+    session.add(OfficeTermsRow(
+        office_id=row.id, kind=new.kind, is_open_on_off_days=new.is_open_on_off_days, deposit_fen_max=new.deposit_fen_max))
     session.flush()
     record(session, actor, EventTag.BANK_CHANGED, f"bank:{new.bank_id}", now, what="office-added", office=row.id)
     return row.id

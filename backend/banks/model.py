@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from backend.core.fen import Fen
 from backend.core.geo import LonLat
 from backend.core.ids import BankId
 from backend.core.problems import IllegalTransition
@@ -106,6 +107,13 @@ class NewMandate(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a mandate ends on or after the day it begins")
 
 
+class OfficeKind(StrEnum):
+    """What takes the cash."""
+
+    COUNTER = "counter"
+    MACHINE = "machine"
+
+
 class NewOffice(msgspec.Struct, frozen=True, kw_only=True):
     """A counter or machine of a bank that takes deposits; seconds since local midnight."""
 
@@ -115,6 +123,9 @@ class NewOffice(msgspec.Struct, frozen=True, kw_only=True):
     opens_s: int
     closes_s: int
     service_s: int
+    kind: OfficeKind = OfficeKind.COUNTER
+    is_open_on_off_days: bool = False
+    deposit_fen_max: Fen | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.opens_s < self.closes_s <= 86_400:

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.banks.model import AmountStyle, BankKeyState, DateStyle, KeyHardware, KeyPurpose, TemplateKind
+from backend.banks.model import AmountStyle, BankKeyState, DateStyle, KeyHardware, KeyPurpose, OfficeKind, TemplateKind
 from backend.core.geo import LonLat
-from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, SealedBytes, SealedValue, Uuid, enum_check
+from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Money, SealedBytes, SealedValue, Uuid, enum_check
 from backend.db.geo import Point
 
 
@@ -96,6 +96,61 @@ class BankOfficeRow(Base):
     opens_s: Mapped[int]
     closes_s: Mapped[int]
     service_s: Mapped[int]
+
+
+class OfficeTermsRow(Base):
+    """How an office takes cash: a counter or a machine, on days off too or not, and at most so much in one deposit."""
+
+    __tablename__ = "office_terms"
+    __table_args__ = (enum_check("kind", OfficeKind), CheckConstraint("deposit_fen_max > 0", name="limit_positive"))
+
+    office_id: Mapped[UUID] = mapped_column(ForeignKey("bank_hours.id"), primary_key=True)
+    kind: Mapped[OfficeKind] = mapped_column(Choice(OfficeKind))
+    is_open_on_off_days: Mapped[bool]
+    deposit_fen_max: Mapped[int | None] = mapped_column(Money)
+
+
+class OfficeDayRow(Base):
+    """An office's hours on one date, in place of its usual ones; without hours it takes no cash that day."""
+
+    __tablename__ = "office_days"
+    __table_args__ = (
+        CheckConstraint("(opens_s IS NULL) = (closes_s IS NULL)", name="whole"),
+        CheckConstraint("0 <= opens_s AND opens_s < closes_s AND closes_s <= 86400", name="within_a_day"),
+    )
+
+    office_id: Mapped[UUID] = mapped_column(ForeignKey("bank_hours.id"), primary_key=True)
+    on: Mapped[date] = mapped_column(primary_key=True)
+    opens_s: Mapped[int | None]
+    closes_s: Mapped[int | None]
+
+
+class BankCalendarDayRow(Base):
+    """One date of the calendar that a bank uploaded: a workday (make-up workdays included) or a day off."""
+
+    __tablename__ = "bank_calendar_days"
+
+    bank_id: Mapped[UUID] = mapped_column(ForeignKey("banks.id"), primary_key=True)
+    on: Mapped[date] = mapped_column(primary_key=True)
+    is_workday: Mapped[bool]
+
+
+class AuthoriserDutyRow(Base):
+    """When an authoriser of a bank is on duty to answer requests (F19)."""
+
+    __tablename__ = "authoriser_duties"
+    __table_args__ = (
+        UniqueConstraint("staff_id", "from_at"),
+        CheckConstraint("to_at > from_at", name="in_order"),
+        Index(None, "bank_id", "to_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    bank_id: Mapped[UUID] = mapped_column(ForeignKey("banks.id"))
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    from_at: Mapped[datetime] = mapped_column(Instant)
+    to_at: Mapped[datetime] = mapped_column(Instant)
+    set_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
 
 
 class BankKeyRow(Base):

@@ -18,7 +18,8 @@ from backend.cases.queries import is_open_for_collection, was_suspended
 from backend.cases.tables import CaseRow
 from backend.cash import books, transfers
 from backend.cash.authorisations import terms_of
-from backend.cash.custody import is_deposited, is_reversed, release_held
+from backend.cash.custody import release_held
+from backend.cash.custody_facts import is_deposited, is_reversed
 from backend.cash.model import (
     AccountKind,
     CashIntent,
@@ -58,10 +59,12 @@ from backend.exhibits.model import Accepted, ManifestState, Standing
 from backend.exhibits.tables import ManifestRow
 from backend.policies.model import Policy
 from backend.staff.tables import DeviceRow
+from backend.visits.model import VisitStatus
 from backend.visits.tables import VisitRow
 from evidence.capitals import to_capitals
 from evidence.facts import CashReceiptFacts, VoidFacts
 
+RUNNING = frozenset({VisitStatus.STARTED, VisitStatus.ENTERED})
 EXCEPTION_PREFIX = "EX-"
 
 
@@ -87,7 +90,7 @@ def intend(session: Session, actor: Actor, command: CashIntent, policy: Policy, 
         devices=frozenset({actor.device, command.cosigner_device}) if partner_id in pair - {actor.id} else frozenset({actor.device}),
         capturer_device=actor.device, instrument=command.instrument, amount_fen=command.amount_fen, payer=command.payer,
         payer_digest=command.payer_digest, captured_lower_at=now, captured_upper_at=now,
-        is_case_open=is_open_for_collection(case, today_of(now)), blocked_count=blocked_count(session, pair),
+        is_at_visit=visit.status in RUNNING, is_case_open=is_open_for_collection(case, today_of(now)), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=Fen(carried_fen(session, pair) + command.unsynced_fen),
     )
     demand(judge_intent(facts, policy))
@@ -241,9 +244,19 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
         devices=frozenset(one for one in (statement.device, statement.cosigner_device) if one is not None), capturer_device=statement.device,
         instrument=statement.instrument, amount_fen=statement.amount_fen, payer=statement.payer, payer_digest=statement.payer_digest,
         captured_lower_at=statement.captured_lower_at,
-        captured_upper_at=statement.captured_upper_at, is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
+        captured_upper_at=statement.captured_upper_at, is_at_visit=_was_at_visit(session, statement),
+        is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=carried_fen(session, pair),
     )
+
+
+def _was_at_visit(session: Session, statement: ReceiptStatement) -> bool:
+    """Tell whether a visit of these two had begun and was not over at some moment at which the money can have been taken."""
+    visit = session.get(VisitRow, statement.visit_id) if statement.visit_id is not None else None
+    if visit is None or visit.started_at is None or visit.case_id != statement.case_id:
+        return False
+    earliest = statement.captured_lower_at or statement.captured_upper_at
+    return visit.started_at <= statement.captured_upper_at and (visit.ended_at is None or earliest <= visit.ended_at)
 
 
 def _was_open(session: Session, case: CaseRow, statement: ReceiptStatement) -> bool:

@@ -12,6 +12,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.duties import on_duty
 from backend.banks.model import BankKeyState, KeyPurpose, MandateAction
 from backend.banks.rules import MandateFacts, MandateQuestion, judge_mandate
 from backend.banks.tables import BankKeyRow, DesignatedAccountRow, MandateRow
@@ -30,6 +31,7 @@ from backend.db.base import SealedValue
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.policies.model import Policy
+from backend.requests.actions import expect_cash
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow, StaffRow
 from backend.visits.tables import VisitRow
@@ -77,6 +79,11 @@ def request_authorisation(session: Session, actor: Actor, command: CashRequest, 
     return command.request_id
 
 
+def is_attended(session: Session, request_id: UUID, now: datetime) -> bool:
+    """Tell whether somebody of the bank is on duty to answer a request now; nobody's silence refuses it all the same (F19)."""
+    return bool(on_duty(session, BankId(session.get_one(AuthorisationRequestRow, request_id).bank_id), now))
+
+
 def second(session: Session, actor: Actor, request_id: UUID, policy: Policy, now: datetime) -> None:
     """Confirm a request as the first of two authorisers; due from the policy's threshold on.
 
@@ -108,12 +115,15 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
     key = _bank_key(session, BankId(row.bank_id), tokens.peek_kid(command.token))
     public = key_from_jwk(key.public_jwk)
     claims = tokens.read_token(command.token, lambda kid: public if kid == key.kid else None)
-    tokens.demand_answers(claims, _expected(session, row, policy), now)
+    tokens.demand_answers(claims, expected_of(session, row, policy), now)
     breaches = list(_judge_mandate(session, BankId(row.bank_id), now))
     if not is_open_for_collection(case, today_of(now)):
         breaches.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got=case.status.value))
     if claims.cap_fen >= policy.second_authoriser_from_fen and row.status is not RequestStatus.SECONDED:
         breaches.append(Breach(Rule.CASH_04, "second-authoriser-missing", expected="two authorisers of the bank", got="one"))
+    if key.hardware.value not in policy.authoriser_hardware:
+        admitted = ", ".join(policy.authoriser_hardware)
+        breaches.append(Breach(Rule.CASH_04, "key-hardware-not-admitted", expected=admitted, got=key.hardware.value))
     if row.seconded_by == actor.id:
         breaches.append(Breach(Rule.CASH_04, "second-authoriser-missing", expected="two authorisers of the bank", got="the same person twice"))
     demand(tuple(breaches))
@@ -130,6 +140,9 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
         log_entry_id=log.append(session, "cash-authorisation", command.token.encode(), now),
     ))
     session.flush()
+    visit = session.get(VisitRow, row.visit_id) if row.visit_id is not None else None
+    if visit is not None:
+        expect_cash(session, visit.request_id, Fen(claims.cap_fen))
     record(session, actor, EventTag.CASH_GRANTED, f"case:{row.case_id}", now, policy_version=policy.version, request=row.id, jti=claims.jti,
            cap_fen=claims.cap_fen, hardware=key.hardware.value)
     return claims.jti
@@ -225,7 +238,8 @@ def _bank_key(session: Session, bank_id: BankId, kid: str) -> BankKeyRow:
     return row
 
 
-def _expected(session: Session, row: AuthorisationRequestRow, policy: Policy) -> tokens.Expected:
+def expected_of(session: Session, row: AuthorisationRequestRow, policy: Policy) -> tokens.Expected:
+    """Return what a token must say to answer a request."""
     active = select(DeviceRow.kid).join(StaffRow, StaffRow.id == DeviceRow.staff_id).where(DeviceRow.state == DeviceState.ACTIVE)
     known = frozenset(session.scalars(active.where(StaffRow.branch_id == row.branch_id)))
     visit = session.get(VisitRow, row.visit_id) if row.visit_id else None

@@ -108,6 +108,15 @@ def suspend_device(session: Session, actor: Actor, device: str, now: datetime) -
         NotFound: no such phone in the actor's branches.
     """
     authorise(actor, Permission.RECEIPTS_LEASE)
+    return suspend_numbers(session, actor, device, now)
+
+
+def suspend_numbers(session: Session, actor: Actor, device: str, now: datetime) -> int:
+    """Suspend the unused numbers of a phone that is suspended or revoked; part of that act, whoever may do it. Returns how many.
+
+    Raises:
+        NotFound: no such phone in the actor's branches.
+    """
     branch_id = session.scalar(select(StaffRow.branch_id).join(DeviceRow, DeviceRow.staff_id == StaffRow.id).where(DeviceRow.kid == device))
     if branch_id is None or not (actor.sees_every_branch or branch_id in actor.branches):
         raise NotFound
@@ -120,15 +129,13 @@ def suspend_device(session: Session, actor: Actor, device: str, now: datetime) -
 
 
 def sign_in(session: Session, actor: Actor, book_id: UUID, now: datetime) -> int:
-    """Take a book back: its unused numbers are returned and never used again. Returns how many; twice changes nothing.
+    """Take a book back whose unused sheets are all there: they are returned and never used again. Twice changes nothing.
 
     Raises:
         NotFound: no such book in the actor's branches.
     """
     authorise(actor, Permission.RECEIPTS_LEASE)
-    book = session.scalar(select(ReceiptBookRow).where(ReceiptBookRow.id == book_id).with_for_update())
-    if book is None or not (actor.sees_every_branch or book.branch_id in actor.branches):
-        raise NotFound
+    book = own_book(session, actor, book_id)
     if book.signed_in_at is not None:
         return 0
     numbers = _unsettled(session, actor, ReceiptNumberRow.book_id == book_id, NumberStatus.LEASED, NumberStatus.SUSPENDED)
@@ -145,6 +152,14 @@ def locked_number(session: Session, number: str) -> ReceiptNumberRow | None:
     return session.scalar(
         select(ReceiptNumberRow).where(ReceiptNumberRow.number == number).with_for_update().execution_options(populate_existing=True)
     )
+
+
+def own_book(session: Session, actor: Actor, book_id: UUID) -> ReceiptBookRow:
+    """Return a book of the actor's branches, locked. Raises NotFound."""
+    book = session.scalar(select(ReceiptBookRow).where(ReceiptBookRow.id == book_id).with_for_update())
+    if book is None or not (actor.sees_every_branch or book.branch_id in actor.branches):
+        raise NotFound
+    return book
 
 
 def _unsettled(session: Session, actor: Actor, condition: ColumnElement[bool], *statuses: NumberStatus) -> list[ReceiptNumberRow]:

@@ -22,7 +22,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.model import today_of
 from backend.cash import transfers
-from backend.cash.custody import is_deposited, is_reversed
+from backend.cash.custody_facts import is_deposited, is_reversed
 from backend.cash.model import AccountKind, DepositStatus, HandoverStatus, TransferKind, VarianceStatus
 from backend.cash.tables import (
     AccountRow,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from backend.audit import breaches as kept
@@ -20,18 +20,15 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks.tables import BankOfficeRow, BankRow
 from backend.cash import transfers, variances
-from backend.cash.authorisations import designated_digests
+from backend.cash.custody_facts import collections_named, deposit_facts, standing_of_deposit, time_breaches
 from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
 from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
-from backend.cash.rules import LATE_ONLY, UNBOOKABLE, DepositFacts, judge_deposit
+from backend.cash.rules import LATE_ONLY, UNBOOKABLE, judge_deposit
 from backend.cash.tables import (
-    AuthorisationRow,
     CollectionRow,
     DepositLineRow,
     DepositRow,
     HandoverRow,
-    ReceiptRow,
-    TransferRow,
     VarianceRow,
 )
 from backend.core.fen import Fen
@@ -41,6 +38,7 @@ from backend.core.rulebook import Breach, demand
 from backend.exhibits.model import Standing
 from backend.exhibits.refusals import SignatureInvalid, refusing
 from backend.policies.model import Policy
+from backend.policies.queries import policy_in_force
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow, StaffRow
 from evidence.canonical import canonicalise
@@ -49,17 +47,6 @@ from evidence.keys import key_from_jwk
 from evidence.times import format_utc
 
 HANDOVER_TYP: Final = "cash-handover+jws"
-
-
-def is_deposited() -> ColumnElement[bool]:
-    """Return the condition on `CollectionRow` that a deposit holds it."""
-    return select(DepositLineRow.deposit_id).where(DepositLineRow.collection_id == CollectionRow.id, DepositLineRow.reversed_at.is_(None)).exists()
-
-
-def is_reversed() -> ColumnElement[bool]:
-    """Return the condition on `CollectionRow` that two people have undone it."""
-    undone = select(TransferRow.reverses_id).where(TransferRow.reverses_id.is_not(None))
-    return CollectionRow.transfer_id.in_(undone)
 
 
 def handover_words(command: Handover) -> dict[str, Any]:
@@ -73,7 +60,8 @@ def handover_words(command: Handover) -> dict[str, Any]:
 def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) -> HandoverStatus:
     """Record that money went from one employee to another; it moves once both have signed and the giver's custody holds it.
 
-    Either side's phone may report it, and report it again with the other's signature.
+    Either side's phone may report it, and report it again with the other's signature. A claimed time that cannot be true, or on
+    which a signature's worth depends, is kept as a breach beside it and moves the money all the same.
 
     Raises:
         NotFound: the actor is neither of the two, one of them is no employee of the agency, or there is no such bank.
@@ -101,6 +89,7 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
         raise IdempotencyConflict(id=str(command.handover_id))
     if row.status is HandoverStatus.OFFERED and command.taker_token is not None:
         _take(session, row, command.taker_token, now)
+    kept.store(session, f"handover:{row.id}", time_breaches(session, command, now), now, policy_in_force(session, None, now).version)
     record(session, actor, EventTag.CASH_HANDED_OVER, f"handover:{row.id}", now, giver=row.giver_id, taker=row.taker_id, amount_fen=row.amount_fen,
            status=row.status.value)
     if row.status is HandoverStatus.HELD:
@@ -141,10 +130,10 @@ def ask_deposit(session: Session, actor: Actor, command: Deposit) -> None:
         NotFound: a receipt that is not in the books yet.
     """
     authorise(actor, Permission.CASH_DEPOSIT)
-    collections = _collections(session, command)
+    collections = collections_named(session, command)
     if len(collections) != len(command.receipt_numbers):
         raise NotFound
-    breaches = judge_deposit(_facts(session, command, collections))
+    breaches = judge_deposit(deposit_facts(session, command, collections, command.told_at or command.deposited_at))
     demand(tuple(breach for breach in breaches if breach.code not in LATE_ONLY))
 
 
@@ -181,15 +170,16 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     stored = _stored(session, actor, command)
     if stored is not None:
         return stored
-    collections = _collections(session, command)
+    collections = collections_named(session, command)
     is_complete = len(collections) == len(command.receipt_numbers)
-    breaches = judge_deposit(_facts(session, command, collections)) if is_complete else ()
+    facts = deposit_facts(session, command, collections, now)
+    breaches = judge_deposit(facts) if is_complete else ()
     branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == actor.id))
     row = DepositRow(
         id=command.deposit_id, digest=_digest(command), bank_id=command.bank_id, branch_id=branch_id, account_digest=command.account_digest,
         bank_hours_id=command.bank_hours_id, channel=command.channel, slip_reference=command.slip_reference, slip_sha256=command.slip_sha256,
         amount_fen=command.amount_fen, content=msgspec.to_builtins(command), depositor_id=actor.id, deposited_at=command.deposited_at,
-        recorded_at=now, status=DepositStatus.HELD, standing=Standing.BREACH if breaches else Standing.ACCEPTED, policy_version=policy.version,
+        recorded_at=now, status=DepositStatus.HELD, standing=standing_of_deposit(breaches, facts), policy_version=policy.version,
     )
     session.add(row)
     session.flush()
@@ -248,11 +238,11 @@ def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) ->
 
 def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> int:
     command = msgspec.convert(row.content, Deposit, strict=False)
-    collections = _collections(session, command)
+    collections = collections_named(session, command)
     if len(collections) != len(command.receipt_numbers):
         return 0
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
-    breaches = judge_deposit(_facts(session, command, collections))
+    breaches = judge_deposit(deposit_facts(session, command, collections, row.recorded_at))
     if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
         row.status, row.standing = DepositStatus.UNBOOKED, Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
@@ -260,7 +250,7 @@ def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> in
     _post(session, actor, row, command, collections, now)
     if row.status is DepositStatus.HELD:
         return 0
-    if breaches and row.standing is Standing.ACCEPTED:
+    if breaches and row.standing in (Standing.ACCEPTED, Standing.DOUBTFUL):
         row.standing = Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
         session.flush()
@@ -299,47 +289,11 @@ def _open_shortfall(session: Session, actor: Actor, row: DepositRow, shortfall: 
 
 def _lock_money(session: Session, actor: Actor, command: Deposit) -> None:
     """Lock every account that the deposit touches, and the debtors' of its receipts: two deposits of one receipt wait for each other here."""
-    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in _collections(session, command))
+    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections_named(session, command))
     transfers.open_accounts(session, (
         *debtors, transfers.custody_of(actor.id, command.bank_id), transfers.suspense_of(actor.id, command.bank_id),
         transfers.in_transit_to(command.account_digest, command.bank_id),
     ))
-
-
-def _collections(session: Session, command: Deposit) -> list[CollectionRow]:
-    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper."""
-    query = (
-        select(CollectionRow, ReceiptRow.number, ReceiptRow.stated_number)
-        .join(ReceiptRow, ReceiptRow.collection_id == CollectionRow.id)
-        .where(or_(ReceiptRow.number.in_(command.receipt_numbers), ReceiptRow.stated_number.in_(command.receipt_numbers)), ~is_reversed())
-        .order_by(ReceiptRow.number)
-    )
-    found: dict[str, CollectionRow] = {}
-    by_statement: dict[str, CollectionRow] = {}
-    for row, number, stated in session.execute(query):
-        found[number] = row
-        by_statement.setdefault(stated, row)
-    wanted = [found.get(number) or by_statement.get(number) for number in command.receipt_numbers]
-    return [row for row in wanted if row is not None]
-
-
-def _facts(session: Session, command: Deposit, collections: list[CollectionRow]) -> DepositFacts:
-    ids = [one.id for one in collections]
-    demanded = session.scalars(
-        select(AuthorisationRow.account_digest)
-        .join(CollectionRow, CollectionRow.authorisation_jti == AuthorisationRow.jti)
-        .where(CollectionRow.id.in_(ids))
-    )
-    deposited = session.scalars(
-        select(DepositLineRow.collection_id).where(DepositLineRow.collection_id.in_(ids), DepositLineRow.reversed_at.is_(None))
-    ).all()
-    return DepositFacts(
-        bank_id=command.bank_id, account_digest=command.account_digest, designated=designated_digests(session, command.bank_id),
-        demanded=frozenset(demanded), amount_fen=command.amount_fen, taken_fen=Fen(sum(one.amount_fen for one in collections)),
-        shortfalls=command.shortfalls, is_slip_given=bool(command.slip_reference.strip()),
-        foreign_count=sum(one.bank_id != command.bank_id for one in collections), deposited_count=len(deposited),
-        due_at=min((one.deposit_due_at for one in collections), default=None), deposited_at=command.deposited_at,
-    )
 
 
 def _is_hollow(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:
@@ -362,7 +316,8 @@ def _stored(session: Session, actor: Actor, command: Deposit) -> Deposited | Non
 
 
 def _digest(command: Deposit) -> str:
-    return hashlib.sha256(canonicalise(_without_nulls(msgspec.to_builtins(command)))).hexdigest()
+    stated = msgspec.structs.replace(command, told_at=None)
+    return hashlib.sha256(canonicalise(_without_nulls(msgspec.to_builtins(stated)))).hexdigest()
 
 
 def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:

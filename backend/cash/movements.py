@@ -22,6 +22,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     handed_at: datetime
     giver_token: str
     taker_token: str | None
+    told_at: datetime | None = None               # When its phone told of it, bounded by a beacon; None: only now.
 
     def __post_init__(self) -> None:
         demand_positive(self.amount_fen)
@@ -56,6 +57,7 @@ class Deposit(msgspec.Struct, frozen=True, kw_only=True):
     receipt_numbers: tuple[str, ...]
     shortfalls: tuple[Shortfall, ...] = ()
     bank_hours_id: UUID | None = None
+    told_at: datetime | None = None               # As of a hand-over; no part of the deposit's digest.
 
     def __post_init__(self) -> None:
         if not 0 <= self.amount_fen <= FEN_MAX:

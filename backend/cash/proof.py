@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from backend.auth.actors import Actor
 from backend.cases import queries as cases
 from backend.cases.tables import CaseRow
-from backend.cash.custody import is_deposited, is_reversed
+from backend.cash.custody_facts import is_deposited, is_reversed
 from backend.cash.model import AccountKind, DepositStatus, VarianceStatus
 from backend.cash.tables import AccountRow, CollectionRow, DepositRow, PostingRow, ReceiptRow, TransferRow, VarianceRow
 from backend.core.fen import Fen

@@ -13,11 +13,12 @@ from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.banks.duties import on_duty
 from backend.cases.model import today_of
 from backend.cases.queries import open_for_collection
 from backend.cases.tables import CaseRow
 from backend.cash.authorisations import open_explanation
-from backend.cash.custody import is_deposited, is_reversed
+from backend.cash.custody_facts import is_deposited, is_reversed
 from backend.cash.model import (
     AccountKind,
     Channel,
@@ -52,7 +53,7 @@ BOOKED_SHOWN = timedelta(days=30)
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One request to a bank; `explanation` is shown to the bank's authorisers alone, `answer_due_s` counts down to its refusal."""
+    """One request to a bank; `explanation` is shown to the bank alone, `answer_due_s` counts down to its refusal, `on_duty` answer it now."""
 
     id: UUID
     case_id: CaseId
@@ -68,6 +69,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: RequestStatus
     is_seconded: bool
     jti: str | None
+    on_duty: tuple[StaffId, ...]
 
 
 class AuthorisationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -192,13 +194,14 @@ def list_requests(session: Session, actor: Actor, keyring: Keyring, now: datetim
     rows = session.execute(query.order_by(AuthorisationRequestRow.id).limit(limit + 1)).all()
     if actor.bank is not None:
         record_read(session, actor, [row.case_id for row, _ in rows[:limit]], now, "cash-requests")
+    duties = {bank_id: on_duty(session, BankId(bank_id), now) for bank_id in {row.bank_id for row, _ in rows}}
     return [
         RequestView(
             id=row.id, case_id=CaseId(row.case_id), visit_id=VisitId(row.visit_id) if row.visit_id else None, bank_id=BankId(row.bank_id),
             circumstance=row.circumstance, explanation=open_explanation(session, keyring, row) if actor.bank is not None else None,
             cap_requested_fen=Fen(row.cap_requested_fen), requested_by=StaffId(row.requested_by), requested_at=row.requested_at,
             expires_at=row.expires_at, answer_due_s=max(0, int((row.expires_at - now).total_seconds())), status=_status_at(row, now),
-            is_seconded=row.seconded_by is not None, jti=jti,
+            is_seconded=row.seconded_by is not None, jti=jti, on_duty=duties[row.bank_id],
         )
         for row, jti in rows
     ]

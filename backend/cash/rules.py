@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from backend.cash.model import AUTHORISABLE, EXPLAINED, AuthorisationTerms, CashRequest, Instrument, NumberStatus, PayerRelation
+from backend.cash.model import AUTHORISABLE, EXPLAINED, AuthorisationTerms, CashRequest, Channel, Instrument, NumberStatus, PayerRelation
 from backend.cash.movements import Shortfall
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId
@@ -36,6 +36,9 @@ class Doubt(StrEnum):
     REVOCATION_STRADDLED = "authorisation-may-have-been-revoked"
     LOWER_BOUND_UNKNOWN = "time-not-bounded"
     CHAIN_FORKED = "receipt-chain-fork"
+    TIME_IMPOSSIBLE = "time-impossible"
+    IN_TIME_BY_CLAIM = "in-time-by-claim-alone"
+    SLIP_UNSEEN = "slip-not-photographed"
 
 
 class NumberFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class CollectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     payer_digest: str | None
     captured_lower_at: datetime | None
     captured_upper_at: datetime
+    is_at_visit: bool                        # On a visit that had begun and was not over.
     is_case_open: bool                       # Open for collection at that time: not suspended, paid, recalled …
     blocked_count: int                       # Of the pair, blocked by an unresolved exception.
     overdue_count: int                       # Of the pair, holding money past its deposit deadline.
@@ -79,6 +83,13 @@ class PaperFacts(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str]
 
 
+class OfficeHours(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a named counter or machine took cash when the money is said to have been paid in, and how much at once."""
+
+    is_open: bool
+    deposit_fen_max: Fen | None
+
+
 class DepositFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is read to judge a deposit."""
 
@@ -93,7 +104,12 @@ class DepositFacts(msgspec.Struct, frozen=True, kw_only=True):
     foreign_count: int                       # Named receipts that stand for another bank's money.
     deposited_count: int                     # Named collections that an earlier deposit already holds.
     due_at: datetime | None                  # The earliest deadline among them.
-    deposited_at: datetime
+    deposited_at: datetime                   # The claim, held within what can be true.
+    told_at: datetime                        # The claim came no later than this.
+    is_time_possible: bool                   # The claim lies after the last of the money was taken and before it was told.
+    is_slip_shown: bool                      # A photograph of the slip is named.
+    channel: Channel
+    hours: OfficeHours | None                # Of the named office on that day; None when no office is named.
 
 
 def judge_request(request: CashRequest) -> tuple[Breach, ...]:
@@ -111,8 +127,10 @@ def judge_signatures(*, is_cosigned: bool) -> tuple[Breach, ...]:
 
 
 def judge_authority(facts: CollectionFacts) -> tuple[Breach, ...]:
-    """Judge authority alone: CASH-01, CASH-02, CASH-04, CASH-06, CONT-08, DECL-01. Empty means the bank's word covers it."""
+    """Judge authority alone: REQ-04, CASH-01, CASH-02, CASH-04, CASH-06, CONT-08, DECL-01. Empty means the bank's word covers it."""
     found: list[Breach] = []
+    if not facts.is_at_visit:
+        found.append(Breach(Rule.REQ_04, "not-started", expected="a visit that has begun and is not over", got="no such visit"))
     if not facts.is_case_open:
         found.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got="suspended or closed to collection"))
     if facts.instrument not in AUTHORISABLE:
@@ -241,8 +259,32 @@ def judge_deposit(facts: DepositFacts) -> tuple[Breach, ...]:
         found.append(Breach(Rule.CASH_08, "already-deposited", expected="each collection deposited once", got=str(facts.deposited_count)))
     if not facts.is_slip_given:
         found.append(Breach(Rule.CASH_06, "slip-missing", expected="the number of the deposit slip", got="missing"))
+    found += _judge_office(facts)
     if facts.due_at is not None and facts.deposited_at > facts.due_at:
         found.append(Breach(Rule.CASH_06, "deposit-late", expected="paid in before the deadline", got="later"))
+    return tuple(found)
+
+
+def _judge_office(facts: DepositFacts) -> Iterable[Breach]:
+    """Judge channel and hours (F12). A sealed bag needs no open counter."""
+    if facts.hours is None or facts.channel is Channel.SEALED_BAG:
+        return
+    if not facts.hours.is_open:
+        yield Breach(Rule.CASH_06, "office-closed", expected="an office that takes cash at that hour", got="closed")
+    if facts.channel is Channel.MACHINE and facts.hours.deposit_fen_max is not None and facts.amount_fen > facts.hours.deposit_fen_max:
+        got = f"{facts.amount_fen} fen"
+        yield Breach(Rule.CASH_06, "machine-limit", expected=f"at most {facts.hours.deposit_fen_max} fen at once", got=got)
+
+
+def doubts_of_deposit(facts: DepositFacts) -> tuple[Doubt, ...]:
+    """Tell what a deposit leaves open: a time that cannot be true, lateness that hangs on the claim alone, no picture of the slip."""
+    found: list[Doubt] = []
+    if not facts.is_time_possible:
+        found.append(Doubt.TIME_IMPOSSIBLE)
+    if facts.due_at is not None and facts.deposited_at <= facts.due_at < facts.told_at:
+        found.append(Doubt.IN_TIME_BY_CLAIM)
+    if not facts.is_slip_shown:
+        found.append(Doubt.SLIP_UNSEEN)
     return tuple(found)
 
 

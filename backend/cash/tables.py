@@ -17,6 +17,15 @@ from backend.cash.closing_tables import (
 from backend.cash.closing_tables import (
     BranchCloseRow as BranchCloseRow,
 )
+from backend.cash.field_tables import (
+    BookCountRow as BookCountRow,
+)
+from backend.cash.field_tables import (
+    BookTakingRow as BookTakingRow,
+)
+from backend.cash.field_tables import (
+    DirectPaymentRow as DirectPaymentRow,
+)
 from backend.cash.file_tables import (
     BankFileRejectionRow as BankFileRejectionRow,
 )

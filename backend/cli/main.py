@@ -109,6 +109,17 @@ def user_invite(employee_no: str, *, acting: Annotated[str, Parameter(name="--as
 
     invited = people.invite(read_settings(), employee_no, acting)
     CONSOLE.print(f"{invited.token}\nvalid until {invited.expires_at:%Y-%m-%d %H:%M} UTC", highlight=False)
+    if invited.is_confirmation_due:
+        CONSOLE.print("A second person has to confirm it first: fieldvisit user confirm, or the console.", highlight=False)
+
+
+@user.command(name="confirm")
+def user_confirm(employee_no: str, *, acting: Annotated[str, Parameter(name="--as")]) -> None:
+    """Confirm the invitation of the person of EMPLOYEE_NO as the second person. --as names a manager or somebody of the same bank."""
+    from backend.cli import people
+
+    people.confirm(read_settings(), employee_no, acting)
+    CONSOLE.print(f"{employee_no} may accept the invitation", highlight=False)
 
 
 @user.command(name="accept")

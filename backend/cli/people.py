@@ -15,7 +15,7 @@ from backend.core.settings import Settings
 from backend.db.engine import make_engine, session_factory
 from backend.keys.folder import open_folder
 from backend.keys.keyring import Keyring
-from backend.staff import actions, logins, queries
+from backend.staff import actions, invitations, logins, queries
 from backend.staff.model import Invited, LoginMade
 from backend.staff.tables import LoginRow, StaffRow
 from backend.web.app import log_origin
@@ -63,7 +63,18 @@ def invite(settings: Settings, employee_no: str, acting: str) -> Invited:
         staff_id = session.scalar(select(StaffRow.id).where(StaffRow.employee_no == employee_no))
         if staff_id is None:
             raise NotFound(employee_no=employee_no)
-        return logins.invite(session, actor, StaffId(staff_id), now)
+        return invitations.invite(session, actor, StaffId(staff_id), now)
+
+
+def confirm(settings: Settings, employee_no: str, acting: str) -> None:
+    """Confirm the invitation of an employee number's person as the second person."""
+    now = clock_of(settings)()
+    with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
+        actor = actor_named(session, acting)
+        staff_id = session.scalar(select(StaffRow.id).where(StaffRow.employee_no == employee_no))
+        if staff_id is None:
+            raise NotFound(employee_no=employee_no)
+        invitations.confirm(session, actor, StaffId(staff_id), now)
 
 
 def accept(settings: Settings, token: str, *, username: str, password: str) -> LoginMade:

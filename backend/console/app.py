@@ -5,6 +5,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from backend.console import (
+    authority,
     banks,
     books,
     branches,
@@ -37,7 +38,7 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *authority.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES, *ledger.ROUTES,
             *books.ROUTES, *offers.ROUTES,

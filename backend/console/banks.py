@@ -13,10 +13,22 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks import actions, queries
-from backend.banks.model import AmountStyle, DateStyle, KeyHardware, KeyPurpose, MandateAction, NewImportProfile, NewMandate, NewOffice, TemplateKind
+from backend.banks.model import (
+    AmountStyle,
+    DateStyle,
+    KeyHardware,
+    KeyPurpose,
+    MandateAction,
+    NewImportProfile,
+    NewMandate,
+    NewOffice,
+    OfficeKind,
+    TemplateKind,
+)
 from backend.console.people import Made, PlaceBody
 from backend.console.phones import read_kid
 from backend.console.values import within_reach
+from backend.core.fen import FEN_MAX, Fen
 from backend.core.geo import LonLat, to_wgs84
 from backend.core.ids import BankId, MandateId
 from backend.policies import actions as policy_actions
@@ -78,6 +90,9 @@ class OfficeBody(Body):
     opens_s: DaySeconds
     closes_s: DaySeconds
     service_s: Annotated[int, Meta(ge=1, le=14_400)]
+    kind: OfficeKind = OfficeKind.COUNTER
+    is_open_on_off_days: bool = False
+    deposit_fen_max: Annotated[int, Meta(ge=1, le=FEN_MAX)] | None = None
 
     def __post_init__(self) -> None:
         if self.closes_s <= self.opens_s:
@@ -253,6 +268,8 @@ def add_office(
     location = to_wgs84(LonLat(data.location.lon, data.location.lat), data.location.datum)
     new = NewOffice(
         bank_id=BankId(bank_id), name=data.name, location=location, opens_s=data.opens_s, closes_s=data.closes_s, service_s=data.service_s,
+        kind=data.kind, is_open_on_off_days=data.is_open_on_off_days,
+        deposit_fen_max=Fen(data.deposit_fen_max) if data.deposit_fen_max is not None else None,
     )
     with transaction(resources.sessions, actor, now) as session:
         return Made(id=actions.add_office(session, actor, new, now))

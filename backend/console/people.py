@@ -16,8 +16,8 @@ from backend.banks import queries as banks
 from backend.core.geo import Datum, LonLat, to_wgs84
 from backend.core.ids import BankId, BranchId, StaffId
 from backend.core.problems import InvalidInput
-from backend.staff import actions, logins, queries
-from backend.staff.model import Gender, NewCredential, NewQualification, NewStaff, QualificationKind, SkillKind, Workday
+from backend.staff import actions, invitations, logins, queries
+from backend.staff.model import Gender, Invited, NewCredential, NewQualification, NewStaff, QualificationKind, SkillKind, Workday
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -124,6 +124,7 @@ class InvitationView(View, frozen=True):
     token: str
     staff_id: StaffId
     expires_at: datetime
+    is_confirmation_due: bool
 
 
 @get("/api/v1/staff", operation_id="listStaff", sync_to_thread=True, tags=["people"])
@@ -176,8 +177,18 @@ def invite(
 ) -> InvitationView:
     """Make a one-time link for somebody without a login."""
     with transaction(resources.sessions, actor, now) as session:
-        made = logins.invite(session, actor, StaffId(staff_id), now)
-    return InvitationView(token=made.token, staff_id=made.staff_id, expires_at=made.expires_at)
+        made = invitations.invite(session, actor, StaffId(staff_id), now)
+    return _shown(made)
+
+
+@post("/api/v1/staff/{staff_id:uuid}/invitation/confirmation", operation_id="confirmInvitation", status_code=204, sync_to_thread=True,
+      tags=["people"])
+def confirm(
+    staff_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> None:
+    """Confirm as the second person that whoever is invited is whom they speak for; a bank's people need it (CASH-04)."""
+    with transaction(resources.sessions, actor, now) as session:
+        invitations.confirm(session, actor, StaffId(staff_id), now)
 
 
 @post("/api/v1/staff/{staff_id:uuid}/login-reset", operation_id="askLoginReset", sync_to_thread=True, tags=["people"])
@@ -196,7 +207,7 @@ def grant_reset(
     """Grant a reset: the old login dies, a one-time link makes the new one."""
     with transaction(resources.sessions, actor, now) as session:
         made = logins.grant_reset(session, actor, StaffId(staff_id), now)
-    return InvitationView(token=made.token, staff_id=made.staff_id, expires_at=made.expires_at)
+    return _shown(made)
 
 
 @post("/api/v1/staff/{staff_id:uuid}/credentials", operation_id="addCredential", sync_to_thread=True, tags=["people"])
@@ -275,10 +286,15 @@ def list_workdays(
 
 
 ROUTES = [
-    list_staff, list_branches, create_staff, dismiss, invite, ask_reset, grant_reset, add_credential, revoke_credential, record_qualification,
+    list_staff, list_branches, create_staff, dismiss, invite, confirm, ask_reset, grant_reset, add_credential, revoke_credential,
+    record_qualification,
     set_skills, set_workdays, list_workdays,
 ]
 
 
 def _place(body: PlaceBody | None) -> LonLat | None:
     return None if body is None else to_wgs84(LonLat(body.lon, body.lat), body.datum)
+
+
+def _shown(made: Invited) -> InvitationView:
+    return InvitationView(token=made.token, staff_id=made.staff_id, expires_at=made.expires_at, is_confirmation_due=made.is_confirmation_due)

@@ -12,6 +12,7 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.cash.books import suspend_numbers
 from backend.console.people import Made, Number
 from backend.console.values import within_reach
 from backend.core.ids import BranchId, StaffId
@@ -115,7 +116,10 @@ def change_device(
     kid: FromPath[str], data: JSONBody[DeviceEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
     now: NamedDependency[datetime],
 ) -> DeviceStateView:
-    """Suspend, resume or revoke a phone. With `compromisedSince`, what arrived from it at or after that instant goes to quarantine."""
+    """Suspend, resume or revoke a phone; the receipt numbers lent to it are suspended with it, unless it is resumed.
+
+    With `compromisedSince`, what arrived from it at or after that instant goes to quarantine.
+    """
     if data.compromised_since is not None and (data.event is not DeviceEvent.REVOKE or data.compromised_since.utcoffset() is None):
         raise InvalidInput(pointer="/compromisedSince", expected="an instant with its time zone, on revoking only", got=data.event.value)
     if data.compromised_since is not None:
@@ -125,6 +129,8 @@ def change_device(
         state = devices.change_device(session, actor, change, now)
         if change.compromised_since is not None:
             exhibits.quarantine_since(session, actor, change.kid, change.compromised_since, now)
+        if data.event in (DeviceEvent.SUSPEND, DeviceEvent.REVOKE):
+            suspend_numbers(session, actor, change.kid, now)         # A lost phone takes no money on the numbers it was lent.
         return DeviceStateView(kid=kid, state=state)
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from backend.archive.model import HoldGround
 from backend.auth.actors import Role
+from backend.cash.model import Circumstance
 from backend.core.i18n import N_
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
@@ -112,9 +113,14 @@ REASONS: Mapping[str, str] = {
 """Why a visit must be looked at, by the codes that a draw stores."""
 # Keyed by type and value, and made of several tables: codes of different nouns share spellings, and a `StrEnum` equals its text.
 # Keyed by type and value, and made of several tables: codes of different nouns share spellings, and a `StrEnum` equals its text.
+_CIRCUMSTANCES: Mapping[StrEnum, str] = {
+    Circumstance.REMOTE_AREA: N_("remote area"), Circumstance.LIMITED_MOBILITY: N_("limited mobility"),
+    Circumstance.NO_BANK_CHANNEL: N_("no bank channel in reach"), Circumstance.OTHER_OBSTACLE: N_("another obstacle"),
+}
 _WORDS = {
     (type(code), code.value): text
-    for words in (_ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS)
+    for words in (
+        _ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS, _CIRCUMSTANCES)
     for code, text in words.items()
 }
 

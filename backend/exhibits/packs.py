@@ -28,10 +28,11 @@ from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.staff.tables import DeviceChangeRow, DeviceRow
 from evidence.envelope import SignatureMember, assemble
+from evidence.es256 import compact_peek
 from evidence.facts import CashReceiptFacts, Kind
 from evidence.keys import PublicKey, key_from_jwk
 from evidence.manifest import decode_manifest
-from evidence.pack import Pack, PackCopy, Packed, PackEntry, PackSealed, ServiceKeys, Withheld, lay_out, trust_document
+from evidence.pack import TYP_AUTHORISATION, Pack, PackCopy, Packed, PackEntry, PackSealed, ServiceKeys, Withheld, lay_out, trust_document
 from evidence.statements import DeviceHistory, DeviceState, sign_devices
 from evidence.times import format_utc
 from evidence.translog import parse_checkpoint
@@ -134,6 +135,12 @@ def _files(session: Session, rows: dict[UUID, ManifestRow]) -> tuple[tuple[Store
     return tuple(one for digest, one in held.items() if digest not in withheld), tuple(withheld.values())
 
 
+def _hardware(session: Session, authorisations: Sequence[str]) -> dict[str, str]:
+    """Return whose hardware holds each key that signed one of the bank's words (F19)."""
+    kids = sorted({compact_peek(token, TYP_AUTHORISATION)[0]["kid"] for token in authorisations})
+    return {row.kid: row.hardware.value for row in session.execute(select(BankKeyRow.kid, BankKeyRow.hardware).where(BankKeyRow.kid.in_(kids)))}
+
+
 def authorisations_named(session: Session, held: Contents) -> dict[CaseId, frozenset[str]]:
     """Return by case the ids of the bank's authorisations under which the pack's receipts say that money was taken."""
     query = select(ManifestRow.case_id, ManifestRow.payload).where(ManifestRow.id.in_(held.manifest_ids), ManifestRow.kind == Kind.CASH_RECEIPT)
@@ -158,6 +165,7 @@ def assemble_pack(session: Session, keyring: Keyring, held: Contents, handed: Ha
         copies=[PackCopy(original_sha256=one.item.sha256, extension=one.extension, content=one.content, derivation=one.statement)
                 for one in handed.copies],
         sealed=handed.sealed, withheld=[*held.withheld, *handed.withheld], authorisations=tuple(handed.authorisations),
+        hardware=_hardware(session, handed.authorisations),
         custody=_custody(session, held), known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
     kid = keyring.active(KeyPurpose.RECEIPT).kid
     with refusing():

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.banks.tables import BankOfficeRow
+from backend.banks.hours import offices_on
 from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.contacts.tables import HourAgreementRow
 from backend.core.ids import AddressId, BankId, BranchId, CaseId, RequestId, StaffId, StopId, VisitId
@@ -38,14 +38,14 @@ def day_facts(session: Session, branch_id: BranchId, on: date) -> DayFacts:
     offered = plannable(session, branch_id, on)
     collectors = tuple(_collector(one, on) for one in staff.collectors_on(session, branch_id, on))
     cash_banks = sorted({one.bank_id for one in offered.ready if one.cash_expected_fen})
-    offices = session.scalars(select(BankOfficeRow).where(BankOfficeRow.bank_id.in_(cash_banks)).order_by(BankOfficeRow.id))
+    offices = offices_on(session, cash_banks, on)
     return DayFacts(
         branch_id=branch.id, branch_code=branch.code, on=on, timezone=branch.timezone, office=branch.office, collectors=collectors,
         ready=offered.ready, withheld=offered.withheld,
         offices=tuple(
             OfficeFacts(
-                id=str(row.id), bank_id=BankId(row.bank_id), place=row.location, opens_s=row.opens_s, closes_s=row.closes_s, service_s=row.service_s
-            ) for row in offices
+                id=str(one.id), bank_id=one.bank_id, place=one.location, opens_s=one.opens_s, closes_s=one.closes_s, service_s=one.service_s
+            ) for one in offices if one.opens_s is not None and one.closes_s is not None
         ),
         conflicts=staff.conflicts(session, [one.id for one in collectors]), history=_history(session, branch_id, on),
     )

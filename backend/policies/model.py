@@ -53,8 +53,10 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     carry_limit_fen: Annotated[Fen, Meta(ge=0, le=10**9)] = Fen(5_000_000)
     authorisation_hours_max: Annotated[int, Meta(ge=1, le=720)] = 72
     second_authoriser_from_fen: Annotated[Fen, Meta(ge=0, le=10**9)] = Fen(2_000_000)
+    authoriser_hardware: tuple[str, ...] = ("bank_system", "webcrypto", "demo")  # F19: whose key a bank admits for its own word.
     cash_request_answer_s: Annotated[int, Meta(ge=60, le=86_400)] = 1800
     missing_credit_days: Annotated[int, Meta(ge=0, le=30)] = 3      # How far behind a slip the bank's statement may lag.
+    claim_days_max: Annotated[int, Meta(ge=1, le=60)] = 7   # F10: how long a witnessed payment waits for the bank's file.
     revocation_age_s_max: Annotated[int, Meta(ge=300, le=7 * 86_400)] = 24 * 3600
     # Right party (F08), review (F05), time-boxed case data on phones.
     right_party_attempts_max: Annotated[int, Meta(ge=1, le=10)] = 3

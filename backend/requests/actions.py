@@ -158,6 +158,17 @@ def decide(session: Session, actor: Actor, keyring: Keyring, command: Decide, no
     return tuple(_receipt(request, now) for request, _ in found)
 
 
+def expect_cash(session: Session, request_id: UUID, cap_fen: Fen) -> None:
+    """Let planning reserve a deposit for money that a bank has just allowed to be taken; part of a larger act, which records it.
+
+    What is expected is a cap and not an amount: the slot is let go when nothing was taken (F12).
+    """
+    row = session.scalar(select(VisitRequestRow).where(VisitRequestRow.id == request_id).with_for_update())
+    if row is not None and row.cash_expected_fen < cap_fen:
+        row.cash_expected_fen = cap_fen
+        session.flush()
+
+
 def withdraw(session: Session, actor: Actor, request_id: UUID, now: datetime) -> RequestReceipt:
     """Withdraw an open request by decision. What stops a case withdraws nothing here: queries leave it out by themselves."""
     authorise(actor, Permission.REQUEST_RAISE)

@@ -4,7 +4,6 @@ A password is verified outside any transaction (argon2id takes its time on purpo
 three steps: `find_login` reads, `password_fits` computes, `conclude_login` decides and writes. The last one alone decides.
 """
 
-import hashlib
 import hmac
 import secrets
 from datetime import datetime, timedelta
@@ -31,9 +30,10 @@ from backend.core.problems import Conflict, NotFound, Problem, TooManyRequests, 
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import Sealer, create_case_key, sealer
 from backend.keys.tables import CaseKeyRow
+from backend.staff.invitations import make_invitation, token_digest, visible_staff, waits_for_second_person
 from backend.staff.model import Invited, LoginMade, SecondPersonNeeded, SessionOpened
-from backend.staff.queries import actor_of, visible_to
-from backend.staff.tables import ConsoleSessionRow, InvitationRow, LoginFailureRow, LoginRow, StaffRow, TotpResetRow
+from backend.staff.queries import actor_of
+from backend.staff.tables import ConsoleSessionRow, InvitationRow, LoginFailureRow, LoginRow, TotpResetRow
 
 FAILURES_MAX = 5
 LOCK_S = 15 * 60
@@ -98,7 +98,7 @@ class NewLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_login(session: Session, username: str, now: datetime) -> KnownLogin | TooManyRequests | None:
     """Read the login of a name, or the refusal while the name is locked. A locked name is not even compared."""
-    failures = session.get(LoginFailureRow, _digest(username))
+    failures = session.get(LoginFailureRow, token_digest(username))
     if failures is not None and failures.locked_until is not None and now < failures.locked_until:
         return _locked(failures.locked_until, now)
     row = session.execute(select(LoginRow.staff_id, LoginRow.password_hash).where(LoginRow.username == username)).one_or_none()
@@ -145,7 +145,7 @@ def open_session(session: Session, staff_id: StaffId, now: datetime) -> SessionO
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     expires_at = now + timedelta(seconds=SESSION_LIFE_S)
     session.add(ConsoleSessionRow(
-        id=new_id(), token_hash=_digest(token), staff_id=staff_id, csrf=csrf, opened_at=now, seen_at=now, expires_at=expires_at, closed_at=None,
+        id=new_id(), token_hash=token_digest(token), staff_id=staff_id, csrf=csrf, opened_at=now, seen_at=now, expires_at=expires_at, closed_at=None,
     ))
     session.flush()
     return SessionOpened(token=token, csrf=csrf, staff_id=staff_id, expires_at=expires_at)
@@ -153,7 +153,7 @@ def open_session(session: Session, staff_id: StaffId, now: datetime) -> SessionO
 
 def identify(session: Session, token: str, now: datetime) -> ConsoleIdentity | None:
     """Return whose session `token` opens: None when it is unknown, closed, idle for half an hour, twelve hours old, or its person left."""
-    row = session.execute(select(ConsoleSessionRow).where(ConsoleSessionRow.token_hash == _digest(token))).scalar_one_or_none()
+    row = session.execute(select(ConsoleSessionRow).where(ConsoleSessionRow.token_hash == token_digest(token))).scalar_one_or_none()
     if row is None or row.closed_at is not None or now >= row.expires_at or now >= row.seen_at + timedelta(seconds=SESSION_IDLE_S):
         return None
     actor = actor_of(session, StaffId(row.staff_id), session_id=row.id)
@@ -179,34 +179,24 @@ def close_sessions_of(session: Session, staff_id: StaffId, now: datetime) -> Non
     )
 
 
-def invite(session: Session, actor: Actor, staff_id: StaffId, now: datetime) -> Invited:
-    """Make a one-time link for somebody who has no login yet; earlier unused ones stop working.
-
-    Raises:
-        Conflict: the person has a login; a lost one takes `ask_reset` and a second person.
-    """
-    authorise(actor, Permission.STAFF_MANAGE)
-    _visible_staff(session, actor, staff_id)
-    if session.get(LoginRow, staff_id) is not None:
-        raise Conflict(reason="has-login")
-    return _invited(session, actor, staff_id, now)
-
-
 def accept_invitation(session: Session, keyring: Keyring, token: str, login: NewLogin, now: datetime) -> LoginMade:
     """Make the invited person's login and return its TOTP secret, once. Replaces the login that a reset released.
 
     Raises:
+        SecondPersonNeeded: nobody has confirmed yet that the person is whom they speak for.
         Unauthenticated: the link is unknown, used or expired, or its person is no longer active.
         Conflict: the user name is taken.
     """
     invitation = session.execute(
-        select(InvitationRow).where(InvitationRow.token_hash == _digest(token)).with_for_update().execution_options(populate_existing=True)
+        select(InvitationRow).where(InvitationRow.token_hash == token_digest(token)).with_for_update().execution_options(populate_existing=True)
     ).scalar_one_or_none()
     if invitation is None or invitation.used_at is not None or now >= invitation.expires_at:
         raise Unauthenticated
     actor = actor_of(session, StaffId(invitation.staff_id))
     if actor is None:
         raise Unauthenticated
+    if waits_for_second_person(session, invitation.id):
+        raise SecondPersonNeeded(reason="invitation-unconfirmed")
     invitation.used_at = now
     made = set_login(session, keyring, actor.id, login, now)
     close_sessions_of(session, actor.id, now)
@@ -243,7 +233,7 @@ def ask_reset(session: Session, actor: Actor, staff_id: StaffId, now: datetime) 
         SecondPersonNeeded: the actor asks for themselves.
     """
     authorise(actor, Permission.DEVICE_APPROVE)
-    _visible_staff(session, actor, staff_id)
+    visible_staff(session, actor, staff_id)
     if actor.id == staff_id:
         raise SecondPersonNeeded(reason="own-login")
     row = TotpResetRow(
@@ -263,7 +253,7 @@ def grant_reset(session: Session, actor: Actor, staff_id: StaffId, now: datetime
         SecondPersonNeeded: the actor asked for it, or is its owner.
     """
     authorise(actor, Permission.DEVICE_APPROVE)
-    _visible_staff(session, actor, staff_id)
+    visible_staff(session, actor, staff_id)
     row = session.scalars(
         select(TotpResetRow).where(TotpResetRow.staff_id == staff_id, TotpResetRow.approved_at.is_(None), TotpResetRow.expires_at > now)
         .order_by(TotpResetRow.id.desc()).limit(1).with_for_update()
@@ -275,7 +265,7 @@ def grant_reset(session: Session, actor: Actor, staff_id: StaffId, now: datetime
     row.approved_by, row.approved_at = actor.id, now
     session.execute(delete(LoginRow).where(LoginRow.staff_id == staff_id))
     close_sessions_of(session, staff_id, now)
-    return _invited(session, actor, staff_id, now)
+    return make_invitation(session, actor, staff_id, now)
 
 
 def totp_code(session: Session, keyring: Keyring, username: str, now: datetime) -> str:
@@ -293,14 +283,6 @@ def totp_code(session: Session, keyring: Keyring, username: str, now: datetime) 
     return pyotp.TOTP(sealer(session, keyring, login.staff_id).open(_TOTP_COLUMN, login.totp_secret)).generate_otp(unused[0])
 
 
-def _invited(session: Session, actor: Actor, staff_id: StaffId, now: datetime) -> Invited:
-    session.execute(update(InvitationRow).where(InvitationRow.staff_id == staff_id, InvitationRow.used_at.is_(None)).values(used_at=now))
-    token, expires_at = secrets.token_urlsafe(32), now + timedelta(seconds=INVITATION_LIFE_S)
-    session.add(InvitationRow(id=new_id(), token_hash=_digest(token), staff_id=staff_id, invited_by=actor.id, expires_at=expires_at, used_at=None))
-    record(session, actor, EventTag.INVITED, f"staff:{staff_id}", now)
-    return Invited(token=token, staff_id=staff_id, expires_at=expires_at)
-
-
 def _refused(session: Session, failures: LoginFailureRow, actor: Actor | None, reason: str, now: datetime) -> LoginRefused:
     failures.failed_count, failures.failed_at = failures.failed_count + 1, now
     is_locked = failures.failed_count >= FAILURES_MAX
@@ -316,21 +298,14 @@ def _locked_failures(session: Session, username: str, now: datetime) -> LoginFai
     # Names are counted whether they exist or not; the counts of yesterday go, so that guessing fills no disk.
     session.execute(delete(LoginFailureRow).where(LoginFailureRow.failed_at < now - timedelta(seconds=FAILURES_KEPT_S)))
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    empty = insert(LoginFailureRow).values(username_digest=_digest(username), failed_count=0, failed_at=now, locked_until=None)
+    empty = insert(LoginFailureRow).values(username_digest=token_digest(username), failed_count=0, failed_at=now, locked_until=None)
     session.execute(empty.on_conflict_do_nothing(index_elements=["username_digest"]))
-    query = select(LoginFailureRow).where(LoginFailureRow.username_digest == _digest(username)).with_for_update()
+    query = select(LoginFailureRow).where(LoginFailureRow.username_digest == token_digest(username)).with_for_update()
     return session.execute(query.execution_options(populate_existing=True)).scalar_one()
 
 
 def _locked(until: datetime, now: datetime) -> TooManyRequests:
     return TooManyRequests(retry_after_s=max(1, int((until - now).total_seconds())))
-
-
-def _visible_staff(session: Session, actor: Actor, staff_id: StaffId) -> StaffRow:
-    row = session.execute(select(StaffRow).where(StaffRow.id == staff_id, visible_to(actor))).scalar_one_or_none()
-    if row is None:
-        raise NotFound
-    return row
 
 
 def _own_sealer(session: Session, keyring: Keyring, staff_id: StaffId, now: datetime) -> Sealer:
@@ -346,10 +321,6 @@ def _window(now: datetime) -> range:
 def _totp_step(secret: str, code: str, now: datetime) -> int | None:
     generator = pyotp.TOTP(secret)
     return next((step for step in _window(now) if hmac.compare_digest(generator.generate_otp(step).encode(), code.encode())), None)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache

@@ -199,6 +199,7 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     staff_id: StaffId
     expires_at: datetime
+    is_confirmation_due: bool = False       # Nobody can accept it before a second person has confirmed it.
 
 
 class LoginMade(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,22 @@ class InvitationRow(Base):
     used_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
+class InvitationConfirmationRow(Base):
+    """That an invitation waits for a second person's word, and who gave it: neither who invited nor who is invited."""
+
+    __tablename__ = "invitation_confirmations"
+    __table_args__ = (
+        CheckConstraint("(confirmed_by IS NULL) = (confirmed_at IS NULL)", name="confirmation_whole"),
+        CheckConstraint("confirmed_by <> invited_by AND confirmed_by <> staff_id", name="two_people"),
+    )
+
+    invitation_id: Mapped[UUID] = mapped_column(ForeignKey("invitations.id"), primary_key=True)
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    invited_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    confirmed_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+    confirmed_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
 class TotpResetRow(Base):
     """A reset of a lost second factor: asked for by one person, granted by another, neither the owner of the login."""
 

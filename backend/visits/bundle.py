@@ -20,7 +20,8 @@ from backend.audit.record import record, record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.banks.tables import BankOfficeRow, BankRow
+from backend.banks.hours import office_on
+from backend.banks.tables import BankRow
 from backend.cases.queries import load_keys
 from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.core.geo import Datum, LonLat, from_wgs84
@@ -145,7 +146,8 @@ class Day:
             "ends": utc_text(stop.ends_at), "gate": None if stop.place is None else _gate(stop.place),
         }
         if stop.kind is StopKind.DEPOSIT:
-            office = self.session.get_one(BankOfficeRow, stop.office_id)
+            office = office_on(self.session, stop.office_id, self.plan.on) if stop.office_id is not None else None
+            assert office is not None, "deposit stops name offices that there are"
             return told | {"office": {"id": str(office.id), "name": office.name, "opens_s": office.opens_s, "closes_s": office.closes_s}}
         assert stop.visit_id is not None
         return told | doors[stop.visit_id]

@@ -6,10 +6,11 @@ That money *was* taken is told by the receipt that both signed, a `cash_receipt`
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta
 
 from backend.audit import breaches as kept
-from backend.cash import actions, authorisations, custody
+from backend.cash import actions, authorisations, book_custody, custody
 from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Instrument, PayerRelation, VarianceKind
 from backend.cash.movements import Deposit, Handover, Shortfall
 from backend.core.fen import FEN_MAX, Fen
@@ -126,6 +127,13 @@ class VoidBody(Body, kw_only=True):
     receipt_number: Number
 
 
+class BookBody(Body, kw_only=True):
+    """I have received this sealed book."""
+
+    serial: Annotated[str, Meta(pattern=r"^[A-Z0-9][A-Z0-9-]*\Z", min_length=2, max_length=24)]
+    is_seal_whole: bool
+
+
 def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
     """Answer an intent; refused with everything that speaks against it."""
     leave = actions.intend(context.session, context.actor, CashIntent(
@@ -147,26 +155,39 @@ def request(context: EventContext, body: RequestBody) -> dict[str, Any]:
         request_id=context.event.id, case_id=CaseId(body.case_id), visit_id=VisitId(body.visit_id) if body.visit_id else None,
         circumstance=body.circumstance, sealed_explanation=sealed, is_explained=bool(body.explanation.strip()), cap_requested_fen=Fen(body.cap_fen),
     ), context.policy, context.now)
-    return {"requestId": str(request_id), "answerDueS": context.policy.cash_request_answer_s}
+    return {
+        "requestId": str(request_id), "answerDueS": context.policy.cash_request_answer_s,
+        "isAttended": authorisations.is_attended(context.session, request_id, context.now),
+    }
 
 
 def handover(context: EventContext, body: HandoverBody) -> dict[str, Any]:
     """Record a hand-over."""
-    status = custody.hand_over(context.session, context.actor, body.to_handover(), context.now)
-    return {"standing": "accepted", "breaches": [], "handoverId": str(body.handover_id), "status": status.value}
+    command = msgspec.structs.replace(body.to_handover(), told_at=context.event.captured_at)
+    status = custody.hand_over(context.session, context.actor, command, context.now)
+    breaches = kept.breaches_of(context.session, f"handover:{body.handover_id}")
+    standing = "doubtful" if breaches else "accepted"
+    return {"standing": standing, "breaches": _told(breaches), "handoverId": str(body.handover_id), "status": status.value}
 
 
 def deposit(context: EventContext, body: DepositBody) -> dict[str, Any]:
     """Ask whether a deposit may be made like this, or record that it was."""
     if context.event.mode is Mode.INTENT:
-        custody.ask_deposit(context.session, context.actor, body.to_deposit())
+        custody.ask_deposit(context.session, context.actor, msgspec.structs.replace(body.to_deposit(), told_at=context.event.captured_at))
         return {"allowed": True}
-    done = custody.report_deposit(context.session, context.actor, body.to_deposit(), context.policy, context.now)
+    command = msgspec.structs.replace(body.to_deposit(), told_at=context.event.captured_at)
+    done = custody.report_deposit(context.session, context.actor, command, context.policy, context.now)
     breaches = kept.breaches_of(context.session, f"deposit:{done.deposit_id}")
     return {
         "standing": done.standing.value, "breaches": _told(breaches), "depositId": str(done.deposit_id), "status": done.status.value,
         "amountFen": done.amount_fen,
     }
+
+
+def take_book(context: EventContext, body: BookBody) -> dict[str, Any]:
+    """Record that a sealed book was received."""
+    book_id = book_custody.take(context.session, context.actor, body.serial, context.event.captured_at, is_seal_whole=body.is_seal_whole)
+    return {"standing": "accepted", "breaches": [], "bookId": str(book_id)}
 
 
 def void(context: EventContext, body: VoidBody) -> dict[str, Any]:
@@ -184,6 +205,7 @@ KINDS: dict[str, EventKind[Any]] = {
     "cash.request": EventKind(RequestBody, frozenset({Mode.INTENT}), request),
     "cash.handover": EventKind(HandoverBody, frozenset({Mode.FACT}), handover),
     "cash.deposit": EventKind(DepositBody, frozenset({Mode.INTENT, Mode.FACT}), deposit),
+    "cash.book_taken": EventKind(BookBody, frozenset({Mode.FACT}), take_book),
     "cash.void": EventKind(VoidBody, frozenset({Mode.FACT}), void),
 }
 

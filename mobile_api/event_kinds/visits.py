@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from backend.cash import claims
+from backend.cash.claims import witnessed_payment
 from backend.core.geo import Datum, LonLat, to_wgs84
 from backend.core.ids import VisitId
 from backend.visits import actions, reports
@@ -158,10 +160,14 @@ def entered(context: EventContext, body: EnteredBody) -> dict[str, Any]:
 
 
 def outcome(context: EventContext, body: OutcomeBody) -> dict[str, Any]:
-    """Store an outcome; it takes effect at once."""
-    return _told(context, OutcomeTold(
+    """Store an outcome; it takes effect at once. A payment to the bank that the pair saw becomes a claim without a receipt (F10)."""
+    told = _told(context, OutcomeTold(
         visit_id=VisitId(body.visit_id), at=context.event.captured_at, code=body.code, fields=body.fields, note=body.note,
     ))
+    witnessed = witnessed_payment(VisitId(body.visit_id), body.code, body.fields, context.event.captured_at)
+    if witnessed is not None:
+        claims.claim(context.session, context.actor, witnessed, context.policy, context.now)
+    return told
 
 
 def noticed(context: EventContext, body: VulnerabilityBody) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from backend.core.problems import Conflict, Forbidden, IllegalTransition, Invali
 from backend.core.rulebook import Rule
 from backend.keys.keyring import Keyring
 from backend.policies.model import Policy
-from backend.staff import actions, devices, logins, queries
+from backend.staff import actions, devices, invitations, logins, queries
 from backend.staff.devices import DeviceChange
 from backend.staff.dpop import Proven
 from backend.staff.logins import LoginClaim, NewLogin
@@ -229,9 +229,9 @@ def test_a_weak_login_is_refused(fields: dict[str, str]) -> None:
 def test_an_invitation_works_once_and_for_three_days(session: Session, keyring: Keyring, made: World, now: datetime) -> None:
     staff_id = actions.create_staff(session, made.oscar.actor, new_staff(made), now)
     with pytest.raises(Forbidden):
-        logins.invite(session, made.amina.actor, staff_id, now)
-    superseded = logins.invite(session, made.oscar.actor, staff_id, now)
-    invited = logins.invite(session, made.oscar.actor, staff_id, now)
+        invitations.invite(session, made.amina.actor, staff_id, now)
+    superseded = invitations.invite(session, made.oscar.actor, staff_id, now)
+    invited = invitations.invite(session, made.oscar.actor, staff_id, now)
     for token, at in (("x" * 43, now), (superseded.token, now), (invited.token, invited.expires_at)):
         with pytest.raises(Unauthenticated):
             logins.accept_invitation(session, keyring, token, NEW_LOGIN, at)
@@ -240,11 +240,11 @@ def test_an_invitation_works_once_and_for_three_days(session: Session, keyring: 
         logins.accept_invitation(session, keyring, invited.token, NEW_LOGIN, now)
     assert isinstance(signed_in(session, keyring, "newcomer", accepted.totp_secret, now, NEW_LOGIN.password), SessionOpened)
     with pytest.raises(Conflict):
-        logins.invite(session, made.oscar.actor, staff_id, now)
+        invitations.invite(session, made.oscar.actor, staff_id, now)
 
 
 def test_a_user_name_belongs_to_one_person(session: Session, keyring: Keyring, made: World, now: datetime) -> None:
-    invited = logins.invite(session, made.oscar.actor, actions.create_staff(session, made.oscar.actor, new_staff(made), now), now)
+    invited = invitations.invite(session, made.oscar.actor, actions.create_staff(session, made.oscar.actor, new_staff(made), now), now)
     with pytest.raises(Conflict):
         logins.accept_invitation(session, keyring, invited.token, NewLogin(username="amina", password="four words make a fence"), now)
 

@@ -59,6 +59,7 @@ _DAY = {"staffId": "$staff_id", "on": "$on", "isAvailable": True, "shiftFromS": 
 
 SESSION = {
     "logOut": Row(), "readMe": Row(), "submitLogout": Row(body={"csrf": "$csrf"}, content=_FORM), "showDay": Row(),
+    "showAuthority": Row(permission=P.CASH_AUTHORISE),
     "showVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
     "showReviews": Row(permission=P.VISIT_REVIEW),
     "submitItemReview": Row(
@@ -84,6 +85,7 @@ PEOPLE = {
         "code": "GZ1", "nameZh": "广州", "nameEn": "Canton", "timezone": "Asia/Shanghai", "office": _PLACE}),
     "dismissStaff": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={"leftOn": "$on"}),
     "inviteStaff": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, path={"staff_id": "newcomer"}),
+    "confirmInvitation": Row(permission=P.STAFF_CONFIRM, whose=Whose.BANK, path={"staff_id": "bank_newcomer"}),
     "askLoginReset": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH),
     "grantLoginReset": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH),
     "addCredential": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={
@@ -121,6 +123,12 @@ BANKS = {
     "setPaymentChannel": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={"kind": "app", "textZh": "应用", "textEn": "In the app"}),
     "addImportProfile": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={
         "version": "v9", "columns": {"name": "姓名"}, "encoding": "utf-8", "dateStyle": "iso", "amountStyle": "yuan", "separator": ","}),
+    "setBankCalendar": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={"days": [{"on": "$on", "isWorkday": True}]}),
+    "setOfficeDays": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={"days": [{"on": "$on"}]}),
+    "listOfficesOn": Row(permission=P.BANK_READ, whose=Whose.BANK, query={"on": "$on"}),
+    "listDuties": Row(permission=P.BANK_READ, whose=Whose.BANK),
+    "setDuty": Row(permission=P.CASH_AUTHORISE, whose=Whose.OWN_BANK, body={
+        "staffId": "$authoriser", "fromAt": "2026-12-01T00:00:00Z", "toAt": "2026-12-01T09:00:00Z"}),
     "listBankKeys": Row(permission=P.BANK_READ, whose=Whose.BANK),
     "enrolBankKey": Row(permission=P.BANK_KEY_ENROL, body={
         "purpose": "cash_authorisation", "hardware": "demo", "proof": "x.y.z",
@@ -218,6 +226,11 @@ CASH = {
     "leaseReceiptBook": Row(permission=P.RECEIPTS_LEASE, whose=Whose.BRANCH, body={
         "serial": "BK77", "bankId": "$bank_id", "device": "$kid", "firstNumber": 1, "lastNumber": 5}),
     "signInReceiptBook": Row(permission=P.RECEIPTS_LEASE, whose=Whose.BRANCH),
+    "listReceiptBooks": Row(permission=P.RECEIPTS_LEASE),
+    "countReceiptBook": Row(permission=P.RECEIPTS_LEASE, whose=Whose.BRANCH, body={"unused": []}),
+    "readReceiptDocument": Row(permission=P.CASH_READ, whose=Whose.CASE, path={"number": "receipt_number"}),
+    "readReceiptCode": Row(permission=P.CASH_READ, whose=Whose.CASE, path={"number": "receipt_number"}),
+    "listCashAlerts": Row(permission=P.CASH_READ), "listDirectPayments": Row(permission=P.CASH_READ),
     "suspendReceipts": Row(permission=P.RECEIPTS_LEASE, whose=Whose.BRANCH),
     "listCashExceptions": Row(permission=P.CASH_READ), "resolveCashException": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE),
     "listCustody": Row(permission=P.CASH_READ), "listCollections": Row(permission=P.CASH_READ), "listDeposits": Row(permission=P.CASH_READ),

@@ -22,7 +22,7 @@ from backend.cash import corrections, custody, reconciliation
 from backend.cash.ledger_tables import AccountRow, VarianceRow
 from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.fen import Fen
-from backend.core.ids import DisputeId, TransferId, new_id
+from backend.core.ids import DisputeId, StaffId, TransferId, new_id
 from backend.disputes import actions as disputes
 from backend.disputes.model import StateDispute
 from backend.exhibits import exports, receipts
@@ -39,8 +39,8 @@ from backend.offers.model import Concession, NewPromise, NewProposal, PromiseSou
 from backend.offers.tables import PaymentNoticeRow
 from backend.plans.tables import RouteRow, StopRow
 from backend.requests.tables import VisitRequestRow
-from backend.staff import devices, logins
-from backend.staff.tables import CredentialRow, EquipmentRow, StaffRow
+from backend.staff import devices, invitations, logins
+from backend.staff.tables import CredentialRow, EquipmentRow, StaffRoleRow, StaffRow
 from backend.visits.model import Incident, IncidentKind
 from backend.visits.reports import report_incident
 from backend.visits.tables import IncidentRow, VisitRow
@@ -127,8 +127,21 @@ def _of_the_bank(session: Session, made: World) -> dict[str, str]:
     session.flush()
     return {
         "bank_id": str(made.bank_a.id), "mandate_id": str(made.bank_a.mandate_id), "template_id": str(template_id),
-        "bank_kid": made.bank_a.authoriser_kid, "account_digest": made.bank_a.account_digest,
+        "bank_kid": made.bank_a.authoriser_kid, "office_id": str(made.bank_a.office_id), "authoriser": str(made.mo.id),
+        "bank_newcomer": _bank_newcomer(session, made), "account_digest": made.bank_a.account_digest,
     }
+
+
+def _bank_newcomer(session: Session, made: World) -> str:
+    staff_id = StaffId(new_id())
+    session.add(StaffRow(
+        id=staff_id, employee_no=f"B-{staff_id.hex[-6:]}", name="Newcomer", gender=None, branch_id=None, bank_id=made.bank_a.id, is_active=True,
+        joined_on=made.today, left_on=None, language=None))
+    session.flush()
+    session.add(StaffRoleRow(id=new_id(), staff_id=staff_id, role=StaffRole.BANK_AUTHORISER, branch_id=None))
+    session.flush()
+    invitations.invite(session, made.oscar.actor, staff_id, made.now)
+    return str(staff_id)
 
 
 def _of_the_case(at: Door) -> dict[str, str]:

@@ -402,3 +402,12 @@ def test_the_verifier_loads_nothing_of_ours_and_no_decoder() -> None:
 
 def test_the_verifier_is_one_file_of_at_most_500_lines() -> None:
     assert len(Path(verify_pack.__file__).read_text().splitlines()) <= 500
+
+
+def test_F19_the_signed_index_says_whose_hardware_holds_each_key(house: House, judge: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    raw = packed(house, pack_of(house, door(house), hardware={"k" * 43: "webcrypto", "a" * 43: "demo"}))
+    (tmp_path / "hardware.zip").write_bytes(raw)
+    with zipfile.ZipFile(tmp_path / "hardware.zip") as pack:
+        _, index = compact_peek(pack.read("data/pack.jws").decode(), "evidence-pack+jws")
+    assert index["authorisation_hardware"] == {"a" * 43: "demo", "k" * 43: "webcrypto"}
+    assert names(judge(raw)) == set()
