@@ -90,27 +90,29 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def running_day(
-    instance: Instance, plan: Plan, events: Sequence[Event], now: int, *, matrix: TravelMatrix, facts: Sequence[Fact] = ()
+    instance: Instance, plan: Plan, events: Sequence[Event], now: int, *, matrix: TravelMatrix, facts: Sequence[Fact] = (), is_told: bool = False
 ) -> Instance:
     """Return the day as it stands at `now`, after the events: stops begun or under way are locked, pairs stay together, times are promised.
 
-    Without a `Fact`, a stop counts as begun when the plan says so. A pair on its way to a stop makes it, unless an event takes it away or it
-    would come too late. Each visit still ahead is promised for the half hour around its planned start, unless something was announced before.
+    Without a `Fact`, a stop counts as begun when the plan says so; with `is_told` every begun visit has its fact.
+    A pair on its way to a stop makes it, unless an event takes it away or it would come too late.
+    Each visit still ahead is promised for the half hour around its planned start, unless something was announced before.
 
     Raises:
         ReplanRefused: an event names nobody, or a pair that carries cash would have to part.
     """
-    edit = _Day(instance, plan, events, now, matrix, {one.visit: one for one in facts})
+    edit = _Day(instance, plan, events, now, matrix)
+    edit.facts, edit.is_told = {one.visit: one for one in facts}, is_told
     return edit.day()
 
 
 class _Day:
     """One day under change. `day` runs once."""
 
-    def __init__(
-        self, instance: Instance, plan: Plan, events: Sequence[Event], now: int, matrix: TravelMatrix, facts: dict[str, Fact],
-    ) -> None:
-        self.instance, self.plan, self.now, self.facts = instance, plan, now, facts
+    def __init__(self, instance: Instance, plan: Plan, events: Sequence[Event], now: int, matrix: TravelMatrix) -> None:
+        self.instance, self.plan, self.now = instance, plan, now
+        self.facts: dict[str, Fact] = {}
+        self.is_told = False
         self.matrix, self.row = matrix, {one: index for index, one in enumerate(matrix.ids)}
         self.visits = {one.id: one for one in instance.visits}
         self.banks = {one.id: one for one in instance.banks}
@@ -176,7 +178,8 @@ class _Day:
             if fact is None and free_at > self.now:
                 break
             locked = self.lock(stop, place, free_at, fact)
-            is_begun = fact is not None or locked.start <= self.now
+            is_visit = stop.type is StopType.VISIT
+            is_begun = fact is not None or (locked.start <= self.now and not (self.is_told and is_visit))
             if not is_begun and self.is_taken_away(stop, locked, route):
                 return _Standing(route=route, stops=tuple(kept), place=self.place_of(stop), free_at=max(locked.arrival, self.now, late), is_out=True)
             kept.append(locked)

@@ -89,6 +89,7 @@ class SolverProcess:
     def solve(
         self, instance: Instance, limits: Limits | None = None, *, seed: int = 0, matrix: TravelMatrix | None = None,
         on_progress: Callable[[Step], None] | None = None, cancelled: Callable[[], bool] | None = None,
+        start: Plan | None = None,
     ) -> Solved:
         """As `routing.solve`, in the process: never later than 2 s after `limits.search_s`, whatever the search does.
 
@@ -104,7 +105,7 @@ class SolverProcess:
             child = self._loaded()
             began = time.monotonic()
             watch = _Watch(began + asked.search_s + KILL_AFTER_S, cancelled, on_progress)
-            child.say(SolveOrder(instance, asked, seed, to_table(matrix)))
+            child.say(SolveOrder(instance, asked, seed, to_table(matrix), start))
             final = watch.follow(child)
             if final is None or isinstance(final, Failed):
                 self._replace()

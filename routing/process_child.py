@@ -50,6 +50,7 @@ def _carry_out(connection: Connection, order: SolveOrder | ExplainOrder) -> Answ
         shown = _Shown(connection)
         plan = solve(
             order.instance, order.limits, seed=order.seed, matrix=_matrix(order.matrix), on_progress=shown.show, cancelled=_Cancelled(connection),
+            start=order.start,
         )
         return Finished(plan)
     except Exception as error:  # Whatever it is, the owner must hear it in one line, and the process stays for the next order.

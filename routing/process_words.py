@@ -24,6 +24,7 @@ class SolveOrder(msgspec.Struct, frozen=True, tag=True):
     limits: Limits
     seed: int
     matrix: Table | None
+    start: Plan | None = None
 
 
 class ExplainOrder(msgspec.Struct, frozen=True, tag=True):

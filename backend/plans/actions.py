@@ -1,7 +1,9 @@
 """Order, solve, store and publish a branch's day (REQ-04, REQ-09)."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,6 +23,7 @@ from backend.core.ids import BranchId, PlanId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.db.engine import is_unique_violation
+from backend.plans import continued
 from backend.plans.gather import day_facts, local_day, publication_facts
 from backend.plans.model import (
     OrderPlan,
@@ -157,7 +160,7 @@ def claim(session: Session, plan_id: UUID) -> SolveOrder | None:
     if plan.status not in (PlanStatus.QUEUED, PlanStatus.SOLVING):
         return None
     plan.status = advance(plan.status, PlanEvent.CLAIM)
-    return SolveOrder(instance=plan.instance, search_s=plan.search_s, seed=plan.seed)
+    return SolveOrder(instance=plan.instance, search_s=plan.search_s, seed=plan.seed, start=continued.base_plan(session, plan.id))
 
 
 def fail(session: Session, plan_id: UUID, failure: str, now: datetime) -> None:
@@ -185,7 +188,8 @@ def store(session: Session, plan_id: UUID, solved: bytes, now: datetime) -> None
     row.contributions = [] if plan.solver is None else list(msgspec.to_builtins(plan.solver.contributions))
     row.status = advance(row.status, PlanEvent.SOLVE)
     session.flush()
-    store_routes(session, row, plan)
+    store_routes(session, row, plan, continued.locked_counts(session, row.id, instance))
+    continued.store_moves(session, row.id, instance, plan)
     session.add_all(_unserved_row(row.id, one) for one in plan.unserved or ())
     session.flush()
     record(
@@ -241,13 +245,22 @@ def locked(session: Session, plan_id: UUID) -> PlanRow:
     ).scalar_one()
 
 
-def store_routes(session: Session, row: PlanRow, plan: Plan) -> None:
-    """Write the routes and stops of a plan whose times are all known."""
+def store_routes(
+    session: Session, row: PlanRow, plan: Plan, locked_of: Mapping[frozenset[str], tuple[int, frozenset[str]]] = MappingProxyType({}),
+) -> None:
+    """Write the routes and stops of a plan whose times are all known.
+
+    Of a running day only what is still to be made: a visit that has begun stays the visit of the version that sent the pair there.
+    """
     zone = str(row.instance["timezone"])
     wanted = sorted(UUID(one) for one in plan.served())
     cases = session.execute(select(VisitRequestRow.id, VisitRequestRow.case_id).where(VisitRequestRow.id.in_(wanted)))
     case_of = {one.id: one.case_id for one in cases}
     for number, route in enumerate((one for one in plan.routes if one.stops), start=1):
+        count, begun = locked_of.get(frozenset(map(str, route.collectors)), (0, frozenset()))
+        ahead = [stop for index, stop in enumerate(route.stops) if index >= count or (stop.type is StopType.VISIT and stop.id not in begun)]
+        if route.return_at is None and not ahead:
+            continue    # A pair that has parted, with nothing left to make.
         assert route.departure is not None
         assert route.return_at is not None
         a, b = (UUID(one) for one in route.collectors)
@@ -257,7 +270,7 @@ def store_routes(session: Session, row: PlanRow, plan: Plan) -> None:
         )
         session.add(stored)
         session.flush()
-        for position, stop in enumerate(route.stops, start=1):
+        for position, stop in enumerate(ahead, start=1):
             assert stop.arrival is not None
             assert stop.start is not None
             assert stop.end is not None

@@ -97,6 +97,47 @@ class OrderPlan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"a search takes 1 to {SEARCH_S_MAX} seconds")
 
 
+class LateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair that can go on only from `free_at`."""
+
+    collector_a: StaffId
+    collector_b: StaffId
+    free_at: datetime
+
+
+class ClosedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A deposit office that takes nothing more from `from_at` on."""
+
+    office_id: UUID
+    from_at: datetime
+
+
+class OrderReplan(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened on a running day. Withdrawn cases need not be named: they are known."""
+
+    plan_id: PlanId
+    sick: tuple[StaffId, ...] = ()
+    urgent: tuple[RequestId, ...] = ()
+    late: tuple[LateReport, ...] = ()
+    closed: tuple[ClosedReport, ...] = ()
+
+
+class MoveView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One change of a re-planned version against the one before, with its cause and the sentence in both languages. Seconds from midnight."""
+
+    kind: str
+    subject: str
+    cause: str
+    causes: tuple[str, ...]
+    pair_before: str | None
+    pair_after: str | None
+    start_before_s: int | None
+    start_after_s: int | None
+    unserved: str
+    text_zh: str
+    text_en: str
+
+
 class PlanOrdered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An order taken: the plan's id and version; `visit_count` requests entered the instance, `unserved_count` could not."""
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import ColumnElement, false, or_, select, true
 from sqlalchemy.orm import Session
 
@@ -14,8 +15,8 @@ from backend.banks.tables import BankOfficeRow
 from backend.cases.tables import CaseAddressRow
 from backend.core.ids import BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
 from backend.core.problems import NotFound
-from backend.plans.model import PlanStatus, PlanSummary, PlanView, RouteView, RunView, StopView, UnservedView
-from backend.plans.tables import PlanChangeRow, PlanRow, PlanRunRow, RouteRow, StopRow, UnservedRow
+from backend.plans.model import MoveView, PlanStatus, PlanSummary, PlanView, RouteView, RunView, StopView, UnservedView
+from backend.plans.tables import PlanChangeRow, PlanRow, PlanRunRow, ReplanRow, RouteRow, StopRow, UnservedRow
 from backend.requests.model import RequestStatus
 from backend.requests.queries import withheld_reasons
 from backend.requests.tables import VisitRequestRow
@@ -50,6 +51,15 @@ def plan(session: Session, actor: Actor, plan_id: PlanId) -> PlanView:
         run=_run(session.get(PlanRunRow, row.id)), based_on=PlanId(by_hand.based_on) if by_hand else None,
         changes=tuple(by_hand.changes if by_hand else ()),
     )
+
+
+def moves(session: Session, actor: Actor, plan_id: PlanId) -> tuple[MoveView, ...]:
+    """Return what a re-planned version changes; empty for others and until it is solved. Raises `NotFound` for one that is not the actor's."""
+    authorise(actor, Permission.PLAN_READ)
+    if session.scalar(select(PlanRow.id).where(PlanRow.id == plan_id, visible_to(actor))) is None:
+        raise NotFound
+    row = session.get(ReplanRow, plan_id)
+    return msgspec.convert((row.moves if row is not None else None) or [], tuple[MoveView, ...])
 
 
 def plan_page(

@@ -24,7 +24,7 @@ from backend.plans.solvers import Solvers
 from backend.plans.solving import SolveOrder
 from backend.plans.tables import PlanRow, PlanRunRow
 from routing import Ending as SolverEnding
-from routing import Limits, Plan, Solved, Step, load_instance
+from routing import Limits, Plan, Solved, Step, load_instance, load_plan
 from routing.matrix import TravelMatrix
 
 LOOK_EVERY_S = 0.5
@@ -100,6 +100,7 @@ def search(sessions: sessionmaker[Session], plan_id: UUID, order: SolveOrder, ma
     with solvers.lend() as solver:
         solved = solver.solve(
             instance, Limits(search_s=order.search_s), seed=order.seed, matrix=matrix, on_progress=watch.keep, cancelled=watch.is_ended,
+            start=None if order.start is None else load_plan(order.start),
         )
         plan = solved.plan
         if plan.unserved is None and watch.asked is not EndingAsked.CANCEL:

@@ -144,3 +144,21 @@ class PlanChangeRow(Base):
     plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
     based_on: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
     changes: Mapped[list[Any]] = mapped_column(CanonicalJson)
+
+
+class ReplanRow(Base):
+    """Where a version comes from that plans the rest of a running day: the version before, what happened, which visits had begun."""
+
+    __tablename__ = "replans"
+    __table_args__ = (
+        CheckConstraint("plan_id <> base_plan_id", name="two_versions"),
+        CheckConstraint("now_s BETWEEN 0 AND 172800", name="now_within_day"),
+        Index("ix_replans_base_plan_id", "base_plan_id"),
+    )
+
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
+    base_plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    now_s: Mapped[int] = mapped_column(Integer)
+    events: Mapped[list[Any]] = mapped_column(CanonicalJson)
+    begun: Mapped[list[Any]] = mapped_column(CanonicalJson)
+    moves: Mapped[list[Any] | None] = mapped_column(CanonicalJson)

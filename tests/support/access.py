@@ -182,6 +182,8 @@ DAY = {
     "comparePlans": Row(permission=P.PLAN_READ, whose=Whose.BRANCH, query={"before": "$plan_id"}),
     "checkPlanChanges": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"changes": [{"do": "remove", "requestId": "$request_id"}]}),
     "changePlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"changes": [{"do": "remove", "requestId": "$request_id"}]}),
+    "replanDay": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}, body={}),
+    "readPlanMoves": Row(permission=P.PLAN_READ, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
     "publishPlan": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
     "listVisits": Row(permission=P.VISIT_READ), "readVisitDay": Row(permission=P.VISIT_READ),
     "readVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
