@@ -154,7 +154,8 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
         is_cap=np.array([visit.cash_is_cap for visit in visits] + [False] * len(anchored), dtype=np.bool_),
         loss=np.array(made.losses + [ANCHOR_LOSS] * len(anchored), dtype=np.int64), carry_limit_fen=instance.cash.carry_limit_fen,
         shift_lo=shift_lo, shift_hi=shift_hi,
-        needs=needs, skills=skills, excluded=excluded, pair_legal=_legal_pairs(instance), pairs_max=max(instance.pairing.max_pairs, len(anchored)),
+        needs=needs, skills=skills, excluded=excluded,
+        pair_legal=_with_time_left(instance, running, _legal_pairs(instance), (shift_lo, shift_hi)), pairs_max=max(instance.pairing.max_pairs, len(anchored)),
         travel_weight=weights.travel_s, imbalance_div=weights.imbalance_div, bits=bits, rivals=_rings(made.rings, n),
         anchors=tuple(range(first, n)), anchor_of=anchor_of, fixed_cost=made.fixed_cost + weights.travel_s * running.travel_s, running=running,
     )
@@ -329,6 +330,17 @@ def _legal_pairs(instance: Instance) -> Bools:
         legal[a, b] = legal[b, a] = kept
     np.fill_diagonal(legal, val=False)
     return np.asarray(legal)
+
+
+def _with_time_left(instance: Instance, running: Running, legal: Bools, hours: tuple[I32, I32]) -> Bools:
+    """Leave out pairs whose hours together are over by now; a pair at work goes home at least."""
+    if instance.now is None and not running.freed:
+        return legal
+    lo, hi = hours
+    left = np.maximum(lo[:, None], lo[None, :]) < np.minimum(hi[:, None], hi[None, :])
+    for anchor in running.anchors:
+        left[anchor.a, anchor.b] = left[anchor.b, anchor.a] = True
+    return np.asarray(legal & left)
 
 
 def _ordered(position: dict[str, int], pair: tuple[str, str]) -> tuple[int, int]:
