@@ -155,7 +155,8 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
         loss=np.array(made.losses + [ANCHOR_LOSS] * len(anchored), dtype=np.int64), carry_limit_fen=instance.cash.carry_limit_fen,
         shift_lo=shift_lo, shift_hi=shift_hi,
         needs=needs, skills=skills, excluded=excluded,
-        pair_legal=_with_time_left(instance, running, _legal_pairs(instance), (shift_lo, shift_hi)), pairs_max=max(instance.pairing.max_pairs, len(anchored)),
+        pair_legal=_with_time_left(instance, running, _legal_pairs(instance), (shift_lo, shift_hi)),
+        pairs_max=max(instance.pairing.max_pairs, len(anchored)),
         travel_weight=weights.travel_s, imbalance_div=weights.imbalance_div, bits=bits, rivals=_rings(made.rings, n),
         anchors=tuple(range(first, n)), anchor_of=anchor_of, fixed_cost=made.fixed_cost + weights.travel_s * running.travel_s, running=running,
     )
