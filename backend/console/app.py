@@ -41,7 +41,8 @@ def routers() -> list[ControllerRouterHandler]:
         route_handlers=[
             *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *authority.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
-            *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES, *ledger.ROUTES,
+            *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES,
+            *ledger.ROUTES,
             *books.ROUTES, *offers.ROUTES,
             *disputes.ROUTES,
         ],
