@@ -1,7 +1,7 @@
 """Custody at the console: files reviewed and masked, legal holds, terms, destructions by two people, originals for an outsider."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -93,8 +93,8 @@ class ApprovalBody(Body):
 class PublicKeyBody(Body):
     """A recipient's public P-256 key; the private one never comes here."""
 
-    kty: Annotated[str, Meta(pattern=r"^EC\Z", max_length=2)]
-    crv: Annotated[str, Meta(pattern=r"^P-256\Z", max_length=5)]
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
     x: _Coordinate
     y: _Coordinate
 

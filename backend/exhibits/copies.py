@@ -54,7 +54,7 @@ class CopyPurpose(StrEnum):
 
 
 PURPOSES_ZH = {
-    CopyPurpose.REVIEW: "审阅", CopyPurpose.BANK: "银行核实", CopyPurpose.LITIGATION: "诉讼", CopyPurpose.COMPLAINT: "投诉处理",
+    CopyPurpose.REVIEW: "复核", CopyPurpose.BANK: "银行核实", CopyPurpose.LITIGATION: "诉讼", CopyPurpose.COMPLAINT: "投诉处理",
     CopyPurpose.AUDIT: "审计", CopyPurpose.POLICE: "报案",
 }
 
