@@ -23,6 +23,7 @@ from backend.console import (
     pages,
     people,
     phones,
+    plan_pages,
     plans,
     replans,
     requests,
@@ -39,7 +40,7 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *authority.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *authority.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES,
             *ledger.ROUTES,

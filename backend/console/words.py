@@ -11,6 +11,7 @@ from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.model import ItemState, ManifestState, Standing
 from backend.exhibits.model import Verdict as ReviewVerdict
+from backend.plans.model import PlanStatus
 from backend.requests.model import Withheld
 from backend.visits.catalogue import Outcome
 from backend.visits.model import Draw, Identity, Recoverability, Reviewer, Verdict, VisitStatus
@@ -30,6 +31,11 @@ _STATUSES: Mapping[StrEnum, str] = {
     VisitStatus.CONCLUDED: N_("concluded, report due"), VisitStatus.REPORTED: N_("reported, review due"),
     VisitStatus.RETURNED: N_("returned to the pair"), VisitStatus.REVIEWED: N_("reviewed"), VisitStatus.CANCELLED: N_("cancelled"),
     VisitStatus.ARCHIVED: N_("archived"), VisitStatus.NOT_SAMPLED: N_("not sampled"),
+}
+_PLANS: Mapping[StrEnum, str] = {
+    PlanStatus.QUEUED: N_("waits for a worker"), PlanStatus.SOLVING: N_("being solved"), PlanStatus.READY: N_("ready to be published"),
+    PlanStatus.FAILED: N_("could not be solved"), PlanStatus.PUBLISHED: N_("published"), PlanStatus.SUPERSEDED: N_("superseded by another version"),
+    PlanStatus.CANCELLED: N_("cancelled"),
 }
 _OUTCOMES: Mapping[StrEnum, str] = {
     Outcome.PROMISE: N_("promise to pay"), Outcome.PROMISE_VAGUE: N_("vague promise"), Outcome.REFUSED_TO_PAY: N_("refused to pay"),
@@ -120,7 +126,7 @@ _CIRCUMSTANCES: Mapping[StrEnum, str] = {
 _WORDS = {
     (type(code), code.value): text
     for words in (
-        _ROLES, _STATUSES, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS, _CIRCUMSTANCES)
+        _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS, _CIRCUMSTANCES)
     for code, text in words.items()
 }
 

@@ -47,5 +47,6 @@ def test_a_killed_workers_job_is_finished_by_the_other(postgresql: PostgresqlUnd
             row, run = session.get_one(PlanRow, plan_id), session.get_one(PlanRunRow, plan_id)
             assert (row.status, row.failure) == (PlanStatus.READY, None)
             assert run.claimed_by.endswith(f":{other.pid}")
-            assert session.execute(text("SELECT attempts FROM procrastinate_jobs")).scalars().all() == [1]
+            handed_on = text("SELECT count(*) FROM procrastinate_events WHERE type = 'deferred_for_retry'")
+            assert session.execute(handed_on).scalar_one() == 1
         engine.dispose()

@@ -61,6 +61,7 @@ SESSION = {
     "logOut": Row(), "readMe": Row(), "submitLogout": Row(body={"csrf": "$csrf"}, content=_FORM), "showDay": Row(),
     "showAuthority": Row(permission=P.CASH_AUTHORISE),
     "showVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
+    "showPlan": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
     "showReviews": Row(permission=P.VISIT_REVIEW),
     "submitItemReview": Row(
         permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "verdict": "comment", "comment": TEXT}),

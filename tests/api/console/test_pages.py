@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow
-from backend.console import login, pages
+from backend.console import login, pages, plan_pages
 from backend.core.ids import VisitId
 from backend.exhibits.actions import accept
 from backend.exhibits.model import Accepted, Intake
@@ -29,10 +29,11 @@ from backend.web.app import Resources
 from backend.web.auth import console_actor, session_cookie
 from evidence.facts import Kind
 from evidence.manifest import Role
+from tests.support.cases import approved_request
 from tests.support.exhibits import ARRIVAL, CAPTURE, Handset, bring_to_rest, item, photograph, signed_once, signed_twice, sound
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
 from tests.support.phones import PUBLIC_URL
-from tests.support.visits import PROMISE, outcome, planned_visit, report, right_party, started
+from tests.support.visits import PROMISE, outcome, planned_visit, report, right_party, solved_plan, started
 from tests.support.world import Person, World, world
 
 PHOTO, SOUND = photograph(), sound()
@@ -74,7 +75,7 @@ def resources(joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, n
 
 @pytest.fixture
 def client(resources: Resources, made: World) -> Iterator[TestClient[Any]]:
-    with make_client(resources, [signed_in(console_actor, [*pages.ROUTES, *login.ROUTES]), *login.OPEN_ROUTES]) as client:
+    with make_client(resources, [signed_in(console_actor, [*pages.ROUTES, *plan_pages.ROUTES, *login.ROUTES]), *login.OPEN_ROUTES]) as client:
         yield client
 
 
@@ -280,3 +281,19 @@ def test_signing_out_is_a_form_of_the_page(browser: Open, made: World) -> None:
     (csrf,) = re.findall(r'action="/console/logout"><input type="hidden" name="csrf" value="([^"]+)"', looking.get("/console/").text)
     assert looking.post("/console/logout", {"csrf": csrf}).status_code == 303
     assert looking.get("/console/").status_code == 303
+
+
+def test_the_page_of_a_plan_shows_routes_and_reasons_in_the_readers_language(
+    browser: Open, joined: sessionmaker[Session], keyring: Keyring, made: World
+) -> None:
+    with joined.begin() as session:
+        approved_request(session, keyring, made, 1)
+        approved_request(session, keyring, made, 2, bank=made.bank_b)
+        plan_id = solved_plan(session, made)
+    assert browser(made.yara).get(f"/console/plans/{plan_id}").status_code == 404
+    farid = browser(made.farid)
+    told = farid.get(f"/console/plans/{plan_id}?lang=zh-Hans").text
+    assert "待发布" in told
+    assert "Bilal" in told
+    assert "持有该银行有效证件" in told
+    assert "ready to be published" in farid.get(f"/console/plans/{plan_id}?lang=en").text
