@@ -126,7 +126,8 @@ _CIRCUMSTANCES: Mapping[StrEnum, str] = {
 _WORDS = {
     (type(code), code.value): text
     for words in (
-        _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS, _CIRCUMSTANCES)
+        _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS,
+        _CIRCUMSTANCES)
     for code, text in words.items()
 }
 
