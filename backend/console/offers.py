@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, RawBo
 from msgspec import Meta
 
 from backend.auth.actors import Actor
+from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.cases.layout import Acceptance
@@ -209,6 +210,7 @@ def accept(
 @get("/api/v1/banks/{bank_id:uuid}/repayment-methods", operation_id="listRepaymentMethods", sync_to_thread=True, tags=["banks"])
 def list_methods(bank_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> MethodsView:
     """List a bank's ways of paying; those that it offers may be proposed."""
+    authorise(actor, Permission.BANK_READ)
     with resources.reads() as session:
         banks.bank(session, actor, BankId(bank_id))
         return MethodsView(rows=tuple(queries.methods_of(session, BankId(bank_id))))
