@@ -6,7 +6,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence clean
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -73,6 +73,8 @@ bench-replan: .venv/.dev
 BRANCHES ?= 300
 bench-branches: .venv/.dev
 	@BRANCHES=$(BRANCHES) $(BIN)/python -m tests.benchmarks.branches
+bench-cash: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.cash.run
 
 bench-evidence: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.evidence.run --out docs/bench/evidence.json

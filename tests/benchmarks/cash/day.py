@@ -71,7 +71,7 @@ class Day:
         keyring = shared_keyring()
         with self.sessions.begin() as session:
             at = door(session, keyring, world(session, keyring))
-            receipt = at.statement(at.lease(1)[0], AMOUNT_FEN, at.authorise(cap_fen=10**7))
+            receipt = at.statement(at.lease(1)[0], AMOUNT_FEN, at.authorise(cap_fen=10**6))
             branches = [_branch(session, at, serial) for serial in range(self.branch_count)]
         share = self.receipt_count // self.branch_count
         slips = []
