@@ -35,7 +35,7 @@ from backend.db.base import CanonicalJson, Choice, Instant, SealedBytes, SealedV
 from backend.db.geo import Area, Point
 
 ATTEMPTS_MAX = 600
-MENDINGS_MAX = 30
+MENDINGS_MAX = 200
 _NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0, 32.0), LonLat(121.0, 31.0)),),))
 
