@@ -197,7 +197,7 @@ class Rounds:
         self.sessions = sessions
         with sessions.begin() as session:
             self.base = door(session, shared_keyring(), world(session, shared_keyring()))
-            self.numbers = list(self.base.lease(6 * self.PER_DATABASE))
+            self.numbers = list(self.base.lease(6 * self.PER_DATABASE + 1))
             self.receipt = self.base.statement(self.numbers.pop(), 1, None)
             self.closing = self.base.close_statement()
 
