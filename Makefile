@@ -6,7 +6,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash clean
+.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash bench-travel clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -81,6 +81,9 @@ bench-evidence: .venv/.dev
 
 bench-planning: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning
+
+bench-travel: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.travel
 
 messages: .venv/.dev
 	@$(BIN)/python -m tests.support.messages

@@ -58,6 +58,13 @@ def _parser() -> _Parser:
     replay.add_argument("--out", type=Path, help="write the repeated plan")
     replay.add_argument("--any-version", action="store_true", help="try with other versions of code and libraries too")
     replay.set_defaults(run=_replay)
+    from routing.travel.command import add_options
+
+    travel = commands.add_parser("travel", help="write the travel table of a day's places, for --matrix")
+    travel.add_argument("instance", type=Path)
+    travel.add_argument("--out", type=Path, required=True)
+    add_options(travel)
+    travel.set_defaults(run=_travel)
     vrptw = commands.add_parser("vrptw", help="solve a published VRPTW instance (DIMACS convention)")
     vrptw.add_argument("instance", type=Path)
     vrptw.add_argument("--seconds", type=_seconds, default=10.0)
@@ -168,6 +175,20 @@ def _vrptw(asked: argparse.Namespace) -> int:
     text = encode_routes(problem, routes)
     _write(asked.out, text.encode())
     print(f"{text.splitlines()[-1]}  routes {len(routes)}  {asked.out}")
+    return 0
+
+
+def _travel(asked: argparse.Namespace) -> int:
+    from routing.reader import load_instance
+    from routing.travel.command import table_of
+    from routing.travel.model import TravelError
+
+    try:
+        content, told = table_of(asked, load_instance(_read(asked.instance)))
+    except (TravelError, ValueError) as error:
+        raise BadUsage(str(error)) from None
+    _write(asked.out, content)
+    print(f"{told}  {asked.out}")
     return 0
 
 

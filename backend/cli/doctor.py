@@ -28,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; never raises for what it finds."""
-    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _settings, _keys, _database, _store, _calendar, _extras)
+    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _settings, _keys, _database, _store, _calendar, _extras, _travel)
     return [finding for look in looks for finding in look(settings)]
 
 
@@ -137,7 +137,28 @@ def _calendar(_settings: Settings) -> Iterator[Finding]:
                   is_good=last >= year, is_fatal=False)
 
 
+def _travel(settings: Settings) -> Iterator[Finding]:
+    """Look at the configured provider; its host is asked once, nobody else ever. An extract is not built here: that may take minutes."""
+    from backend.plans.to_routing import GREAT_CIRCLE
+    from backend.plans.travel import config_of
+    from routing.travel import ProviderName, TravelError, open_provider
+    from routing.travel.network import digest_of, kept_at
+
+    config = config_of(settings)
+    try:
+        if config.provider is ProviderName.ROADS and not kept_at(Path(config.cache_folder or ""), digest_of(Path(config.file or ""))).is_file():
+            yield Finding("travel", f"roads: {Path(config.file or '').name}: read by the first plan, then kept")
+            return
+        record = open_provider(config, GREAT_CIRCLE).record
+    except TravelError as error:
+        then = "great-circle times are used and every plan says so" if settings.travel_fallback.value == "great-circle" else "no plan can be made"
+        yield Finding("travel", f"{error}; {then}", is_good=False, is_fatal=False)
+        return
+    yield Finding("travel", f"{record.provider}, {record.profile}: {record.data_set}")
+
+
 def _extras(_settings: Settings) -> Iterator[Finding]:
-    for module, extra, without in (("av", "media", "recordings stand as not-examined"), ("numba", "fast", "plans are searched by OR-Tools alone")):
+    for module, extra, without in (("av", "media", "recordings stand as not-examined"), ("numba", "fast", "plans are searched by OR-Tools alone"),
+                                   ("osmium", "roads", "no travel times over an extract's roads")):
         is_there = importlib.util.find_spec(module) is not None
         yield Finding(f"extra {extra}", "installed" if is_there else f"not installed: {without}", is_good=is_there, is_fatal=False)

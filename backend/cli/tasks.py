@@ -10,11 +10,12 @@ def all_tasks(resources: Resources) -> list[Task]:
     from backend.exhibits import tasks as exhibits
     from backend.plans import tasks as plans
     from backend.plans.solvers import Solvers
+    from backend.plans.travel import config_of
     from backend.visits import tasks as visits
     from mobile_api.statement_acts import overdue_task
 
     solvers = Solvers(resources.settings.solver_memory_bytes_max)
-    planning = plans.tasks(resources.sessions, resources.clock, solvers)
+    planning = plans.tasks(resources.sessions, resources.clock, solvers, config_of(resources.settings))
     return [*planning, *exhibits.tasks(resources), *visits.tasks(resources), *archive.tasks(resources), overdue_task(resources)]
 
 

@@ -30,6 +30,7 @@ from backend.plans import actions as plans
 from backend.plans import queries as plan_queries
 from backend.plans.model import OrderPlan, PlanStatus
 from backend.plans.tasks import SOLVE, tasks
+from backend.plans.travel import config_of
 from backend.staff import queries as staff
 from backend.web.app import log_origin
 from backend.web.transaction import transaction
@@ -118,13 +119,15 @@ def plan_day(settings: Settings, branch: str, on: str, search: Search, acting: s
             command = OrderPlan(branch_id=_branch(session, actor, branch), on=_day(on), search_s=search.seconds, seed=search.seed)
             ordered = plans.order(session, actor, command, clock())
         started = time.monotonic()
-        next(task for task in tasks(sessions, clock) if task.name == SOLVE).run(ordered.id)
+        next(task for task in tasks(sessions, clock, travel=config_of(settings)) if task.name == SOLVE).run(ordered.id)
         with sessions() as session:
             made = plan_queries.plan(session, actor, ordered.id)
     if made.summary.status is not PlanStatus.READY:
         raise Conflict(reason=made.summary.status.value)
     took_s = time.monotonic() - started
     lines = [f"plan {ordered.id}, version {ordered.version}: {len(made.routes)} routes, {len(made.unserved)} unserved, {took_s:.1f} s"]
+    used = made.travel or {}
+    lines += [f"  travel times: {used.get('provider')}, {used.get('data_set')}" + (f" ({used['failure']})" if used.get("failure") else "")]
     lines += [f"  {route.number}. {route.collector_a} + {route.collector_b}: {len(route.stops)} stops" for route in made.routes]
     lines += [f"  unserved {left.request_id}: {left.text_en}" for left in made.unserved]
     return "\n".join(lines)

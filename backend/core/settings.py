@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from routing.travel.model import Fallback, ProviderName, TravelConfig
+
 PREFIX = "FIELDVISIT_"
 _STORE_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[a-zA-Z0-9_-]+)*", re.ASCII)
 
@@ -27,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `attestation_roots_file` pins the roots of key attestation as JSON (docs/devices.md); without it no phone is more than `unattested`.
     Evidence rests in the data folder, or in the bucket that `store_url` names (docs/storage.md). `upload_day_bytes_max` is what one device
     may open in a day; uploads stop below `free_bytes_min` or `free_share_min` of free disk.
+    `travel_…` say where travel times come from (docs/travel.md); by default nobody is asked.
     """
 
     data_folder: Path = Path("var/data")
@@ -53,6 +56,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs: Literal["threads", "workers"] = "threads"
     worker_stalled_s: int = 30
     solver_memory_bytes_max: int = 4_000_000_000
+    travel_provider: ProviderName = ProviderName.GREAT_CIRCLE
+    travel_file: Path | None = None
+    travel_url: str | None = None
+    travel_data_set: str | None = None
+    travel_profile: str = ""
+    travel_fallback: Fallback = Fallback.NONE
+    travel_timeout_s: float = 20.0
+    travel_budget_s: float = 300.0
+    travel_block_max: int = 50
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= 256:
@@ -71,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}UPLOAD_DAY_BYTES_MAX: expected at least 1, got {self.upload_day_bytes_max}")
         if not 0 <= self.free_share_min < 1:
             raise SettingsError(f"{PREFIX}FREE_SHARE_MIN: expected 0 to below 1, got {self.free_share_min}")
+        try:
+            self.travel  # noqa: B018 - it judges itself.
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}TRAVEL_…: {error}") from None
 
     @property
     def url(self) -> str:
@@ -86,6 +102,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def is_embedded(self) -> bool:
         """Whether the database is the embedded SQLite file."""
         return self.url.startswith("sqlite")
+
+    @property
+    def travel(self) -> TravelConfig:
+        """Where travel times come from."""
+        return TravelConfig(
+            provider=self.travel_provider, file=None if self.travel_file is None else str(self.travel_file), url=self.travel_url,
+            data_set=self.travel_data_set, profile=self.travel_profile, fallback=self.travel_fallback, timeout_s=self.travel_timeout_s,
+            budget_s=self.travel_budget_s, block_max=self.travel_block_max,
+        )
 
     @property
     def store_folder(self) -> Path:

@@ -42,6 +42,7 @@ from backend.plans.rules import judge_publication
 from backend.plans.solving import SolveOrder
 from backend.plans.tables import PlanRow, RouteRow, StopRow, UnservedRow
 from backend.plans.to_routing import to_instance
+from backend.plans.travel import Travel, keep_matrix, latest_for, matrix_of, named
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.requests.tables import VisitRequestRow
@@ -59,6 +60,7 @@ from routing import (
     load_plan,
     plan_digest,
 )
+from routing.travel.great_circle import GreatCircle
 
 FAILURE_LENGTH_MAX = 200
 
@@ -144,13 +146,14 @@ def judge_hand_made(session: Session, actor: Actor, command: HandMade, now: date
         plan = load_plan({**command.plan, "instance": instance.name})
     except InstanceError as error:
         raise InvalidInput(pointer="/plan", expected="a fieldday-plan/1", got=str(error)[:300]) from None
-    judged = cost(instance, plan)
+    matrix, travel = latest_for(session, command.branch_id, command.on, instance)
+    judged = cost(instance, plan, matrix)
     return PlanJudged(
         violations=tuple(
             ViolationView(code=one.code.value, rule=one.rule, subject=one.subject, message=one.message, route=one.route, stop=one.stop)
-            for one in check(instance, plan)
+            for one in check(instance, plan, matrix)
         ),
-        cost=judged.total, served=judged.served, mandatory_unserved=judged.mandatory_unserved, travel_s=judged.travel_s,
+        cost=judged.total, served=judged.served, mandatory_unserved=judged.mandatory_unserved, travel_s=judged.travel_s, travel=travel,
     )
 
 
@@ -173,18 +176,26 @@ def fail(session: Session, plan_id: UUID, failure: str, now: datetime) -> None:
     record(session, None, EventTag.PLAN_SOLVED, f"plan:{plan.id}", now, status=plan.status.value)
 
 
-def store(session: Session, plan_id: UUID, solved: bytes, now: datetime) -> None:
-    """Judge a solved plan by the checker, which shares no code with the solver, and keep it; a faulted one is a failure."""
+def store(session: Session, plan_id: UUID, solved: bytes, now: datetime, travel: Travel | None = None) -> None:
+    """Judge a solved plan by the checker, which shares no code with the solver, and keep it; a faulted one is a failure.
+
+    Args:
+        travel: What the plan was solved with; None means great-circle travel.
+    """
     row = locked(session, plan_id)
     if row.status is not PlanStatus.SOLVING:
         return
     instance, plan = load_instance(row.instance), load_plan(solved)
-    violations = check(instance, plan)
+    travel = travel or Travel(record=GreatCircle(instance.travel).record, table=None)
+    matrix = travel.matrix
+    violations = check(instance, plan, matrix)
     if violations:
         fail(session, plan_id, "not clean: " + ", ".join(sorted({one.code.value for one in violations})), now)
         return
+    plan, row.travel = named(plan, travel)
+    keep_matrix(session, travel, now)
     row.plan = msgspec.json.decode(encode_plan(plan))
-    row.plan_digest, row.cost, row.solved_at = plan_digest(plan), cost(instance, plan).total, now
+    row.plan_digest, row.cost, row.solved_at = plan_digest(plan), cost(instance, plan, matrix).total, now
     row.contributions = [] if plan.solver is None else list(msgspec.to_builtins(plan.solver.contributions))
     row.status = advance(row.status, PlanEvent.SOLVE)
     session.flush()
@@ -219,7 +230,7 @@ def publish(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> P
     plan = next(one for one in versions if one.id == plan_id)
     following = advance(plan.status, PlanEvent.PUBLISH)
     policy = policy_in_force(session, None, now)
-    violations = tuple(one.code.value for one in check(load_instance(plan.instance), load_plan(plan.plan or {})))
+    violations = tuple(one.code.value for one in check(load_instance(plan.instance), load_plan(plan.plan or {}), matrix_of(session, plan)))
     facts, stops = publication_facts(session, plan, now, violations)
     demand(judge_publication(facts, policy))
     superseded = next((one for one in versions if one.status is PlanStatus.PUBLISHED), None)

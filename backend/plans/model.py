@@ -246,12 +246,13 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A plan with everything that the dispatcher decides by."""
+    """A plan with everything that the dispatcher decides by; `travel` says where its travel times come from, None before it is solved."""
 
     summary: PlanSummary
     instance_digest: str
     plan_digest: str | None
     contributions: tuple[Mapping[str, Any], ...]
+    travel: Mapping[str, Any] | None
     routes: tuple[RouteView, ...]
     unserved: tuple[UnservedView, ...]
     run: RunView | None = None
@@ -271,10 +272,14 @@ class ViolationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PlanJudged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the checker says of a hand-made plan: every violation, and its cost; it may be published only without any."""
+    """What the checker says of a hand-made plan: every violation, and its cost; it may be published only without any.
+
+    `travel` says by which travel times it was judged: those of the day's newest version that knows its places, else great-circle ones.
+    """
 
     violations: tuple[ViolationView, ...]
     cost: int
     served: int
     mandatory_unserved: int
     travel_s: int
+    travel: Mapping[str, Any]

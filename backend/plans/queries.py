@@ -40,7 +40,8 @@ def plan(session: Session, actor: Actor, plan_id: PlanId) -> PlanView:
     unserved = session.scalars(select(UnservedRow).where(UnservedRow.plan_id == row.id).order_by(UnservedRow.request_id))
     by_hand = session.get(PlanChangeRow, row.id)
     return PlanView(
-        summary=_summary(row), instance_digest=row.instance_digest, plan_digest=row.plan_digest, contributions=tuple(row.contributions or ()),
+        summary=_summary(row), instance_digest=row.instance_digest, plan_digest=row.plan_digest,
+        contributions=tuple(row.contributions or ()), travel=row.travel,
         routes=_routes(session, session.scalars(select(RouteRow).where(RouteRow.plan_id == row.id).order_by(RouteRow.number)).all(), row.on),
         unserved=tuple(
             UnservedView(

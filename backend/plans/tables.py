@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Uuid, enum_check
@@ -44,6 +44,7 @@ class PlanRow(Base):
     plan: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
     plan_digest: Mapped[str | None] = mapped_column(Key(64))
     contributions: Mapped[list[Any] | None] = mapped_column(CanonicalJson)
+    travel: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
     cost: Mapped[int | None] = mapped_column(BigInteger)
     failure: Mapped[str | None] = mapped_column(Key(200))
     requested_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
@@ -51,6 +52,19 @@ class PlanRow(Base):
     solved_at: Mapped[datetime | None] = mapped_column(Instant)
     published_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
     published_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class TravelMatrixRow(Base):
+    """Travel times that plans were made with, under their digest; those of great-circle travel are not kept. Append-only.
+
+    `content` is a zlib stream of MessagePack: ids, seconds and metres, row by row, little-endian 32 bits each.
+    """
+
+    __tablename__ = "travel_matrices"
+
+    digest: Mapped[str] = mapped_column(Key(64), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    kept_at: Mapped[datetime] = mapped_column(Instant)
 
 
 class RouteRow(Base):

@@ -37,6 +37,7 @@ SPEED_KMH = 25.0
 CONSECUTIVE_DAYS_MAX = 5  # Two who worked together on each of the last five working days are parted for one.
 OBJECTIVE = Objective(mandatory_unserved=1_000_000, lost_value=3_600, travel_s=1, imbalance_div=10)
 OFFICE = LocationId("office")
+GREAT_CIRCLE = TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_FACTOR, speed_kmh=SPEED_KMH)
 
 
 def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy: Policy, name: str) -> Instance:
@@ -57,7 +58,7 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
     visits = tuple(_visit(request, people, policy) for request in entering)
     return Instance(
         name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=_horizon(visits, policy),
-        travel=TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_FACTOR, speed_kmh=SPEED_KMH), objective=OBJECTIVE,
+        travel=GREAT_CIRCLE, objective=OBJECTIVE,
         pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
         collectors=tuple(_collector(one) for one in people),
         banks=tuple(

@@ -25,10 +25,12 @@ from backend.plans.model import PlanJudged, PlanStatus, ViolationView
 from backend.plans.queries import visible_to
 from backend.plans.reasons import Chosen, chosen_texts
 from backend.plans.tables import PlanChangeRow, PlanRow, UnservedRow
+from backend.plans.travel import matrix_of
 from routing import (
     Instance,
     InstanceError,
     Plan,
+    TravelMatrix,
     Unserved,
     Violation,
     check,
@@ -80,21 +82,25 @@ def compare(session: Session, actor: Actor, before_id: PlanId, after_id: PlanId)
     return PlanComparison(
         before_id=before_id, before_version=before.version, after_id=after_id, after_version=after.version, added=added, dropped=dropped, moved=moved,
         unchanged_count=len(new.served()) - len(added) - len(moved), pairs_gone=tuple(sorted(pairs_before - pairs_after)),
-        pairs_new=tuple(sorted(pairs_after - pairs_before)), cost_before=cost_view(cost(day_before, old)), cost_after=cost_view(cost(day_after, new)),
+        pairs_new=tuple(sorted(pairs_after - pairs_before)), cost_before=cost_view(cost(day_before, old, matrix_of(session, before))),
+        cost_after=cost_view(cost(day_after, new, matrix_of(session, after))),
     )
 
 
 def judge_change(session: Session, actor: Actor, command: ChangePlan) -> PlanJudged:
     """Say what a change by hand would bring: every violation at once, and the cost. Nothing is stored. Raises as `change`, but for its breaches."""
     authorise(actor, Permission.PLAN_MAKE)
-    instance, plan = _edited(_visible(session, actor, command.plan_id), command.edits)
-    judged = cost(instance, plan)
+    base = _visible(session, actor, command.plan_id)
+    matrix = matrix_of(session, base)
+    instance, plan = _edited(base, command.edits, matrix)
+    judged = cost(instance, plan, matrix)
     return PlanJudged(
         violations=tuple(
             ViolationView(code=one.code.value, rule=one.rule, subject=one.subject, message=one.message, route=one.route, stop=one.stop)
-            for one in check(instance, plan)
+            for one in check(instance, plan, matrix)
         ),
         cost=judged.total, served=judged.served, mandatory_unserved=judged.mandatory_unserved, travel_s=judged.travel_s,
+        travel=base.travel or {},
     )
 
 
@@ -110,15 +116,16 @@ def change(session: Session, actor: Actor, command: ChangePlan, now: datetime) -
     """
     authorise(actor, Permission.PLAN_MAKE)
     base = _visible(session, actor, command.plan_id)
-    instance, drawn = _edited(base, command.edits)
-    demand(tuple(_breach(one) for one in check(instance, drawn)))
+    matrix = matrix_of(session, base)
+    instance, drawn = _edited(base, command.edits, matrix)
+    demand(tuple(_breach(one) for one in check(instance, drawn, matrix)))
     inside = {visit.id for visit in instance.visits}
     kept = session.scalars(select(UnservedRow).where(UnservedRow.plan_id == base.id)).all()
     reasons = {str(row.request_id): row for row in kept}
     left = [visit.id for visit in instance.visits if visit.id not in drawn.served()]
     plan = msgspec.structs.replace(drawn, unserved=tuple(_reason(one, reasons.get(one), base.version) for one in left))
-    assert check(instance, plan) == ()
-    row = _new_version(session, actor, base, (instance, plan), now)
+    assert check(instance, plan, matrix) == ()
+    row = _new_version(session, actor, base, (plan, cost(instance, plan, matrix).total), now)
     session.add(PlanChangeRow(plan_id=row.id, based_on=base.id, changes=list(msgspec.to_builtins(command.edits))))
     session.add_all(_unserved(row.id, one) for one in plan.unserved or ())
     session.add_all(_copy(row.id, one) for one in kept if str(one.request_id) not in inside)
@@ -143,7 +150,7 @@ def replay_record(session: Session, actor: Actor, plan_id: PlanId) -> dict[str, 
     instance, plan = _solved(row)
     if plan.solver is None:
         raise Conflict(reason="made-by-hand")
-    whole: dict[str, Any] = msgspec.to_builtins(record_of(instance, plan))
+    whole: dict[str, Any] = msgspec.to_builtins(record_of(instance, plan, matrix_of(session, row)))
     return whole
 
 
@@ -163,12 +170,12 @@ def _solved(row: PlanRow) -> tuple[Instance, Plan]:
         raise Conflict(reason="format-no-longer-read", version=row.version) from None
 
 
-def _edited(row: PlanRow, edits: tuple[Edit, ...]) -> tuple[Instance, Plan]:
+def _edited(row: PlanRow, edits: tuple[Edit, ...], matrix: TravelMatrix | None) -> tuple[Instance, Plan]:
     instance, plan = _solved(row)
     if instance.progress:
         raise Conflict(reason="day-is-running")      # What is done stays; such a day is re-planned, not redrawn.
     drafts = apply_edits(drafts_of(plan), frozenset(visit.id for visit in instance.visits), edits)
-    return instance, lay_out(instance, drafts)
+    return instance, lay_out(instance, drafts, matrix)
 
 
 def _breach(one: Violation) -> Breach:
@@ -177,13 +184,13 @@ def _breach(one: Violation) -> Breach:
     return Breach(rule, one.code.value.replace("_", "-"), expected="a plan that routing.check finds clean", got=one.message[:200])
 
 
-def _new_version(session: Session, actor: Actor, base: PlanRow, made: tuple[Instance, Plan], now: datetime) -> PlanRow:
-    instance, plan = made
+def _new_version(session: Session, actor: Actor, base: PlanRow, made: tuple[Plan, int], now: datetime) -> PlanRow:
+    plan, total = made
     latest = session.scalar(select(func.max(PlanRow.version)).where(PlanRow.branch_id == base.branch_id, PlanRow.on == base.on))
     row = PlanRow(
         id=new_id(), branch_id=base.branch_id, on=base.on, version=(latest or 0) + 1, status=PlanStatus.READY, seed=base.seed,
         search_s=base.search_s, policy_version=base.policy_version, instance=base.instance, instance_digest=base.instance_digest,
-        plan=msgspec.json.decode(encode_plan(plan)), plan_digest=plan_digest(plan), contributions=[], cost=cost(instance, plan).total,
+        plan=msgspec.json.decode(encode_plan(plan)), plan_digest=plan_digest(plan), contributions=[], cost=total, travel=base.travel,
         requested_by=actor.id, requested_at=now, solved_at=now,
     )
     try:

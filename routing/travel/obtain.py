@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from routing.matrix import TravelMatrix
-from routing.model import Instance
+from routing.model import Instance, TravelModel
 from routing.travel.great_circle import GreatCircle
 from routing.travel.model import (
     ASKED,
@@ -27,10 +27,14 @@ from routing.travel.model import (
 FAILURE_LENGTH_MAX = 200
 
 
-def open_provider(config: TravelConfig, instance: Instance, pause: Callable[[float], None] | None = None) -> TravelProvider:
+def open_provider(
+    config: TravelConfig, model: TravelModel, near: tuple[float, float] = (0.0, 0.0), pause: Callable[[float], None] | None = None
+) -> TravelProvider:
     """Return the configured provider, opened on its data; only what it needs is imported.
 
     Args:
+        model: The great-circle travel of the day.
+        near: Some `(lat, lon)` of the day, for asking a host what data it has.
         pause: What waits between two tries of a request; tests wait for nothing.
 
     Raises:
@@ -47,13 +51,12 @@ def open_provider(config: TravelConfig, instance: Instance, pause: Callable[[flo
         return RoadNetwork(Path(config.file or ""), folder, config.budget_s)
     if config.provider in ASKED:
         from routing.travel.asked import AskedTravel
-        from routing.travel.legs import rounded
         from routing.travel.osrm import Osrm
         from routing.travel.valhalla import Valhalla
 
         service = Osrm(config.profile) if config.provider is ProviderName.OSRM else Valhalla(config.profile)
-        return AskedTravel(config, service, rounded(instance.locations[0]) if instance.locations else (0.0, 0.0), pause)
-    return GreatCircle(instance.travel)
+        return AskedTravel(config, service, near, pause)
+    return GreatCircle(model)
 
 
 def obtain(config: TravelConfig, instance: Instance, pause: Callable[[float], None] | None = None) -> tuple[TravelMatrix, TravelRecord]:
@@ -67,7 +70,8 @@ def obtain(config: TravelConfig, instance: Instance, pause: Callable[[float], No
     """
     crow = GreatCircle(instance.travel)
     try:
-        provider = open_provider(config, instance, pause)
+        near = next(((round(one.lat, 3), round(one.lon, 3)) for one in instance.locations), (0.0, 0.0))
+        provider = open_provider(config, instance.travel, near, pause)
         table, record = provider.table(instance), provider.record
     except TravelError as error:
         if config.fallback is Fallback.NONE:

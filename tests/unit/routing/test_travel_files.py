@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from routing import load_instance, travel_matrix
+from routing import load_instance, table_matrix, travel_matrix
+from routing.__main__ import main
 from routing.travel import Fallback, ProviderName, TravelConfig, TravelMissing, TravelRefused, obtain
 from tests.unit.routing.support_days import bench_day, day
 from tests.unit.routing.support_travel import places_day
@@ -118,3 +119,17 @@ def test_no_places_is_an_empty_matrix(tmp_path: Path) -> None:
     for asked in (TravelConfig(), config(tmp_path / "t.json", TABLE)):
         assert obtain(asked, places_day([]))[0].seconds.shape == (0, 0)
     assert np.array_equal(obtain(TravelConfig(), places_day([PLACES[0]]))[0].metres, [[0]])
+
+
+def test_the_command_writes_a_table_that_solve_takes_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "day.json", tmp_path / "table.json"
+    source.write_text(json.dumps(day()), encoding="utf-8")
+    assert main(["travel", str(source), "--out", str(out)]) == 0
+    assert "great-circle haversine/1: 6 places" in capsys.readouterr().out
+    instance = load_instance(day())
+    assert table_matrix(json.loads(out.read_bytes()), instance).digest() == travel_matrix(instance).digest()
+    assert main(["travel", str(source), "--provider", "table", "--file", str(out), "--out", str(out)]) == 0
+    for bad in (["--provider", "roads"], ["--provider", "osrm"], ["--provider", "table", "--file", str(source)]):
+        capsys.readouterr()
+        assert main(["travel", str(source), "--out", str(out), *bad]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
