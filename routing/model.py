@@ -129,6 +129,8 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     shift: Span
     start: LocationId
     end: LocationId
+    recent_load_s: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    """Seconds of work of recent weeks, made comparable between people; whoever has less is paired first. 0 for all where nobody counts."""
     credentials: tuple[Text, ...] = ()
     """`fieldday/2`: the banks whose credential this person holds; a visit's `credential` must be held by *both* (VIS-06)."""
 

@@ -9,6 +9,8 @@ from routing.problem import I64, Problem
 
 MEETING_PLACES_MAX = 256
 LOSS_CAP = 150_000
+RELIEF_SHARE = 0.25
+RELIEF_S_MAX = 7_200
 AT_WORK = 10**7
 
 Matching = tuple[tuple[int, int], ...]
@@ -23,6 +25,9 @@ class PairWeights(msgspec.Struct, frozen=True, eq=False):
 def pair_weights(problem: Problem) -> PairWeights:
     """Weigh each legal pair: joint shift times the share of demanded value it may serve, less its way to a common place and home.
 
+    Whoever worked less than the mean in recent weeks adds a quarter of the difference, at most two hours, and whoever worked more takes it away:
+    so the burden of staying idle, or in a short pair, goes round.
+
     Demand is grouped by what visits need, so the cost grows with pairs times kinds of need, not times visits.
     """
     n = len(problem.shift_lo)
@@ -35,13 +40,14 @@ def pair_weights(problem: Problem) -> PairWeights:
     wanted[list(problem.anchors)] = 0
     value = np.bincount(kind_of.ravel(), weights=wanted, minlength=len(kinds))
     share = value / max(1.0, float(value.sum()))
+    relief = np.clip(RELIEF_SHARE * (problem.load_s.mean() - problem.load_s), -RELIEF_S_MAX, RELIEF_S_MAX)
     places = np.unique(np.linspace(0, problem.n - 1, min(problem.n, MEETING_PLACES_MAX)).astype(np.intp))
     out_s, back_s = problem.out_s[:, places], problem.back_s[places].T
     for a in range(n):
         union = problem.skills[a][None, :] | problem.skills
         covered = np.all((kinds[None, :, :] & union[:, None, :]) == kinds[None, :, :], axis=2) @ share
         meet = np.maximum(out_s[a][None, :], out_s).min(axis=1) + np.maximum(back_s[a][None, :], back_s).min(axis=1)
-        weight[a] = np.maximum(1, np.maximum(overlap[a], 0) * covered - meet).astype(np.int64)
+        weight[a] = np.maximum(1, np.maximum(overlap[a], 0) * covered - meet + relief[a] + relief).astype(np.int64)
     for anchor in problem.running.anchors:
         weight[anchor.a, anchor.b] = weight[anchor.b, anchor.a] = AT_WORK
     weight[~problem.pair_legal] = 0

@@ -66,6 +66,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     anchor_of: I64
     fixed_cost: int
     running: Running
+    load_s: I64
 
     def nodes_of(self) -> dict[str, list[int]]:
         """Return the nodes of each visit that may still be made, the one at the announced time first."""
@@ -159,6 +160,7 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
         pairs_max=max(instance.pairing.max_pairs, len(anchored)),
         travel_weight=weights.travel_s, imbalance_div=weights.imbalance_div, bits=bits, rivals=_rings(made.rings, n),
         anchors=tuple(range(first, n)), anchor_of=anchor_of, fixed_cost=made.fixed_cost + weights.travel_s * running.travel_s, running=running,
+        load_s=np.array([one.recent_load_s for one in instance.collectors], dtype=np.int64),
     )
 
 

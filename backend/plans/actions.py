@@ -231,7 +231,7 @@ def publish(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> P
     following = advance(plan.status, PlanEvent.PUBLISH)
     policy = policy_in_force(session, None, now)
     violations = tuple(one.code.value for one in check(load_instance(plan.instance), load_plan(plan.plan or {}), matrix_of(session, plan)))
-    facts, stops = publication_facts(session, plan, now, violations)
+    facts, stops = publication_facts(session, plan, policy, now, violations)
     demand(judge_publication(facts, policy))
     superseded = next((one for one in versions if one.status is PlanStatus.PUBLISHED), None)
     if superseded is not None:

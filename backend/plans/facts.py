@@ -7,6 +7,7 @@ import msgspec
 
 from backend.core.geo import LonLat
 from backend.core.ids import BankId, BranchId, StaffId
+from backend.plans.rotation import PairDay
 from backend.requests.queries import PlannableRequest, WithheldRequest
 from backend.staff.model import Gender
 
@@ -60,3 +61,5 @@ class DayFacts(msgspec.Struct, frozen=True, kw_only=True):
     offices: tuple[OfficeFacts, ...]
     conflicts: frozenset[tuple[StaffId, StaffId]]
     history: Mapping[int, tuple[tuple[StaffId, StaffId], ...]]   # Working days ago (1 = the last) → pairs of that day.
+    past: tuple[PairDay, ...] = ()                               # Other published days within the longest window, by date.
+    load_s: Mapping[StaffId, int] = {}                           # Recent work, as if everybody were there every day.

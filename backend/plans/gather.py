@@ -1,11 +1,12 @@
 """Gather the facts that planning and publishing are judged by, in a number of statements that does not grow with the day."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,17 +14,23 @@ from backend.banks.hours import offices_on
 from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.contacts.tables import HourAgreementRow
 from backend.core.ids import AddressId, BankId, BranchId, CaseId, RequestId, StaffId, StopId, VisitId
+from backend.core.rulebook import Breach
 from backend.plans.facts import CollectorFacts, DayFacts, OfficeFacts
 from backend.plans.model import PlannedStop, PlanStatus, StopKind
+from backend.plans.rotation import WINDOW_DAYS_MAX, PairDay, judge_rotation
 from backend.plans.rules import PublicationFacts, PublishedRoute, StopFacts
 from backend.plans.tables import PlanRow, RouteRow, StopRow
-from backend.plans.to_routing import CONSECUTIVE_DAYS_MAX
+from backend.policies.model import Policy
 from backend.requests.model import RequestStatus
 from backend.requests.queries import plannable
 from backend.requests.tables import VisitRequestRow
 from backend.staff import queries as staff
 from backend.staff.model import EquipmentKind
 from backend.staff.rules import EquipmentFacts, MemberFacts, PairFacts, judge_credential
+
+CONSECUTIVE_DAYS_GATHERED = 30
+LOAD_DAYS = 28
+"""How far back work counts for sharing it evenly."""
 
 
 def local_day(on: date, timezone: str, day_s: int = 0) -> datetime:
@@ -48,6 +55,7 @@ def day_facts(session: Session, branch_id: BranchId, on: date) -> DayFacts:
             ) for one in offices if one.opens_s is not None and one.closes_s is not None
         ),
         conflicts=staff.conflicts(session, [one.id for one in collectors]), history=_history(session, branch_id, on),
+        past=past_days(session, branch_id, on), load_s=_recent_load_s(session, branch_id, on, [one.id for one in collectors]),
     )
 
 
@@ -66,7 +74,7 @@ def _collector(view: staff.CollectorView, on: date) -> CollectorFacts:
 def _history(session: Session, branch_id: BranchId, on: date) -> dict[int, tuple[tuple[StaffId, StaffId], ...]]:
     plans = session.execute(
         select(PlanRow.id, PlanRow.on).where(PlanRow.branch_id == branch_id, PlanRow.on < on, PlanRow.status == PlanStatus.PUBLISHED)
-        .order_by(PlanRow.on.desc()).limit(CONSECUTIVE_DAYS_MAX)
+        .order_by(PlanRow.on.desc()).limit(CONSECUTIVE_DAYS_GATHERED)
     ).all()
     days_ago = {plan.id: number for number, plan in enumerate(plans, start=1)}
     pairs: dict[int, tuple[tuple[StaffId, StaffId], ...]] = dict.fromkeys(days_ago.values(), ())
@@ -76,8 +84,41 @@ def _history(session: Session, branch_id: BranchId, on: date) -> dict[int, tuple
     return pairs
 
 
+def past_days(session: Session, branch_id: UUID, on: date) -> tuple[PairDay, ...]:
+    """Return the pairs of the branch's other published days, as far back and ahead as any policy looks."""
+    reach = timedelta(days=WINDOW_DAYS_MAX)
+    plans = session.execute(
+        select(PlanRow.id, PlanRow.on).where(
+            PlanRow.branch_id == branch_id, PlanRow.on >= on - reach, PlanRow.on <= on + reach, PlanRow.on != on,
+            PlanRow.status == PlanStatus.PUBLISHED,
+        ).order_by(PlanRow.on)
+    ).all()
+    pairs: dict[UUID, set[tuple[StaffId, StaffId]]] = {plan.id: set() for plan in plans}
+    query = select(RouteRow.plan_id, RouteRow.collector_a, RouteRow.collector_b).where(RouteRow.plan_id.in_(list(pairs)))
+    for plan_id, a, b in session.execute(query):
+        pairs[plan_id].add((StaffId(min(a, b)), StaffId(max(a, b))))
+    return tuple(PairDay(on=plan.on, pairs=frozenset(pairs[plan.id])) for plan in plans)
+
+
+def _recent_load_s(session: Session, branch_id: UUID, on: date, ids: list[StaffId]) -> dict[StaffId, int]:
+    """Return each person's seconds of planned work in the last weeks, scaled to a full presence: who is there half the time owes half the work."""
+    since = on - timedelta(days=LOAD_DAYS)
+    worked = dict.fromkeys(ids, 0)
+    routes = session.execute(
+        select(RouteRow.collector_a, RouteRow.collector_b, RouteRow.departure_at, RouteRow.return_at).join(PlanRow, PlanRow.id == RouteRow.plan_id)
+        .where(PlanRow.branch_id == branch_id, PlanRow.on >= since, PlanRow.on < on, PlanRow.status == PlanStatus.PUBLISHED)
+    )
+    for a, b, departure_at, return_at in routes:
+        for one in (a, b):
+            if one in worked:
+                worked[StaffId(one)] += int((return_at - departure_at).total_seconds())
+    offered = staff.offered_s(session, ids, since, on)
+    most = max(offered.values(), default=0)
+    return {one: worked[one] * most // offered[one] if offered.get(one) else 0 for one in ids}
+
+
 def publication_facts(
-    session: Session, plan: PlanRow, now: datetime, violations: tuple[str, ...]
+    session: Session, plan: PlanRow, policy: Policy, now: datetime, violations: tuple[str, ...]
 ) -> tuple[PublicationFacts, tuple[PlannedStop, ...]]:
     """Gather what a publication is judged by, and the visit stops that it dispatches."""
     branch = staff.branch(session, BranchId(plan.branch_id))
@@ -96,9 +137,22 @@ def publication_facts(
     today = now.astimezone(ZoneInfo(branch.timezone)).date()
     facts = PublicationFacts(
         routes=tuple(_published_route(route, stops[route.id], people, agreed) for route in routes), violations=violations,
-        is_day_over=plan.on < today,
+        is_day_over=plan.on < today, rotation=_judge_pairs(session, plan, routes, policy),
     )
     return facts, tuple(_planned(route, one) for route in routes for one in stops[route.id])
+
+
+def _judge_pairs(session: Session, plan: PlanRow, routes: Sequence[RouteRow], policy: Policy) -> tuple[Breach, ...]:
+    """Judge each pair's rotation as of now: other days may have been published since the plan was ordered."""
+    past = past_days(session, plan.branch_id, plan.on)
+    branch_days: list[date] = [day.on for day in past]
+    found: list[Breach] = []
+    for route in routes:
+        pair = (StaffId(min(route.collector_a, route.collector_b)), StaffId(max(route.collector_a, route.collector_b)))
+        together = frozenset(day.on for day in past if pair in day.pairs)
+        breaches = judge_rotation(plan.on, branch_days, together, policy) if together else ()
+        found += [msgspec.structs.replace(breach, got=f"route {route.number}: {breach.got}") for breach in breaches]
+    return tuple(found)
 
 
 class _People:

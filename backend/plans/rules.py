@@ -40,11 +40,12 @@ class PublishedRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublicationFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a publication is judged by. `violations` are what `routing.check` says of the stored plan, now."""
+    """What a publication is judged by. `violations` are what `routing.check` says of the stored plan, `rotation` what the bounds say, now."""
 
     routes: tuple[PublishedRoute, ...]
     violations: tuple[str, ...]
     is_day_over: bool
+    rotation: tuple[Breach, ...] = ()
 
 
 def judge_publication(facts: PublicationFacts, policy: Policy) -> tuple[Breach, ...]:
@@ -52,6 +53,7 @@ def judge_publication(facts: PublicationFacts, policy: Policy) -> tuple[Breach, 
     breaches = [Breach(Rule.REQ_04, "plan-not-clean", expected="no violation by routing.check", got=violation) for violation in facts.violations]
     if facts.is_day_over:
         breaches.append(Breach(Rule.REQ_04, "day-over", expected="today or a later day", got="an earlier day"))
+    breaches.extend(facts.rotation)
     seen: dict[StaffId, int] = {}
     for route in facts.routes:
         breaches.extend(_judge_route(route, policy))

@@ -10,6 +10,7 @@ from backend.core.geo import EARTH_RADIUS_M, LonLat
 from backend.core.ids import BankId, StaffId
 from backend.plans.facts import CollectorFacts, DayFacts
 from backend.plans.reasons import permitted_window
+from backend.plans.rotation import barred_pairs
 from backend.policies.model import Policy
 from backend.requests.queries import PlannableRequest
 from backend.staff.model import Gender
@@ -34,7 +35,6 @@ from routing.model import GenderRule as RoutingGenderRule
 
 DETOUR_FACTOR = 1.35
 SPEED_KMH = 25.0
-CONSECUTIVE_DAYS_MAX = 5  # Two who worked together on each of the last five working days are parted for one.
 OBJECTIVE = Objective(mandatory_unserved=1_000_000, lost_value=3_600, travel_s=1, imbalance_div=10)
 OFFICE = LocationId("office")
 GREAT_CIRCLE = TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_FACTOR, speed_kmh=SPEED_KMH)
@@ -45,7 +45,7 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
 
     A bank's credential must be held by *both* visitors (VIS-06), while a certificate of `fieldday/1` is met by one of two; so
     it is written as the exclusion of everybody who does not hold it. Two who carry no recorder and camera between them are
-    written as a conflict (VIS-04).
+    written as a conflict (VIS-04), and so are two who were together as long or as often as the policy allows (REQ-06).
     """
     people = tuple(one for one in facts.collectors if one.may_visit)
     cash_banks = {request.bank_id for request in entering if request.cash_expected_fen}
@@ -60,7 +60,7 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
         name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=_horizon(visits, policy),
         travel=GREAT_CIRCLE, objective=OBJECTIVE,
         pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
-        collectors=tuple(_collector(one) for one in people),
+        collectors=tuple(_collector(one, facts.load_s.get(one.id, 0)) for one in people),
         banks=tuple(
             Bank(id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s)
             for office in offices
@@ -80,12 +80,12 @@ def _location(name: str, kind: LocationKind, place: LonLat) -> Location:
     return Location(id=name, kind=kind, lat=place.lat, lon=place.lon)
 
 
-def _collector(one: CollectorFacts) -> Collector:
+def _collector(one: CollectorFacts, load_s: int) -> Collector:
     return Collector(
         id=str(one.id), gender=RoutingGender.F if one.gender is Gender.F else RoutingGender.M, lead=one.is_lead,
         certs=tuple(sorted(one.certificates)), languages=tuple(sorted(one.languages)), available=True,
         shift=(one.shift_from_s, one.shift_to_s), start=OFFICE if one.start is None else LocationId(f"start:{one.id}"),
-        end=OFFICE if one.end is None else LocationId(f"end:{one.id}"),
+        end=OFFICE if one.end is None else LocationId(f"end:{one.id}"), recent_load_s=load_s,
     )
 
 
@@ -95,12 +95,13 @@ def _pairing(facts: DayFacts, people: tuple[CollectorFacts, ...], policy: Policy
     conflicts |= {
         _ordered(a.id, b.id) for a, b in combinations(people, 2) if not ((a.has_audio or b.has_audio) and (a.has_camera or b.has_camera))
     }
+    conflicts |= {_ordered(a, b) for a, b in barred_pairs(facts.on, facts.past, policy) if a in known and b in known}
     history = tuple(
         PastDay(days_ago=days_ago, pairs=tuple(_ordered(a, b) for a, b in pairs if a in known and b in known))
         for days_ago, pairs in sorted(facts.history.items())
     )
     return PairingRules(
-        max_pairs=len(people) // 2, require_lead=policy.is_lead_required, max_consecutive_days=CONSECUTIVE_DAYS_MAX,
+        max_pairs=len(people) // 2, require_lead=policy.is_lead_required, max_consecutive_days=policy.pair_consecutive_days_max,
         conflicts=tuple(sorted(conflicts)), history=history,
     )
 

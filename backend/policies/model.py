@@ -32,6 +32,11 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pair_min: Annotated[int, Meta(ge=2, le=4)] = 2
     is_lead_required: bool = False
     is_legal_training_required: bool = False
+    # Rotation (REQ-06): days together in a row, days in any window of calendar days, working days apart after being parted.
+    pair_consecutive_days_max: Annotated[int, Meta(ge=1, le=30)] = 5
+    pair_days_max: Annotated[int, Meta(ge=1, le=90)] = 15
+    pair_window_days: Annotated[int, Meta(ge=1, le=90)] = 28
+    pair_rest_days_min: Annotated[int, Meta(ge=0, le=30)] = 1
     # Evidence (VIS-10, EVD-02): both signatures within the window, check-in near the address.
     cosignature_window_s: Annotated[int, Meta(ge=60, le=7200)] = 1800
     cosignature_due_s: Annotated[int, Meta(ge=3600, le=7 * 86_400)] = 12 * 3600  # From receipt; then it lapses, visibly.

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor, Role
@@ -252,6 +252,16 @@ def collectors_on(session: Session, branch_id: BranchId, on: date) -> tuple[Coll
         )
         for person, day in {person.id: (person, day) for person, day in rows}.values()
     )
+
+
+def offered_s(session: Session, staff_ids: Collection[StaffId], since: date, before: date) -> dict[StaffId, int]:
+    """Return the seconds of shifts that each person was there for, from `since` to the day before `before`."""
+    rows = session.execute(
+        select(WorkdayRow.staff_id, func.sum(WorkdayRow.shift_to_s - WorkdayRow.shift_from_s)).where(
+            WorkdayRow.staff_id.in_(sorted(set(staff_ids))), WorkdayRow.on >= since, WorkdayRow.on < before, WorkdayRow.is_available,
+        ).group_by(WorkdayRow.staff_id)
+    )
+    return {StaffId(staff_id): int(total) for staff_id, total in rows}
 
 
 def fit_kinds(equipment: Iterable[EquipmentFacts], on: date) -> frozenset[EquipmentKind]:
