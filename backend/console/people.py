@@ -17,7 +17,18 @@ from backend.core.geo import Datum, LonLat, to_wgs84
 from backend.core.ids import BankId, BranchId, StaffId
 from backend.core.problems import InvalidInput
 from backend.staff import actions, invitations, logins, queries
-from backend.staff.model import Gender, Invited, NewCredential, NewQualification, NewStaff, QualificationKind, SkillKind, Workday
+from backend.staff.model import (
+    Gender,
+    Invited,
+    NewCredential,
+    NewQualification,
+    NewStaff,
+    PartingReason,
+    QualificationKind,
+    ReunionReason,
+    SkillKind,
+    Workday,
+)
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -94,6 +105,22 @@ class SkillsBody(Body):
     """All certificates and languages of an employee; what is not named is gone."""
 
     skills: Annotated[list[SkillBody], Meta(max_length=40)]
+
+
+class PartingBody(Body):
+    """Two employees who are never sent together, and why."""
+
+    staff_id: UUID
+    other_id: UUID
+    reason: PartingReason
+
+
+class ReunionBody(Body):
+    """Two employees who may be sent together again, and why."""
+
+    staff_id: UUID
+    other_id: UUID
+    reason: ReunionReason
 
 
 class WorkdayBody(Body):
@@ -259,6 +286,24 @@ def set_skills(
         actions.set_skills(session, actor, StaffId(staff_id), frozenset((one.kind, one.value) for one in data.skills), now)
 
 
+@post("/api/v1/pair-exclusions", operation_id="excludePair", status_code=204, sync_to_thread=True, tags=["people"])
+def exclude_pair(
+    data: JSONBody[PartingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> None:
+    """Never send two employees together again; plans ordered or published from now on keep them apart."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.exclude_pair(session, actor, (StaffId(data.staff_id), StaffId(data.other_id)), now, data.reason)
+
+
+@post("/api/v1/pair-exclusions/lift", operation_id="liftPairExclusion", status_code=204, sync_to_thread=True, tags=["people"])
+def lift_pair_exclusion(
+    data: JSONBody[ReunionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> None:
+    """Let two employees work together again, by somebody else."""
+    with transaction(resources.sessions, actor, now) as session:
+        actions.reunite_pair(session, actor, (StaffId(data.staff_id), StaffId(data.other_id)), data.reason, now)
+
+
 @put("/api/v1/workdays", operation_id="setWorkdays", status_code=204, sync_to_thread=True, tags=["people"])
 def set_workdays(
     data: JSONBody[WorkdaysBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
@@ -287,8 +332,7 @@ def list_workdays(
 
 ROUTES = [
     list_staff, list_branches, create_staff, dismiss, invite, confirm, ask_reset, grant_reset, add_credential, revoke_credential,
-    record_qualification,
-    set_skills, set_workdays, list_workdays,
+    record_qualification, set_skills, exclude_pair, lift_pair_exclusion, set_workdays, list_workdays,
 ]
 
 

@@ -17,7 +17,20 @@ from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.keys.keyring import Keyring
 from backend.staff.logins import NewLogin, close_sessions_of, set_login
-from backend.staff.model import EquipmentKind, Inspection, LoginMade, NewBranch, NewCredential, NewQualification, NewStaff, SkillKind, Workday
+from backend.staff.model import (
+    EquipmentKind,
+    Inspection,
+    LoginMade,
+    NewBranch,
+    NewCredential,
+    NewQualification,
+    NewStaff,
+    PartingReason,
+    ReunionReason,
+    SecondPersonNeeded,
+    SkillKind,
+    Workday,
+)
 from backend.staff.queries import branch, seen_branch, visible_to
 from backend.staff.rules import EquipmentFacts, judge_equipment
 from backend.staff.tables import (
@@ -174,8 +187,10 @@ def set_skills(session: Session, actor: Actor, staff_id: StaffId, skills: frozen
     record(session, actor, EventTag.STAFF_CHANGED, f"staff:{staff_id}", now, what="skills")
 
 
-def exclude_pair(session: Session, actor: Actor, pair: tuple[StaffId, StaffId], now: datetime) -> None:
-    """Never send these two together again. Repeating it changes nothing."""
+def exclude_pair(
+    session: Session, actor: Actor, pair: tuple[StaffId, StaffId], now: datetime, reason: PartingReason = PartingReason.OTHER
+) -> None:
+    """Never send these two together again. Repeating it changes nothing; each time is recorded with its reason."""
     authorise(actor, Permission.WORKDAY_MANAGE)
     first, second = min(pair), max(pair)
     if first == second:
@@ -185,7 +200,29 @@ def exclude_pair(session: Session, actor: Actor, pair: tuple[StaffId, StaffId], 
     if session.get(PairConflictRow, (first, second)) is None:
         session.add(PairConflictRow(a=first, b=second))
         session.flush()
-    record(session, actor, EventTag.STAFF_CHANGED, f"staff:{first}", now, what="pair-excluded", other=second)
+    record(session, actor, EventTag.STAFF_CHANGED, f"staff:{first}", now, what="pair-excluded", other=second, reason=reason.value)
+
+
+def reunite_pair(session: Session, actor: Actor, pair: tuple[StaffId, StaffId], reason: ReunionReason, now: datetime) -> None:
+    """Let two people work together again; neither of them may do so.
+
+    Raises:
+        Forbidden, NotFound: the actor may not, or sees one of them not.
+        SecondPersonNeeded: the actor is one of the two.
+        Conflict: they are not excluded.
+    """
+    authorise(actor, Permission.PAIR_REUNITE)
+    first, second = min(pair), max(pair)
+    for one in (first, second):
+        _agency_person(session, actor, one)
+    if actor.id in pair:
+        raise SecondPersonNeeded
+    row = session.get(PairConflictRow, (first, second))
+    if row is None:
+        raise Conflict(reason="not-excluded")
+    session.delete(row)
+    session.flush()
+    record(session, actor, EventTag.STAFF_CHANGED, f"staff:{first}", now, what="pair-reunited", other=second, reason=reason.value)
 
 
 def set_workdays(session: Session, actor: Actor, days: Sequence[Workday], now: datetime) -> None:

@@ -22,6 +22,24 @@ class Gender(StrEnum):
     M = "M"
 
 
+class PartingReason(StrEnum):
+    """Why two employees are never sent together."""
+
+    RELATIVES = "relatives"
+    COMPLAINT = "complaint"
+    CONFLICT_OF_INTEREST = "conflict_of_interest"
+    INVESTIGATION = "investigation"
+    OTHER = "other"
+
+
+class ReunionReason(StrEnum):
+    """Why an exclusion ends."""
+
+    MISTAKEN = "mistaken"
+    SETTLED = "settled"
+    NO_LONGER_RELATED = "no_longer_related"
+
+
 class DeviceState(StrEnum):
     """Where an enrolled phone stands, and beside it who acts next."""
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 import msgspec
 import pyotp
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.audit.tables import AuditEntryRow
 from backend.auth.actors import Role
 from backend.core.ids import new_id
 from backend.core.problems import Conflict, Forbidden, IllegalTransition, InvalidInput, NotFound, Problem, RulesBreached, Unauthenticated
@@ -31,7 +32,9 @@ from backend.staff.model import (
     NewCredential,
     NewQualification,
     NewStaff,
+    PartingReason,
     QualificationKind,
+    ReunionReason,
     SecondPersonNeeded,
     SessionOpened,
     Workday,
@@ -123,6 +126,28 @@ def test_VIS_01_an_excluded_pair_is_refused_in_either_order(session: Session, ma
     for a, b in ((made.bilal, made.dong), (made.dong, made.bilal)):
         assert pair_codes(session, made, a, b) == [(Rule.VIS_01, "pair-excluded")]
     assert queries.conflicts(session, [made.bilal.id, made.dong.id]) == {tuple(sorted((made.bilal.id, made.dong.id)))}
+
+
+def test_REQ_06_an_exclusion_is_lifted_by_a_supervisor_who_is_neither_of_the_two_and_both_are_recorded(
+    session: Session, made: World, now: datetime
+) -> None:
+    pair = (made.dong.id, made.bilal.id)
+    actions.exclude_pair(session, made.farid.actor, pair, now, PartingReason.RELATIVES)
+    with pytest.raises(Forbidden):
+        actions.reunite_pair(session, made.farid.actor, pair, ReunionReason.MISTAKEN, now)
+    with pytest.raises(NotFound):
+        actions.reunite_pair(session, made.amina.actor, (made.dong.id, made.zhen.id), ReunionReason.MISTAKEN, now)
+    actions.exclude_pair(session, made.farid.actor, (made.amina.id, made.bilal.id), now, PartingReason.COMPLAINT)
+    with pytest.raises(SecondPersonNeeded):
+        actions.reunite_pair(session, made.amina.actor, (made.amina.id, made.bilal.id), ReunionReason.SETTLED, now)
+    actions.reunite_pair(session, made.amina.actor, pair, ReunionReason.MISTAKEN, now)
+    assert pair_codes(session, made) == []
+    with pytest.raises(Conflict):
+        actions.reunite_pair(session, made.amina.actor, pair, ReunionReason.MISTAKEN, now)
+    told = [row.details for row in session.scalars(select(AuditEntryRow).where(AuditEntryRow.subject == f"staff:{min(pair)}"))]
+    assert [(one["what"], one["reason"]) for one in told if str(one.get("other")) == str(max(pair))] == [
+        ("pair-excluded", "relatives"), ("pair-reunited", "mistaken"),
+    ]
 
 
 def test_collectors_of_a_day_come_with_what_pairing_asks(session: Session, made: World) -> None:

@@ -95,6 +95,10 @@ PEOPLE = {
     "recordQualification": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={
         "kind": "field_visit", "isLead": True, "validToOn": "2027-11-01", "assessorId": "$investigator", "testResult": "passed 90/100"}),
     "setSkills": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={"skills": [{"kind": "language", "value": "wuu"}]}),
+    "excludePair": Row(permission=P.WORKDAY_MANAGE, whose=Whose.BRANCH, body={
+        "staffId": "$staff_id", "otherId": "$phone_collector", "reason": "relatives"}),
+    "liftPairExclusion": Row(permission=P.PAIR_REUNITE, whose=Whose.BRANCH, body={
+        "staffId": "$staff_id", "otherId": "$phone_collector", "reason": "settled"}),
     "setWorkdays": Row(permission=P.WORKDAY_MANAGE, whose=Whose.BRANCH, body={"days": [_DAY]}),
     "listWorkdays": Row(permission=P.STAFF_READ, whose=Whose.BRANCH, query={"branch": "$branch", "on": "$on"}),
     "listDeviceEnrolments": Row(permission=P.DEVICE_APPROVE),

@@ -9,7 +9,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "travel"
-down_revision = "branch_closes"
+down_revision = "replans"
 branch_labels = None
 depends_on = None
 
