@@ -24,6 +24,7 @@ from backend.plans.queries import visible_to, withdrawals
 from backend.plans.reasons import screen
 from backend.plans.tables import PlanRow, ReplanRow
 from backend.plans.to_routing import to_instance
+from backend.plans.travel import matrix_of
 from backend.policies.queries import policy_in_force
 from routing import Instance, InstanceError, ReplanRefused, instance_object, load_instance, load_plan, travel_matrix
 from routing.events import ClosedBank, Event, Fact, LatePair, SickCollector, UrgentVisit, WithdrawnVisit, running_day
@@ -56,7 +57,7 @@ def order_replan(session: Session, actor: Actor, command: OrderReplan, facts: tu
     instance, plan = load_instance(base.instance), load_plan(base.plan)
     events = _events(session, base, instance, command, zone, now)
     try:
-        running = running_day(instance, plan, events, now_s, matrix=travel_matrix(instance), facts=facts, is_told=True)
+        running = running_day(instance, plan, events, now_s, matrix=matrix_of(session, base) or travel_matrix(instance), facts=facts, is_told=True)
         latest = session.scalar(select(func.max(PlanRow.version)).where(PlanRow.branch_id == base.branch_id, PlanRow.on == base.on)) or 0
         named = msgspec.structs.replace(running, name=f"{instance.name.rsplit(' v', 1)[0]} v{latest + 1}")
         document = instance_object(load_instance(instance_object(named)))
