@@ -49,7 +49,7 @@ check: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >/tmp/lint-imports.$$$$ 2>&1 || { cat /tmp/lint-imports.$$$$; rm -f /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
-	@$(PYTEST) -n $(JOBS) -m "not slow and not soak" tests/unit tests/architecture
+	@$(PYTEST) -n $(JOBS) -m "not slow and not soak and not long" tests/unit tests/architecture
 
 unit: .venv/.dev
 	@$(PYTEST) -n $(JOBS) -m "not slow and not soak" tests/unit

@@ -12,6 +12,8 @@ import pytest
 
 from backend.cases.sheets import SheetUnreadable, demand_modest, is_workbook, rows_of, text_of
 
+pytestmark = pytest.mark.long
+
 
 def book(*rows: tuple[Any, ...], change: Callable[[Any], None] | None = None) -> bytes:
     """Make a workbook."""

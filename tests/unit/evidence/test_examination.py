@@ -26,6 +26,8 @@ from evidence.policy import DEFAULT, ContentPolicy
 from evidence.stamp_worker import make_copy
 from tests.unit.evidence.samples import FOLDER, sample, sample_json
 
+pytestmark = pytest.mark.long
+
 TYPES = {".jpg": "image/jpeg", ".mpo": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".heic": "image/heic", ".heif": "image/heif",
          ".hif": "image/heif", ".amr": "audio/amr", ".3gp": "audio/3gpp", ".aac": "audio/aac", ".m4a": "audio/mp4", ".mp4": "audio/mp4",
          ".opus": "audio/opus", ".ogg": "audio/ogg", ".wav": "audio/wav"}

@@ -10,6 +10,8 @@ from evidence.errors import BlobExists, StorageUnavailable
 from evidence.stores.s3 import S3Store
 from tests.support.cloud import Cloud
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:

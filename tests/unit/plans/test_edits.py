@@ -13,6 +13,8 @@ from routing import Limits, check, lay_out, load_instance, solve
 from routing.hand import Draft
 from tests.unit.routing.support_days import HOUR, day, visit
 
+pytestmark = pytest.mark.long
+
 A, B, C, D, E = (UUID(int=number) for number in range(1, 6))
 ANNA, BO, CHEN, DAI = (UUID(int=number) for number in range(11, 15))
 DAY = frozenset(str(one) for one in (A, B, C, D, E))

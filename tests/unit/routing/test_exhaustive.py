@@ -16,6 +16,8 @@ from routing.matrix import travel_matrix
 from routing.model import Collector, Instance
 from tests.unit.routing.support_days import HOUR, day, visit
 
+pytestmark = pytest.mark.long
+
 Labels = dict[tuple[str, int], list[tuple[int, int]]]
 
 

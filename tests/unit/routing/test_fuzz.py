@@ -13,6 +13,8 @@ import pytest
 from routing.__main__ import main
 from tests.unit.routing.support_days import HOUR, day, visit
 
+pytestmark = pytest.mark.long
+
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -19,6 +19,8 @@ from routing import Ending, Limits, SolverDied, SolverProcess, Step, check, cost
 from routing.model import Instance
 from tests.unit.routing.support_days import HOUR, day, visit
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = Limits(search_s=60, iterations_max=2)
 

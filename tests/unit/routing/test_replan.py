@@ -17,6 +17,8 @@ from routing.replan import Cause, MoveKind, Replanned, event_of, replan
 from tests.unit.routing.support_days import HOUR, day, days, visit
 from tests.unit.routing.support_running import FEW
 
+pytestmark = pytest.mark.long
+
 NOW = 10 * HOUR
 MADE = day(*[visit(f"V{n}", f"p{n % 4}", service_s=4500, cash_fen=50_000 if n == 7 else 0, value=4 + n % 3) for n in range(10)])
 MADE["collectors"] += [{**MADE["collectors"][0], "id": one} for one in ("gao", "hong")]

@@ -31,6 +31,8 @@ from routing.model import Instance
 from routing.replay import PlanRecord
 from tests.unit.routing.test_process import wide
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 BY_ITERATIONS = {Engine.ORTOOLS: Limits(search_s=300, iterations_max=4, engine=Engine.ORTOOLS),
                  Engine.SEARCH: Limits(search_s=300, iterations_max=2000, engine=Engine.SEARCH)}

@@ -20,6 +20,8 @@ from routing.schema import SCHEMA_FILE, encode_schema, instance_schema
 from tests.unit.routing.support_days import HOUR, day, visit
 from tests.unit.routing.support_running import FEW, begun, running_days
 
+pytestmark = pytest.mark.long
+
 COMPILED = Limits(search_s=120, iterations_max=300, engine=Engine.SEARCH)
 
 

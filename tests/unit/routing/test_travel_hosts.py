@@ -16,6 +16,8 @@ from routing.travel.legs import Legs, keys_of
 from routing.travel.model import MISSING, TravelRecord
 from tests.unit.routing.support_travel import Answer, Cut, Drip, OsrmTables, Silent, ValhallaTables, leg, listening, places_day
 
+pytestmark = pytest.mark.long
+
 PLACES = [(31.20 + 0.01 * (number % 5), 121.40 + 0.013 * number) for number in range(12)]
 SEA, ISLAND = (31.90, 121.45), (31.21, 201.0)
 OSRM_EMPTY = {"code": "Ok", "data_version": "1", "waypoints": []}
