@@ -138,14 +138,18 @@ def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: da
     return row.id
 
 
-def contradict_due(session: Session, actor: Actor | None, bank_id: BankId, covered_to_on: date, now: datetime) -> Sequence[UUID]:
+def contradict_due(session: Session, actor: Actor, bank_id: BankId, covered_to_on: date, now: datetime) -> Sequence[UUID]:
     """Let a repayment file that covers every payment up to a date contradict what it ought to show; returns the claims.
 
-    Call it after every line of the file has been offered to `confirm`. A claim whose days are not over yet is left alone.
+    Call it after every line of the file has been offered to `confirm`. A claim whose days are not over yet is left alone, and so are
+    claims of branches that are not the actor's: their payments are in another clerk's file.
     """
     due = session.scalars(
         select(DirectPaymentRow)
-        .where(DirectPaymentRow.bank_id == bank_id, DirectPaymentRow.status == ClaimStatus.CLAIMED, DirectPaymentRow.due_at <= now)
+        .where(
+            DirectPaymentRow.bank_id == bank_id, DirectPaymentRow.status == ClaimStatus.CLAIMED, DirectPaymentRow.due_at <= now,
+            visible_to(actor, DirectPaymentRow.bank_id, DirectPaymentRow.branch_id),
+        )
         .order_by(DirectPaymentRow.id).with_for_update().execution_options(populate_existing=True)
     ).all()
     contradicted = [row for row in due if today_of(row.due_at) <= covered_to_on]

@@ -25,12 +25,12 @@ from backend.cases.layout import BatchOutcome
 from backend.cases.model import today_of
 from backend.cases.placement import Rejection
 from backend.cases.tables import CaseRow, RepaymentRow
-from backend.cash import bank_files
+from backend.cash import bank_files, claims
 from backend.cash.bank_files import BankFile, FileRefused, Table, amount_of, day_of, rejected
 from backend.cash.model import FileKind
 from backend.cash.tables import BankFileRow
 from backend.core.fen import Fen
-from backend.core.ids import BankId
+from backend.core.ids import BankId, CaseId
 from backend.core.problems import InvalidInput
 from backend.offers import promises
 
@@ -87,8 +87,11 @@ def import_repayments(session: Session, actor: Actor, file: BankFile, now: datet
     if row.outcome is BatchOutcome.IMPORTED:
         for one in good:
             record_repayment(session, actor, one.case_id, reference=one.reference, amount=one.amount_fen, paid_on=one.paid_on, now=now)
+            seen = claims.Repayment(case_id=CaseId(one.case_id), amount_fen=one.amount_fen, paid_on=one.paid_on, reference=one.reference)
+            claims.confirm(session, actor, seen, now)
         promises.after_repayments(session, actor, [one.case_id for one in good], now)
         promises.judge_until(session, actor, file.bank_id, file.as_of_on, now)
+        claims.contradict_due(session, actor, file.bank_id, file.as_of_on, now)
     return _repaid(row, is_first=True)
 
 

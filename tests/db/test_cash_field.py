@@ -344,11 +344,11 @@ def test_F10_the_banks_file_confirms_the_claim_that_it_fits_once(at: Door) -> No
 def test_F10_a_file_that_ought_to_show_it_contradicts_it(at: Door) -> None:
     wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.policy, at.now)
     due = at.session.get_one(DirectPaymentRow, wanted).due_at
-    assert claims.contradict_due(at.session, None, at.bank.id, due.date(), due - timedelta(seconds=1)) == []
-    assert claims.contradict_due(at.session, None, at.bank.id, due.date() - timedelta(days=2), due) == [], "the file ends before"
-    assert claims.contradict_due(at.session, None, at.made.bank_b.id, due.date(), due) == []
+    assert claims.contradict_due(at.session, at.made.gu.actor, at.bank.id, due.date(), due - timedelta(seconds=1)) == []
+    assert claims.contradict_due(at.session, at.made.gu.actor, at.bank.id, due.date() - timedelta(days=2), due) == [], "the file ends before"
+    assert claims.contradict_due(at.session, at.made.gu.actor, at.made.bank_b.id, due.date(), due) == []
     assert AlertKind.CLAIM_UNCONFIRMED in {one.kind for one in alerts.list_alerts(at.session, at.made.amina.actor, due)}
-    assert claims.contradict_due(at.session, None, at.bank.id, due.date() + timedelta(days=1), due) == [wanted]
+    assert claims.contradict_due(at.session, at.made.gu.actor, at.bank.id, due.date() + timedelta(days=1), due) == [wanted]
     assert claims.confirm(at.session, None, repayment(at), due) is None
     with pytest.raises(IntegrityError), at.session.begin_nested():
         at.session.execute(update(DirectPaymentRow).values(status=ClaimStatus.CLAIMED, settled_at=None))

@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
 from backend.cases.model import CaseStatus
 from backend.cases.tables import CaseRow, RepaymentRow
-from backend.cash import repayments
+from backend.cash import claims, repayments
 from backend.cash.bank_files import BankFile, FileRefused, FileUnreadable, amount_of, rejections_of
+from backend.cash.claim_model import ClaimStatus
+from backend.cash.field_tables import DirectPaymentRow
 from backend.core.fen import Fen
-from backend.core.ids import new_id
+from backend.core.ids import VisitId, new_id
 from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, NotFound, RulesBreached
 from backend.core.rulebook import Rule
 from backend.keys.keyring import Keyring
@@ -305,3 +307,24 @@ def test_a_liaison_sends_the_whole_banks_file_and_a_clerk_their_branches(at: Doo
     foreign = msgspec.structs.replace(file_of(at, ("P-1", 0, "10.00"), case="OF-ANOTHER-BRANCH"), acceptance=Acceptance.ACCEPT_GOOD)
     assert repaid(at, foreign).outcome is BatchOutcome.REFUSED
     assert repaid(at, file_of(at, ("P-9", 0, "10.00")), person=at.made.lin).accepted_count == 1
+
+
+def seen_at_the_door(at: Door, amount_fen: int) -> DirectPaymentRow:
+    told = claims.WitnessedPayment(
+        visit_id=VisitId(at.visit_id), amount_fen=Fen(amount_fen), channel="mobile_bank", paid_at=at.taken_at, witnessed_at=at.taken_at)
+    return at.session.get_one(DirectPaymentRow, claims.claim(at.session, at.made.bilal.on_phone, told, at.policy, at.now))
+
+
+def test_F10_the_repayment_file_confirms_what_the_pair_saw(at: Door) -> None:
+    claimed = seen_at_the_door(at, 1_000)
+    repaid(at, file_of(at, ("P-1", 0, "10.00")))
+    assert (claimed.status, claimed.reference, claimed.confirmed_fen) == (ClaimStatus.CONFIRMED, "P-1", 1_000)
+
+
+def test_F10_the_repayment_file_contradicts_what_it_ought_to_show_and_only_there(at: Door) -> None:
+    claimed = seen_at_the_door(at, 1_000)
+    later = at.policy.claim_days_max + 2
+    repaid(at, file_of(at, ("P-1", -3, "10.00")))
+    assert claimed.status is ClaimStatus.CLAIMED, "the payment is older than what was seen, and the days are not over"
+    repaid(at, file_of(at, ("P-2", -3, "10.00"), later=later), later=later)
+    assert claimed.status is ClaimStatus.CONTRADICTED

@@ -60,7 +60,7 @@ class House:
 
     def logged(self, entry_type: str, payload: bytes) -> tuple[int, str]:
         """Append an entry; return its index and a proof under the checkpoint of that moment."""
-        entry = Entry(type=entry_type, time=builders.AT, salt=bytes([len(self.leaves)]) * 16, payload=payload)
+        entry = Entry(type=entry_type, time=builders.AT, salt=len(self.leaves).to_bytes(16, "big"), payload=payload)
         index = len(self.leaves)
         self.leaves.append(leaf_hash(leaf_bytes(entry, index)))
         proof = LogProof(index=index, path=inclusion_proof(self.leaves, index), checkpoint=self.checkpoint(), extra=entry_extra(entry))

@@ -20,6 +20,8 @@ from evidence.stores.memory import MemoryStore
 from evidence.stores.s3 import S3Store
 from tests.support.cloud import Cloud
 
+pytestmark = pytest.mark.long
+
 STORES = ("file", "memory", "s3")
 
 

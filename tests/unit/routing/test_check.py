@@ -18,6 +18,8 @@ from routing import Limits, check, cost, encode_plan, load_instance, solve
 from routing.reader import load_plan
 from tests.unit.routing.support_days import BENCH, DAY, HOUR, bench_day, day, days, visit
 
+pytestmark = pytest.mark.long
+
 VISITS = (
     visit("V0", "p0"), visit("V1", "p1", cash_fen=50_000), visit("V2", "p2", required_cert="secured"),
     visit("V3", "p3", gender_rule="mixed", windows=[[13 * HOUR, 14 * HOUR]]),

@@ -14,6 +14,8 @@ from routing import check, load_instance
 from routing.reader import load_plan
 from tests.unit.routing.support_days import HOUR, day, visit
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

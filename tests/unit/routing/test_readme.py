@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 README = Path(__file__).resolve().parents[3] / "routing" / "README.md"
 
 

@@ -16,6 +16,8 @@ from routing.engines import search
 from routing.vrptw import encode_routes, read_vrptw, solve_vrptw
 from tests.unit.routing.support_days import BENCH, bench_day, day, days, visit
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 COMPILED = Limits(search_s=120, iterations_max=400, engine=Engine.SEARCH)
 

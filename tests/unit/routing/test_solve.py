@@ -19,6 +19,8 @@ from routing.model import Instance, Route, Stop, StopType, Unserved, VisitId
 from routing.reasons import HARD_REASONS, ReasonCode
 from tests.unit.routing.support_days import DAY, HOUR, day, days, visit
 
+pytestmark = pytest.mark.long
+
 FEW = Limits(search_s=120, iterations_max=3)
 
 
