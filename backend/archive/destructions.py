@@ -4,7 +4,7 @@ Digests, signatures, receipts and log proofs stay, so whoever holds an old pack 
 """
 
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,7 @@ from backend.keys.tables import CaseKeyRow
 from backend.policies.queries import policy_in_force
 from evidence.canonical import canonicalise
 
+TERM_MAX = timedelta(days=36_525)
 OVER = frozenset({CaseStatus.CLOSED, CaseStatus.ARCHIVED})
 
 
@@ -58,12 +59,12 @@ def set_term(session: Session, actor: Actor, case_id: UUID, until: datetime, now
     """Give the files of a case that have no end a term, and lengthen shorter ones; returns how many changed (EVD-03, EVD-09).
 
     Raises:
-        InvalidInput: the term lies in the past. Nothing is ever shortened; the database refuses it too.
+        InvalidInput: the term lies in the past, or beyond a hundred years. Nothing is ever shortened; the database refuses it too.
     """
     authorise(actor, Permission.EVIDENCE_DESTROY)
     case = case_of(session, actor, case_id)
-    if until <= now:
-        raise InvalidInput(pointer="/until", expected="a time to come", got=f"{until:%Y-%m-%dT%H:%MZ}")
+    if not now < until <= now + TERM_MAX:
+        raise InvalidInput(pointer="/until", expected="a time within the next hundred years", got=f"{until:%Y-%m-%dT%H:%M%z}")
     shorter = (ItemRow.retained_until_at.is_(None) & ItemRow.role.not_in(sorted(RECORDING_ROLES))) | (ItemRow.retained_until_at < until)
     rows = session.scalars(select(ItemRow).where(ItemRow.seal_subject == case.id, shorter).with_for_update()).all()
     for row in rows:

@@ -8,6 +8,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.archive.model import DestructionGround
+from backend.archive.tables import DestructionRow
 from backend.audit.tables import AuditEntryRow, AuditReadRow
 from backend.cases.batches import PlacementRefused, demand_imported, import_placement, list_batches, rejections_of, statistics_of
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch, Encoding, EncodingMismatch
@@ -234,6 +236,10 @@ def test_SEC_03_SEC_05_unmasking_needs_the_permission_and_states_its_purpose(ses
 def test_shredding_the_key_of_a_case_erases_what_it_sealed(session: Session, keyring: Keyring, made: World) -> None:
     place(session, keyring, made, [row(1)])
     case = case_by_reference(session, made.bank_a, "R-0001")
+    session.add(DestructionRow(
+        id=new_id(), case_id=case.id, ground=next(iter(DestructionGround)), proposed_by=made.amina.id, proposed_at=made.now, decided_by=made.lin.id,
+        decided_at=made.now, is_approved=True, done_at=None, certificate=None, log_entry_id=None))
+    session.flush()
     key = session.get_one(CaseKeyRow, case.id)
     key.wrapped, key.destroyed_at = None, made.now
     session.flush()

@@ -97,5 +97,5 @@ def test_EVD_09_two_uploads_of_one_file_leave_one_blob(sessions: sessionmaker[Se
     with sessions() as session:
         row = session.scalars(select(ItemRow)).one()
         winner = session.scalars(select(UploadRow).where(UploadRow.state == UploadState.FINISHED)).one()
-        assert row.blob_key == f"items/{winner.id.hex}"
+        assert row.blob_key == f"items/{row.sha256[:2]}/{row.sha256}/{winner.id.hex}"
         assert session.scalar(select(func.count()).select_from(UploadRow).where(UploadRow.state == UploadState.GONE)) == 1

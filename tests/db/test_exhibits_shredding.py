@@ -78,7 +78,8 @@ def test_EVD_09_rewrapping_touches_no_file_and_everything_still_opens(
         assert place.patch(begun, 0, PHOTO[:70_000]).status_code == 204
         with sessions.begin() as session:
             gone = place_subject(session, keyring, now)
-            session.execute(update(CaseKeyRow).where(CaseKeyRow.subject_id == gone).values(wrapped=None, destroyed_at=now))
+        _shred(cloned, {gone}, now)
+        with sessions() as session:
             former = {row.subject_id: (row.master_kid, row.wrapped) for row in session.scalars(select(CaseKeyRow))}
         before = lying(tmp_path / "data" / "evidence")
         newer = keyring.rotate(KeyPurpose.MASTER, now + timedelta(seconds=1))
@@ -119,7 +120,8 @@ def _shred(cloned: Database, subjects: set[UUID], now: datetime) -> None:
     """Destroy case keys, as the end of retention does; the guard against doing it earlier has tests of its own."""
     engine = cloned.owner_engine()
     with engine.begin() as connection:
-        connection.execute(text("DROP TRIGGER tr_case_keys_retention" + (" ON case_keys" if cloned.kind == "postgresql" else "")))
+        for guard in ("retention", "custody"):
+            connection.execute(text(f"DROP TRIGGER tr_case_keys_{guard}" + (" ON case_keys" if cloned.kind == "postgresql" else "")))
         connection.execute(update(CaseKeyRow).where(CaseKeyRow.subject_id.in_(subjects)).values(wrapped=None, destroyed_at=now))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if cloned.kind == "postgresql":
