@@ -1,6 +1,8 @@
 """Proposals to a bank and its offers: the agency proposes, only the case's own bank offers, only an offer reaches a customer (BANK-01)."""
 
+import re
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -24,6 +26,8 @@ from backend.offers.model import NewProposal, ProposalEvent, ProposalStatus, adv
 from backend.offers.queries import authorised_methods, visible_to
 from backend.offers.rules import OfferFacts, ProposalFacts, judge_offer, judge_proposal
 from backend.offers.tables import ProposalRow, RepaymentMethodRow
+
+_METHOD: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def propose(session: Session, actor: Actor, command: NewProposal, now: datetime) -> UUID:
@@ -110,9 +114,12 @@ def suggest_method(session: Session, actor: Actor, bank_id: BankId, code: str, t
     Raises:
         Forbidden: the actor keeps no bank's records.
         NotFound: no such bank.
+        InvalidInput: the code is none.
     """
     authorise(actor, Permission.BANK_MANAGE)
     banks.bank(session, actor, bank_id)
+    if not _METHOD.fullmatch(code):
+        raise InvalidInput(pointer="/method", expected="1 to 32 of a-z, 0-9, - and _, a letter first", got=code[:40])
     row = session.get(RepaymentMethodRow, (bank_id, code), with_for_update=True)
     if row is None:
         row = RepaymentMethodRow(bank_id=bank_id, code=code, text_zh=texts[0], text_en=texts[1])
