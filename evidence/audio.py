@@ -84,7 +84,7 @@ def examine_audio(raw: bytes, container: Container, policy: ContentPolicy) -> Au
     """Decode a recording to its end and measure it.
 
     Raises:
-        UnsupportedMediaType: the container does not open or holds no sound.
+        UnsupportedMediaType: the container does not open, holds no sound, or sound that no decoder knows.
     """
     with _opened(raw, container) as source:
         if not source.streams.audio:
@@ -102,6 +102,7 @@ def examine_video(raw: bytes, container: Container, policy: ContentPolicy) -> Vi
         if not source.streams.video:
             return None
         stream = source.streams.video[0]
+        codec = _codec(stream)
         packets, end_ms, is_decoded, is_cut_off = 0, 0, False, False
         for packet in _packets(source, stream):
             if packet is None:
@@ -115,7 +116,7 @@ def examine_video(raw: bytes, container: Container, policy: ContentPolicy) -> Vi
             is_decoded = is_decoded or _yields_frame(packet)
         declared_ms = _ms(stream.duration, stream.time_base)
         has_sound = bool(source.streams.audio)
-        width, height, codec = stream.width, stream.height, stream.codec_context.name
+        width, height = stream.width, stream.height
     sound = examine_audio(raw, container, policy) if has_sound else None
     is_short = declared_ms is not None and end_ms + policy.duration_ms_tolerance < declared_ms
     return Video(codec=codec, width=width, height=height, duration_ms=end_ms, packets=packets, is_first_frame_decoded=is_decoded,
@@ -129,8 +130,17 @@ def _opened(raw: bytes, container: Container) -> Any:
         raise UnsupportedMediaType(f"the container does not open ({type(error).__name__})") from None
 
 
+def _codec(stream: Any) -> str:
+    """Name a track's codec. A header may claim one that no decoder knows; the library then has no context for it."""
+    context = stream.codec_context
+    if context is None:
+        raise UnsupportedMediaType("no decoder knows this track")
+    return str(context.name)
+
+
 def _measured(source: Any, policy: ContentPolicy) -> Audio:
     stream = source.streams.audio[0]
+    codec = _codec(stream)
     meter, resampler = _Meter(policy), av.AudioResampler(format="s16", layout="mono", rate=RATE)
     packets = bad = 0
     decoded_s, rate = 0.0, 0
@@ -151,7 +161,7 @@ def _measured(source: Any, policy: ContentPolicy) -> Audio:
     declared_ms = _ms(stream.duration, stream.time_base)
     if declared_ms is None:
         declared_ms = None if source.duration is None else source.duration // 1000
-    return Audio(codec=stream.codec_context.name, decoded_ms=round(decoded_s * 1000), declared_ms=declared_ms, packets=packets, bad_packets=bad,
+    return Audio(codec=codec, decoded_ms=round(decoded_s * 1000), declared_ms=declared_ms, packets=packets, bad_packets=bad,
                  sample_rate=rate, rms_dbfs=rms, silent_pct=silent, clipped_pct=clipped, looped_pct=looped, fingerprint=fingerprint)
 
 

@@ -226,6 +226,14 @@ def test_mutated_files_end_in_an_outcome() -> None:
     assert set(states) <= set(State) - {State.NOT_EXAMINED}
 
 
+def test_sound_that_no_decoder_knows_is_undecodable_by_name() -> None:
+    pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
+    raw = bytearray(tone(1))
+    raw[20:22] = b"\x77\x77"                                       # The format tag, right after the chunk's length.
+    seen = examine(bytes(raw), "audio/wav", DEFAULT)
+    assert (seen.state, seen.reason) == (State.UNDECODABLE, "no decoder knows this track")
+
+
 def test_sound_is_measured_by_decoding() -> None:
     pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
     heard = examine(tone(5.5), "audio/wav", DEFAULT).audio
