@@ -5,8 +5,11 @@ DATABASE ?= sqlite
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 
+# Every test process compiles two thousand files anew where this is set: half of a quick check.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash bench-travel clean
+.PHONY: help demo serve test check lint quick unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash bench-travel clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -45,10 +48,16 @@ serve: .venv/.run
 	@test -f var/demo/demo.json || $(BIN)/fieldvisit demo --database sqlite
 	@$(BIN)/fieldvisit serve --demo
 
+# Types and tests side by side: with cold caches the types take as long as the tests.
 check: .venv/.dev
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint quick
+
+lint: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >/tmp/lint-imports.$$$$ 2>&1 || { cat /tmp/lint-imports.$$$$; rm -f /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
+
+quick: .venv/.dev
 	@$(PYTEST) -n $(JOBS) -m "not slow and not soak and not long" tests/unit tests/architecture
 
 unit: .venv/.dev
