@@ -9,7 +9,8 @@ PYTEST := $(BIN)/python -m pytest -q -p no:cacheprovider
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check lint quick unit test-slow soak migrations messages locks bench-planning bench-replan bench-branches bench-evidence bench-cash bench-travel clean
+.PHONY: help demo serve test check lint quick unit test-slow soak migrations messages locks \
+	bench-planning bench-replan bench-branches bench-travel bench-evidence bench-cash clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -18,8 +19,8 @@ help:
 	@echo "make check                        lint, types, import contracts, unit tests"
 	@echo "make test-slow                    the longer suites"
 	@echo "make soak                         the long forms of property and race runs; not in CI"
-	@echo "make bench-evidence               uploads beside @tus/server, signatures and examinations; needs node and npm"
 	@echo "make migrations                   migrations: empty difference, up, down, up"
+	@echo "make bench-<area>                 planning, replan, branches, travel, evidence (needs node and npm), cash"
 
 # The tools that a fresh machine may lack are named instead of failing oddly.
 .venv/.tools:
@@ -75,24 +76,26 @@ soak: .venv/.dev
 migrations: .venv/.dev
 	@$(PYTEST) tests/migrations
 
-# Seconds from an event on a running day to the judged plan of its rest.
+# Measurements: alone on the machine; each prints its table and keeps it as JSON with commit and machine.
+BRANCHES ?= 300
+
+bench-planning: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.planning.run --out docs/bench/planning.json
+
 bench-replan: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning.replan --out docs/bench/replan.json
 
-BRANCHES ?= 300
 bench-branches: .venv/.dev
 	@BRANCHES=$(BRANCHES) $(BIN)/python -m tests.benchmarks.branches
-bench-cash: .venv/.dev
-	@$(BIN)/python -m tests.benchmarks.cash.run
+
+bench-travel: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.travel
 
 bench-evidence: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.evidence.run --out docs/bench/evidence.json
 
-bench-planning: .venv/.dev
-	@$(BIN)/python -m tests.benchmarks.planning
-
-bench-travel: .venv/.dev
-	@$(BIN)/python -m tests.benchmarks.travel
+bench-cash: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.cash.run
 
 messages: .venv/.dev
 	@$(BIN)/python -m tests.support.messages

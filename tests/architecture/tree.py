@@ -18,15 +18,18 @@ class Source(NamedTuple):
     tree: ast.Module
 
 
-@cache
 def sources(*packages: str) -> tuple[Source, ...]:
     """Return every Python file of `packages` (all of ours by default), migrations left out."""
+    return tuple(source for package in packages or PACKAGES for source in _package(package))
+
+
+@cache
+def _package(package: str) -> tuple[Source, ...]:
     found = []
-    for package in packages or PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if MIGRATIONS not in path.parents:
-                text = path.read_text(encoding="utf-8")
-                found.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if MIGRATIONS not in path.parents:
+            text = path.read_text(encoding="utf-8")
+            found.append(Source(str(path.relative_to(ROOT)), text, ast.parse(text)))
     return tuple(found)
 
 
