@@ -42,6 +42,7 @@ from backend.core.problems import NotFound, Problem
 
 FILE_BYTES_MAX: Final = 20_000_000
 _CELL_SHOWN_MAX = 40
+_EARLIEST_ON = date(1970, 1, 1)
 
 
 class FileUnreadable(Problem):
@@ -136,8 +137,9 @@ def amount_of(text: str) -> Fen | None:
 
 
 def day_of(text: str) -> date | None:
-    """Return a day, None when it is none."""
-    return next((day for style in (DateStyle.ISO, DateStyle.SLASH, DateStyle.COMPACT) if (day := parse_date(text, style)) is not None), None)
+    """Return a day, None when it is none on which a bank could have booked anything."""
+    day = next((day for style in (DateStyle.ISO, DateStyle.SLASH, DateStyle.COMPACT) if (day := parse_date(text, style)) is not None), None)
+    return day if day is not None and day >= _EARLIEST_ON else None
 
 
 def rejected(number: int, column: str, code: str, expected: str, got: str) -> Rejection:

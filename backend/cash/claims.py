@@ -19,6 +19,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.model import today_of
+from backend.cases.tables import RepaymentRow
 from backend.cash.claim_model import ClaimEvent, ClaimStatus, advance_claim
 from backend.cash.field_tables import DirectPaymentRow
 from backend.cash.model import demand_positive
@@ -89,6 +90,8 @@ def witnessed_payment(visit_id: VisitId, code: str, fields: Mapping[str, Any], a
 def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy, now: datetime) -> UUID:
     """Record a claim; told again by either of the pair it is the same one. It issues no receipt and books nothing.
 
+    A payment of the same amount that the bank's file told of before the phone did confirms it at once.
+
     Raises:
         NotFound: not a visit of the actor.
     """
@@ -96,10 +99,10 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy
     visit = session.scalar(select(VisitRow).where(VisitRow.id == told.visit_id).with_for_update())
     if visit is None or actor.id not in (visit.collector_a, visit.collector_b):
         raise NotFound
-    known = session.scalar(select(DirectPaymentRow.id).where(
+    recorded = session.scalar(select(DirectPaymentRow.id).where(
         DirectPaymentRow.visit_id == visit.id, DirectPaymentRow.paid_at == told.paid_at, DirectPaymentRow.amount_fen == told.amount_fen))
-    if known is not None:
-        return known
+    if recorded is not None:
+        return recorded
     row = DirectPaymentRow(
         id=new_id(), case_id=visit.case_id, visit_id=visit.id, bank_id=visit.bank_id, branch_id=visit.branch_id, amount_fen=told.amount_fen,
         channel=told.channel, paid_at=told.paid_at, witnessed_by=actor.id, witnessed_at=told.witnessed_at,
@@ -109,6 +112,12 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy
     session.add(row)
     session.flush()
     record(session, actor, EventTag.CASH_CLAIMED, f"case:{row.case_id}", now, policy_version=policy.version, claim=row.id, amount_fen=row.amount_fen)
+    for known in session.scalars(
+        select(RepaymentRow).where(RepaymentRow.case_id == row.case_id, RepaymentRow.amount_fen == row.amount_fen)
+        .order_by(RepaymentRow.paid_on, RepaymentRow.id)
+    ).all():
+        confirm(session, None, Repayment(
+            case_id=CaseId(row.case_id), amount_fen=Fen(known.amount_fen), paid_on=known.paid_on, reference=known.reference), now)
     return row.id
 
 

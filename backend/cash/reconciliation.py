@@ -23,7 +23,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.cases.layout import BatchOutcome
-from backend.cases.model import AGENCY_ZONE
+from backend.cases.model import AGENCY_ZONE, today_of
 from backend.cases.placement import Rejection
 from backend.cash import bank_files, transfers, variances
 from backend.cash.authorisations import designated_digests
@@ -75,7 +75,7 @@ def import_statement(session: Session, actor: Actor, file: BankFile, policy: Pol
         return _imported(session, known, is_first=False)
     table = bank_files.read_table(file, HEADINGS)
     bank_files.demand_totals(file, table, (cells["amount"] for _, cells in table.rows))
-    lines, rejections = read_lines(table, designated_digests(session, file.bank_id))
+    lines, rejections = read_lines(table, designated_digests(session, file.bank_id), today_of(now))
     row = bank_files.keep(
         session, actor, file, FileKind.STATEMENT, table, rejections=rejections, accepted=[line.amount_fen for line in lines], now=now)
     if row.outcome is BatchOutcome.IMPORTED:
@@ -96,7 +96,7 @@ def demand_taken(done: Imported) -> Imported:
     return done
 
 
-def read_lines(table: Table, designated: frozenset[str]) -> tuple[tuple[StatementLine, ...], tuple[Rejection, ...]]:
+def read_lines(table: Table, designated: frozenset[str], today: date) -> tuple[tuple[StatementLine, ...], tuple[Rejection, ...]]:
     """Judge the rows of a statement one by one. Pure; an account's number is never told back."""
     lines: list[StatementLine] = []
     rejections = list(table.rejections)
@@ -108,6 +108,7 @@ def read_lines(table: Table, designated: frozenset[str]) -> tuple[tuple[Statemen
                 ("amount", "malformed-amount", "yuan with at most two decimals, above zero", cells["amount"], amount is None),
                 ("reference", "malformed", "1 to 64 printable ASCII characters", cells["reference"], not _REFERENCE.fullmatch(cells["reference"])),
                 ("booked_on", "malformed-date", "YYYY-MM-DD", cells["booked_on"], on is None),
+                ("booked_on", "after-today", f"{today} or before", cells["booked_on"], on is not None and on > today),
             ) if is_wrong
         ]
         rejections += reasons

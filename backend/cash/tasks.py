@@ -12,11 +12,10 @@ from backend.cash.variances import flag_missing_credits
 from backend.core.clock import Clock
 from backend.core.ids import BankId
 from backend.jobs.queue import Chore
+from backend.policies.queries import policy_in_force
 
 EXPIRE_EVERY_S = 60.0
 FLAG_EVERY_S = 3600.0
-CREDIT_WAIT = timedelta(days=3)
-"""How long a bank may take to show a deposit on its statement: a weekend and a working day."""
 
 
 def chores(sessions: sessionmaker[Session], clock: Clock) -> list[Chore]:
@@ -39,4 +38,5 @@ def _flag(sessions: sessionmaker[Session], clock: Clock) -> None:
         banks = session.scalars(select(BankRow.id).order_by(BankRow.id)).all()
     for bank_id in banks:
         with sessions.begin() as session:
-            flag_missing_credits(session, BankId(bank_id), now - CREDIT_WAIT, now)
+            wait = timedelta(days=policy_in_force(session, BankId(bank_id), now).missing_credit_days)
+            flag_missing_credits(session, BankId(bank_id), now - wait, now)

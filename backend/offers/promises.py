@@ -65,10 +65,14 @@ def after_repayments(session: Session, actor: Actor, case_ids: Iterable[UUID], n
 
 
 def judge_until(session: Session, actor: Actor, bank_id: BankId, as_of_on: date, now: datetime) -> int:
-    """Judge every promise and plan of a bank that its file, whole up to the end of `as_of_on`, can tell of. Returns the cases looked at."""
+    """Judge every promise and plan of a bank that its file, whole up to the end of `as_of_on`, can tell of. Returns the cases looked at.
+
+    Those of branches that are not the actor's are left alone: their payments are in another clerk's file.
+    """
     open_promises = select(PromiseRow.case_id).where(
-        PromiseRow.bank_id == bank_id, PromiseRow.status == PromiseStatus.OPEN, PromiseRow.due_on < as_of_on)
-    open_plans = select(ProposalRow.case_id).where(ProposalRow.bank_id == bank_id, ProposalRow.status == ProposalStatus.ACCEPTED)
+        PromiseRow.bank_id == bank_id, visible_to(actor, PromiseRow), PromiseRow.status == PromiseStatus.OPEN, PromiseRow.due_on < as_of_on)
+    open_plans = select(ProposalRow.case_id).where(
+        ProposalRow.bank_id == bank_id, visible_to(actor, ProposalRow), ProposalRow.status == ProposalStatus.ACCEPTED)
     found = sorted(set(session.scalars(open_promises)) | set(session.scalars(open_plans)))
     for start in range(0, len(found), _CHUNK):
         _judge(session, actor, found[start : start + _CHUNK], as_of_on, now)

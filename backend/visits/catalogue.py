@@ -15,6 +15,9 @@ from backend.core.fen import FEN_MAX
 from backend.core.i18n import N_
 from backend.visits.model import IncidentKind
 
+_YEARS = range(1900, 2200)
+"""Of any day or moment that a pair can tell of; nearer the ends of a calendar, zones and terms cannot be reckoned."""
+
 
 class Outcome(StrEnum):
     """How a visit can end."""
@@ -244,4 +247,6 @@ def _is_readable(given: Any, kind: type[date] | type[datetime]) -> bool:
         read = msgspec.convert(given, kind)
     except msgspec.ValidationError:
         return False
-    return not isinstance(read, datetime) or read.tzinfo is not None
+    if isinstance(read, datetime) and read.tzinfo is None:
+        return False
+    return _YEARS.start <= read.year < _YEARS.stop

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.breaches import breaches_of
 from backend.auth.actors import Role
@@ -18,13 +18,15 @@ from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, Vari
 from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
 from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, VarianceRow
+from backend.cash.tasks import chores
 from backend.core.fen import Fen
-from backend.core.ids import TransferId
+from backend.core.ids import TransferId, new_id
 from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, IllegalTransition, NotFound, RulesBreached
 from backend.core.rulebook import Rule
 from backend.exhibits.model import Standing
 from backend.exhibits.refusals import SignatureInvalid
 from backend.keys.keyring import Keyring
+from backend.policies.tables import PolicyRow
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
 from tests.support.cash import Door, door, signed_words, statement_csv
@@ -217,11 +219,12 @@ def test_a_statement_that_differs_from_its_control_totals_books_nothing(at: Door
     (statement_csv(("R1", "1.234")), "malformed-amount"), (statement_csv(("R1", "-1.00")), "malformed-amount"),
     (statement_csv(("R1", "0.00")), "malformed-amount"), (statement_csv(("a b", "1.00")), "malformed"),
     (GOOD.replace(b"2026-11-27", b"2026-11-31"), "malformed-date"), (GOOD.replace(ACCOUNT_NUMBER.encode(), b"999"), "not-designated"),
+    (GOOD.replace(b"2026-11-27", b"2026-11-28"), "after-today"), (GOOD.replace(b"2026-11-27", b"0001-01-01"), "malformed-date"),
     (GOOD + b",x", "column-count"),
 ], ids=repr)
 def test_a_bad_row_is_rejected_by_name_and_the_good_ones_taken_by_choice(at: Door, content: bytes, code: str) -> None:
     whole = content + b"\n" + statement_csv(("GOOD", "2.00")).splitlines()[1]
-    readable = 200 + (100 if code in ("malformed", "malformed-date", "not-designated") else 0)
+    readable = 200 + (100 if code in ("malformed", "malformed-date", "not-designated", "after-today") else 0)
     file = at.statement_file(raw=whole, row_count=2, amount_total_fen=Fen(readable))
     refused = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
     assert (refused.outcome, refused.line_count, refused.rejected_count) == (BatchOutcome.REFUSED, 0, 2)
@@ -292,6 +295,21 @@ def test_a_slip_that_no_statement_shows_is_a_variance_until_one_does(at: Door) -
     assert (missing.amount_fen, missing.owner_id, missing.status) == (600, at.made.bilal.id, VarianceStatus.OPEN)
     reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file((slip.slip_reference, "6.00")), at.policy, at.now)
     assert (missing.status, missing.resolution) == (VarianceStatus.RESOLVED, "credited-later")
+
+
+def test_the_sweep_waits_for_a_statement_as_long_as_the_banks_policy_says(at: Door, joined: sessionmaker[Session]) -> None:
+    slip = at.deposit(600, numbers_of(at)[0], deposited_at=at.now - timedelta(days=5))
+    custody.deposit(at.session, at.made.bilal.actor, slip, at.policy, at.now)
+    patient = PolicyRow(
+        id=new_id(), version="patient", bank_id=at.bank.id, valid_from=at.now, thresholds={"missing_credit_days": 7}, made_by=at.made.oscar.id,
+        made_at=at.now)
+    at.session.add(patient)
+    at.session.flush()
+    for days, flagged in ((0, 0), (1, 0), (3, 1), (4, 1)):
+        for chore in chores(joined, lambda days=days: at.now + timedelta(days=days)):
+            chore.run()
+        kinds = at.session.scalars(select(VarianceRow.kind)).all()
+        assert kinds == [VarianceKind.MISSING_CREDIT] * flagged, f"{days} days later"
 
 
 @pytest.mark.parametrize("is_own", [False, True])

@@ -364,6 +364,9 @@ def test_F10_only_the_outcome_paid_directly_with_all_its_fields_is_a_claim(at: D
     assert claims.witnessed_payment(VisitId(at.visit_id), "promise", fields, at.now) is None
     for missing in fields:
         assert claims.witnessed_payment(VisitId(at.visit_id), "paid_directly", {**fields, missing: None}, at.now) is None
+    for moment in ("0001-01-01T00:00:00+08:00", "0001-01-01T05:00:00Z", "9999-12-31T23:00:00Z", "9999-12-31T23:00:00-08:00"):
+        told_of = claims.witnessed_payment(VisitId(at.visit_id), "paid_directly", {**fields, "paid_at": moment}, at.now)
+        assert told_of is None, "no calendar of a bank has this moment"
 
 
 # -- Alerts and the block of who is late ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from backend.auth.actors import Role
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
 from backend.cases.model import CaseStatus
 from backend.cases.tables import CaseRow, RepaymentRow
@@ -28,7 +29,7 @@ from backend.offers import actions, promises, queries
 from backend.offers.model import Concession, Instalment, NewPromise, NewProposal, PromiseSource, PromiseStatus, ProposalStatus, Terms
 from backend.offers.tables import PaymentNoticeRow, PromiseRow, ProposalRow
 from tests.support.cash import Door, door
-from tests.support.world import Person, world
+from tests.support.world import Person, add_person, world
 
 WAIVER = Terms(kind=Concession.WAIVER, waived_fen=Fen(5_000))
 
@@ -271,6 +272,18 @@ def test_a_promise_that_a_whole_file_does_not_show_is_broken_until_a_later_one_d
     assert status_of(at, promise_id) is PromiseStatus.KEPT
 
 
+def test_a_clerks_file_judges_no_promise_or_plan_of_another_branch(at: Door) -> None:
+    promise_id, proposal_id = promised(at, 1_000), proposed(at, plan(at, 1_000))
+    actions.offer(at.session, at.made.mo.actor, proposal_id, until(at), at.now)
+    actions.accept(at.session, at.made.hana.actor, proposal_id, at.now)
+    [branch_id] = at.made.yara.actor.branches
+    stranger = add_person(at.session, at.keyring, "olga", Role.DATA_CLERK, branch_id=branch_id, now=at.now)
+    assert repaid(at, file_of(at, later=12), later=12, person=stranger).outcome is BatchOutcome.IMPORTED
+    assert (status_of(at, promise_id), row_of(at, proposal_id).status) == (PromiseStatus.OPEN, ProposalStatus.ACCEPTED)
+    repaid(at, file_of(at, ("P-9", 13, "0.01"), later=13), later=13)
+    assert (status_of(at, promise_id), row_of(at, proposal_id).status) == (PromiseStatus.BROKEN, ProposalStatus.BROKEN)
+
+
 def test_a_new_promise_replaces_the_open_one(at: Door) -> None:
     first = promised(at, 500)
     second = promised(at, 700)
@@ -319,6 +332,13 @@ def test_F10_the_repayment_file_confirms_what_the_pair_saw(at: Door) -> None:
     claimed = seen_at_the_door(at, 1_000)
     repaid(at, file_of(at, ("P-1", 0, "10.00")))
     assert (claimed.status, claimed.reference, claimed.confirmed_fen) == (ClaimStatus.CONFIRMED, "P-1", 1_000)
+
+
+def test_F10_a_payment_that_the_file_told_of_before_the_phone_did_confirms_it_once(at: Door) -> None:
+    repaid(at, file_of(at, ("P-1", 0, "10.00"), ("P-2", 0, "5.00")))
+    claimed = seen_at_the_door(at, 1_000)
+    assert (claimed.status, claimed.reference, claimed.confirmed_fen) == (ClaimStatus.CONFIRMED, "P-1", 1_000)
+    assert seen_at_the_door(at, 700).status is ClaimStatus.CLAIMED, "what came before is another payment unless it is to the fen"
 
 
 def test_F10_the_repayment_file_contradicts_what_it_ought_to_show_and_only_there(at: Door) -> None:
