@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from backend.archive.model import AskProduction
@@ -22,7 +22,8 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.cases.queries import case_of
+from backend.cases.queries import case_of, visible_to
+from backend.cases.tables import CaseRow
 from backend.core.ids import BankId, CaseId, StaffId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
@@ -129,6 +130,7 @@ def produce(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, as
     Raises:
         Forbidden, NotFound: not the actor's.
         Conflict: not approved twice, refused, or produced already.
+        PackGone: evidence in it was destroyed while it was made.
     """
     production_id, now = asked
     authorise(actor, Permission.ORIGINAL_REQUEST)
@@ -150,7 +152,7 @@ def produce(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, as
         with begin() as session:
             packed, log_size = packs.assemble_pack(session, keyring, held, Handed(sealed=sealed, authorisations=tokens), cover)
         resting = exports.bring_to_rest(keyring, place, cover.id, packed)
-    with begin() as session:
+    with exports.entering(begin, place, held, resting) as session:
         row = _locked(session, actor, production_id)
         if row.pack_id is not None:
             raise Conflict(reason="already-produced")
@@ -163,11 +165,8 @@ def produce(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, as
 def page(session: Session, actor: Actor, *, after: UUID | None, limit: int) -> tuple[ProductionView, ...]:
     """Return productions of the actor's bank, or of the agency, newest first."""
     authorise(actor, Permission.EVIDENCE_READ)
-    query = select(ProductionRow).order_by(ProductionRow.id.desc()).limit(limit)
-    if actor.bank is not None:
-        query = query.where(ProductionRow.bank_id == actor.bank)
-    rows = session.scalars(query if after is None else query.where(ProductionRow.id < after))
-    return tuple(_view(row) for row in rows if _is_visible(session, actor, row))
+    query = select(ProductionRow).where(_mine(actor)).order_by(ProductionRow.id.desc()).limit(limit)
+    return tuple(_view(row) for row in session.scalars(query if after is None else query.where(ProductionRow.id < after)))
 
 
 def _sealed(place: Place, item: StoredItem, keys: tuple[bytes, bytes]) -> Iterator[bytes]:
@@ -193,19 +192,16 @@ def _of(row: ProductionRow, held: Contents) -> Contents:
 
 
 def _locked(session: Session, actor: Actor, production_id: UUID) -> ProductionRow:
-    query = select(ProductionRow).where(ProductionRow.id == production_id).with_for_update().execution_options(populate_existing=True)
-    row = session.scalars(query).one_or_none()
-    if row is None or not _is_visible(session, actor, row):
+    query = select(ProductionRow).where(ProductionRow.id == production_id, _mine(actor))
+    row = session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
+    if row is None:
         raise NotFound
     return row
 
 
-def _is_visible(session: Session, actor: Actor, row: ProductionRow) -> bool:
-    try:
-        case_of(session, actor, row.case_id)
-    except NotFound:
-        return False
-    return True
+def _mine(actor: Actor) -> ColumnElement[bool]:
+    """Return the condition that holds for productions from the cases that the actor may see."""
+    return ProductionRow.case_id.in_(select(CaseRow.id).where(visible_to(actor)))
 
 
 def _with_roles(session: Session, staff_id: UUID) -> tuple[StaffId, frozenset[Any]]:

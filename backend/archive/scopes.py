@@ -61,7 +61,7 @@ def _period(actor: Actor, asked: AskScope) -> Scope:
     if bank_id is None or asked.from_on is None or asked.to_on is None:
         raise InvalidInput(pointer="/fromOn", expected="a bank, the first and the last day", got="less")
     days = (asked.to_on - asked.from_on).days
-    if not 0 <= days < PERIOD_DAYS_MAX or asked.to_on.year >= 9999:
+    if not 0 <= days < PERIOD_DAYS_MAX or not 1970 <= asked.from_on.year < 9998:
         raise InvalidInput(pointer="/toOn", expected=f"1 to {PERIOD_DAYS_MAX} days", got=str(days + 1))
     return Scope(
         kind=ScopeKind.PERIOD, told={"bank": str(bank_id), "from": asked.from_on.isoformat(), "to": asked.to_on.isoformat()}, bank_id=bank_id,

@@ -235,6 +235,8 @@ def _heads(session: Session, keys: list[tuple[str, str]]) -> dict[tuple[str, str
 
 
 def _forget(session: Session) -> None:
+    if session.in_nested_transaction():
+        return                                       # Only a part is undone: what was written before it stands, and is asked for at the commit.
     session.info.pop(_TOUCHED, None)
     session.info.pop(_STALE, None)
 

@@ -43,19 +43,10 @@ class ItemReviewBody(Body):
     comment: Reason
 
 
-class BoxBody(Body):
-    """A region in per mille of the upright picture."""
-
-    left: Annotated[int, Meta(ge=0, le=999)]
-    top: Annotated[int, Meta(ge=0, le=999)]
-    right: Annotated[int, Meta(ge=1, le=1000)]
-    bottom: Annotated[int, Meta(ge=1, le=1000)]
-
-
 class MaskBody(Body):
     """Regions that no copy shows from now on; an empty list takes earlier ones away."""
 
-    boxes: Annotated[list[BoxBody], Meta(max_length=MASKS_MAX)]
+    boxes: Annotated[tuple[Box, ...], Meta(max_length=MASKS_MAX)]
     reason: MaskReason
 
 
@@ -160,9 +151,8 @@ def mask_item(
     now: NamedDependency[datetime],
 ) -> Made:
     """Cover regions of a picture on every copy made from now on (F27); the original stays as it is."""
-    boxes = msgspec.convert([msgspec.structs.asdict(one) for one in data.boxes], tuple[Box, ...])
     with transaction(resources.sessions, actor, now) as session:
-        return Made(masks.set_mask(session, actor, SetMask(item_key=item_key, boxes=boxes, reason=data.reason), now))
+        return Made(masks.set_mask(session, actor, SetMask(item_key=item_key, boxes=data.boxes, reason=data.reason), now))
 
 
 @post("/api/v1/visits/{visit_id:uuid}/call-up", operation_id="callUpVisit", status_code=200, sync_to_thread=True, tags=["visits"])

@@ -6,7 +6,7 @@ blob that no row names.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -22,7 +22,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.core.ids import BankId, StaffId, new_id
-from backend.core.problems import NotFound
+from backend.core.problems import NotFound, Problem
 from backend.core.settings import Settings
 from backend.exhibits import copies, packs
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose, Wanted
@@ -33,6 +33,7 @@ from backend.exhibits.refusals import PackGone
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import ExportRow
 from backend.keys.keyring import Keyring
+from backend.keys.sealing import are_living
 from evidence.canonical import canonicalise
 from evidence.pack import Packed, Withheld
 from evidence.sealing import SealContext, Sealer, new_key, open_sealed
@@ -91,6 +92,7 @@ def export(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, ask
     Raises:
         Forbidden, NotFound: not the actor's.
         NotExportable: nothing is complete yet, several banks, or too much for one pack.
+        PackGone: evidence in it was destroyed while it was made.
     """
     request, now = asked
     authorise(actor, Permission.EVIDENCE_EXPORT)
@@ -109,7 +111,7 @@ def export(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, ask
             handed = Handed(copies=stamped, withheld=withheld, authorisations=tokens)
             packed, log_size = packs.assemble_pack(session, keyring, held, handed, cover)
         resting = bring_to_rest(keyring, place, cover.id, packed)
-    with begin() as session:
+    with entering(begin, place, held, resting) as session:
         return enter(session, actor, held, resting, (request.purpose, log_size, now))
 
 
@@ -137,6 +139,23 @@ def bring_to_rest(keyring: Keyring, place: Place, pack_id: UUID, packed: Packed)
     place.store.put(blob_of(pack_id), sealed())
     master_kid, wrapped = keyring.wrap(key, pack_id.bytes)
     return Resting(id=pack_id, size=packed.size, sha256=digest.hexdigest(), master_kid=master_kid, wrapped_key=wrapped)
+
+
+@contextmanager
+def entering(begin: Transaction, place: Place, held: Contents, resting: Resting) -> Iterator[Session]:
+    """Open the transaction that enters a pack in the register; a pack that is refused there leaves no bytes behind.
+
+    Raises:
+        PackGone: evidence in it was destroyed while it was made. No destruction can come between this look and the commit.
+    """
+    try:
+        with begin() as session:
+            if not are_living(session, {item.seal_subject for item in held.items}):
+                raise PackGone
+            yield session
+    except Problem:
+        place.store.delete(blob_of(resting.id))
+        raise
 
 
 def enter(session: Session, actor: Actor, held: Contents, resting: Resting, about: tuple[CopyPurpose, int, datetime]) -> PackView:

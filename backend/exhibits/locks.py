@@ -147,10 +147,11 @@ class AdvisoryLocks:
             if is_waiting:
                 self._stop_waiting(wanted)
 
-    def release(self, key: int) -> None:
-        """Let go of one lock. For the locks of this object."""
+    def release(self, key: int, held: "_HeldKey") -> None:
+        """Let go of one lock, unless it was lost and is another's by now. For the locks of this object."""
         with self._guard:
-            if self._held.pop(key, None) is not None and self._connection is not None:
+            if self._held.get(key) is held:
+                del self._held[key]
                 with suppress(DBAPIError), self._session() as session:
                     session.execute(_UNLOCK, {"key": key})
 
@@ -214,7 +215,7 @@ class _HeldKey:
         self.is_wanted = False
 
     def release(self, *, forever: bool = False) -> None:  # noqa: ARG002 - nothing of it stays behind
-        self._locks.release(self._key)
+        self._locks.release(self._key, self)
 
 
 _TRY = text("SELECT pg_try_advisory_lock(:key)")

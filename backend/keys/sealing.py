@@ -1,6 +1,7 @@
 """Sealed columns and item keys: AES-256-GCM under the key of one case, bound to subject and column."""
 
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -100,6 +101,12 @@ def rewrap(session: Session, keyring: Keyring, after: UUID | None, limit: int = 
         row.master_kid, row.wrapped = keyring.wrap(secret, row.subject_id.bytes)
     session.flush()
     return len(rows), rows[-1].subject_id if len(rows) == limit else None
+
+
+def are_living(session: Session, subjects: Collection[UUID]) -> bool:
+    """Tell whether no key of these subjects was destroyed; none will be before the transaction ends."""
+    keys = session.scalars(select(CaseKeyRow.wrapped).where(CaseKeyRow.subject_id.in_(subjects)).with_for_update(read=True))
+    return all(wrapped is not None for wrapped in keys)
 
 
 def sealer(session: Session, keyring: Keyring, subject_id: UUID) -> Sealer:

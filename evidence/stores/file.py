@@ -115,13 +115,12 @@ class FileStore:
             for chunk in sealed:
                 writer.write(chunk)
             writer.sync()
-        finally:
-            writer.close()
-        try:
             self.finalise(part, blob)
-        except BlobExists:
+        except Exception:
             self.delete_part(part)
             raise
+        finally:
+            writer.close()
 
     def size(self, blob: str) -> int | None:
         """See `BlobStore`."""

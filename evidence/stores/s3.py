@@ -117,12 +117,12 @@ class S3Store:
         demand_name(blob)
         part = f"put-{secrets.token_hex(16)}"
         writer = self.open_part(part, 0)
-        for chunk in sealed:
-            writer.write(chunk)
-        writer.sync()
         try:
+            for chunk in sealed:
+                writer.write(chunk)
+            writer.sync()
             self.finalise(part, blob)
-        except BlobExists:
+        except Exception:
             self.delete_part(part)
             raise
 

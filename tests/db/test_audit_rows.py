@@ -147,6 +147,17 @@ def test_EVD_09_what_is_rolled_back_says_nothing(office: Office) -> None:
     assert office.check().faults == ()
 
 
+def test_EVD_09_what_was_written_before_an_undone_part_is_still_spoken_for(office: Office) -> None:
+    with office.sessions.begin() as session:
+        case = session.get_one(CaseRow, office.case_id)
+        case.priority = 4 if case.priority != 4 else 5
+        undone = session.begin_nested()
+        case.is_urgent = not case.is_urgent
+        session.flush()
+        undone.rollback()
+    assert office.check().faults == ()
+
+
 def test_EVD_09_rows_from_before_are_adopted_once_and_watched_from_then_on(cloned: Database, sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:                            # Nothing speaks for rows yet.
         made = world(session, KEYRING, FRIDAY)

@@ -14,17 +14,18 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.archive import destructions, holds, productions
 from backend.archive import tasks as archive_tasks
 from backend.archive.model import AskProduction, DestructionGround, HoldGround, SetHold
-from backend.archive.tables import DestructionRow, LegalHoldRow
+from backend.archive.tables import DestructionRow, LegalHoldRow, ProductionRow
 from backend.auth.actors import Role
 from backend.cases.model import CaseStatus
 from backend.cases.tables import CaseRow
-from backend.core.ids import CaseId
+from backend.core.ids import CaseId, new_id
 from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound, RulesBreached
 from backend.exhibits import commands, exports
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason, Scope, ScopeKind, SetMask
 from backend.exhibits.item_reviews import ReviewItem, review_item, reviews_of
 from backend.exhibits.masks import set_mask
+from backend.exhibits.packs import visit_scope
 from backend.exhibits.refusals import PackGone
 from backend.exhibits.tables import ItemMaskRow, ItemReviewRow, ItemRow
 from backend.keys.tables import CaseKeyRow
@@ -32,6 +33,7 @@ from evidence import verify_pack
 from evidence.keys import generate_key, public_jwk
 from evidence.photo_marks import Box
 from tests.db.test_exhibits_packs import KEYRING, ORIGIN, PHOTO, SOUND, Evidence, evidence_of
+from tests.support.exhibits import open_case
 from tests.support.world import Person, add_person
 
 
@@ -276,6 +278,24 @@ def test_EVD_02_destroyed_evidence_is_named_and_everything_else_still_verifies(o
         destructions.propose(session, old.made.petra.actor, case_of(old), DestructionGround.TERM_OVER, old.made.now)
 
 
+def test_EVD_02_pack_that_was_being_made_meanwhile_keeps_nothing_of_what_is_destroyed(old: Evidence) -> None:
+    boss, begun = person(old, "gemma", Role.GENERAL_MANAGER), list[int]()
+
+    def begin() -> Any:
+        begun.append(1)
+        if len(begun) == 3:                         # The copies are made; the register is written next.
+            carry_out(old, destroyed(old, boss))
+        return old.sessions.begin()
+
+    request = exports.PackRequest(scope=visit_scope(old.visit.visit_id), purpose=CopyPurpose.BANK)
+    with pytest.raises(PackGone):
+        exports.export(begin, old.made.lin.actor, KEYRING, old.place, (request, old.made.now))
+    assert len(begun) == 3
+    with old.sessions() as session:
+        assert exports.pack_page(session, old.made.lin.actor, after=None, limit=5) == ()
+    assert not [path for path in (old.desk.settings.data_folder / "evidence").rglob("*") if path.is_file()]
+
+
 # -- Productions of originals ---------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +354,28 @@ def test_ARCH_11_refused_production_stays_refused(evidence: Evidence) -> None:
         assert productions.decide(session, made.petra.actor, asked.id, made.now, is_approved=False).refused_by == made.petra.id
     with evidence.sessions.begin() as session, pytest.raises(Conflict):
         productions.decide(session, made.petra.actor, asked.id, made.now, is_approved=True)
+
+
+def test_SEC_01_a_page_of_the_register_is_full_whatever_other_branches_asked_for(evidence: Evidence) -> None:
+    made, asked = evidence.made, list[UUID]()
+    for _ in range(3):
+        command = AskProduction(
+            case_id=case_of(evidence), items=(evidence.item_of(PHOTO).id,), recipient="the court", purpose="litigation", reason="asked for",
+            recipient_jwk=dict(public_jwk(generate_key().public_key())))
+        with evidence.sessions.begin() as session:
+            asked.append(productions.ask(session, made.lin.actor, KEYRING, command, made.now).id)
+    with evidence.sessions.begin() as session:
+        elsewhere = open_case(session, KEYRING, made)
+        session.execute(update(CaseRow).where(CaseRow.id == elsewhere).values(branch_id=made.bj1))
+        columns = {column.name for column in ProductionRow.__table__.columns} - {"id", "case_id", "register_number"}
+        row = session.get_one(ProductionRow, asked[0])
+        session.add_all(ProductionRow(
+            id=new_id(), case_id=elsewhere, register_number=f"P-elsewhere-{number}", **{name: getattr(row, name) for name in columns})
+            for number in range(3))
+    with evidence.sessions() as session:
+        assert [one.id for one in productions.page(session, made.amina.actor, after=None, limit=2)] == asked[:0:-1]
+        assert len(productions.page(session, made.lin.actor, after=None, limit=9)) == 6
+        assert productions.page(session, made.chen.actor, after=None, limit=9) == ()
 
 
 # -- Packs of every scope -------------------------------------------------------------------------------------------------------

@@ -144,6 +144,21 @@ def test_a_lost_connection_tells_every_holder_and_locks_work_again(postgresql: P
         one.dispose()
 
 
+def test_who_lost_a_lock_with_the_connection_never_lets_go_of_the_next_holders(postgresql: PostgresqlUnderTest) -> None:
+    engine = make_engine(postgresql.shared.url, pool_size=2)
+    locks, upload = AdvisoryLocks(engine, 0.0), uuid4()
+    lost = locks.acquire(upload)
+    locks.close()                                         # As when the connection breaks: everything held on it is gone.
+    held = locks.acquire(upload)
+    lost.release()
+    with pytest.raises(UploadLocked):
+        locks.acquire(upload)
+    held.release()
+    locks.acquire(upload).release()
+    locks.close()
+    engine.dispose()
+
+
 def _hold(answer: Any, folder: str, url: str, upload: UUID) -> None:
     held = (FolderLocks(Path(folder)).acquire(upload), AdvisoryLocks(make_engine(url, pool_size=1)).acquire(upload))
     answer.send("held")

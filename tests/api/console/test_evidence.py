@@ -16,10 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow
+from backend.console import custody, packs
 from backend.console import evidence as console
-from backend.console import packs
 from backend.exhibits.model import VisitFacts
-from backend.exhibits.tables import CopyRow, ExportRow, ItemRow, ManifestRow
+from backend.exhibits.tables import CopyRow, ExportRow, ItemMaskRow, ItemRow, ManifestRow
 from backend.visits.for_evidence import facts_for_evidence
 from backend.web.auth import console_actor, phone_actor
 from evidence.canonical import canonicalise
@@ -83,7 +83,7 @@ def desk(sessions: sessionmaker[Session], tmp_path: Path, now: datetime) -> Iter
         assert visit is not None
     resources = make_resources(sessions, KEYRING, tmp_path, SteppedClock(now))
     resources = msgspec.structs.replace(resources, settings=msgspec.structs.replace(resources.settings, free_bytes_min=0, free_share_min=0.0))
-    desks = signed_in(console_actor, [*console.ROUTES, *packs.ROUTES])
+    desks = signed_in(console_actor, [*console.ROUTES, *packs.ROUTES, *custody.ROUTES])
     routers = [signed_in(phone_actor, manifests.ROUTES), *uploads.ROUTES, desks, *console.OPEN_ROUTES]
     with make_client(resources, routers) as client:
         found = Desk(client, sessions, made, visit, Handset(made.bilal), Handset(made.dong))
@@ -141,6 +141,23 @@ def test_ARCH_13_copy_without_a_known_purpose_is_refused(desk: Desk, body: dict[
     assert answer.status_code in (400, 422)
     with desk.sessions() as session:
         assert session.scalars(select(CopyRow)).all() == []
+
+
+@pytest.mark.parametrize("box", [
+    {"left": 900, "top": 0, "right": 100, "bottom": 1000}, {"left": 0, "top": 500, "right": 1000, "bottom": 500},
+    {"left": 0, "top": 0, "right": 1001, "bottom": 1}, {"left": -1, "top": 0, "right": 1, "bottom": 1},
+])
+def test_SEC_03_mask_without_an_area_of_the_picture_is_refused(desk: Desk, box: dict[str, int]) -> None:
+    answer = desk.post(f"/api/v1/evidence/{desk.item_key(Role.PHOTO)}/masks", desk.made.amina, {"boxes": [box], "reason": "plate"})
+    assert answer.status_code in (400, 422), answer.text
+    with desk.sessions() as session:
+        assert session.scalars(select(ItemMaskRow)).all() == []
+
+
+@pytest.mark.parametrize(("first", "last"), [("0001-01-01", "0001-01-02"), ("9999-12-30", "9999-12-31"), ("2026-01-02", "2026-01-01")])
+def test_EVD_08_pack_of_days_beyond_the_calendar_is_refused(desk: Desk, first: str, last: str) -> None:
+    answer = desk.post("/api/v1/packs", desk.made.lin, {"kind": "period", "purpose": "bank", "fromOn": first, "toOn": last})
+    assert answer.status_code in (400, 422), answer.text
 
 
 # -- Reads, copies, packs --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from evidence.errors import BlobExists, BlobMissing, StorageUnavailable
@@ -128,6 +129,20 @@ def test_a_part_begins_anew_under_the_name_of_one_that_rests(store: BlobStore) -
         store.finalise("up/1", "x/1")
     store.delete_part("up/1")
     assert b"".join(store.read("x/1")) == b"abc"
+
+
+def test_nothing_stays_of_a_blob_whose_source_breaks_off(store: BlobStore, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    def breaking() -> Iterator[bytes]:
+        yield b"begun and never ended"
+        raise ValueError("the source changed")
+
+    with pytest.raises(ValueError, match="the source changed"):
+        store.put("x", breaking())
+    assert store.size("x") is None
+    left: list[Any] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    if isinstance(store, S3Store):
+        left = [one for batch in obstore.list(request.getfixturevalue("bucket")) for one in batch]
+    assert left == []
 
 
 def test_a_blob_can_be_destroyed(store: BlobStore) -> None:
