@@ -1,37 +1,17 @@
 """The slice's work outside requests: approved destructions are carried out, packs whose time is over are dropped."""
 
 from functools import partial
-from typing import Protocol
 from uuid import UUID
-
-from sqlalchemy.orm import Session, sessionmaker
 
 from backend.archive import destructions
 from backend.audit import log
-from backend.core.clock import Clock
 from backend.core.problems import RulesBreached
 from backend.exhibits import exports
+from backend.jobs.means import Means
 from backend.jobs.queue import Task
-from backend.keys.keyring import Keyring
-from evidence.store import BlobStore
 
 DESTROY = "evidence.destroy"
 DROP_PACK = "evidence.drop-pack"
-
-
-class Means(Protocol):
-    """What a task is given; `backend.web.app.Resources` has it."""
-
-    @property
-    def sessions(self) -> sessionmaker[Session]: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def keyring(self) -> Keyring: ...
-    @property
-    def store(self) -> BlobStore: ...
-    @property
-    def origin(self) -> str: ...
 
 
 def tasks(means: Means) -> list[Task]:

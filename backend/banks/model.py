@@ -10,7 +10,7 @@ import msgspec
 from backend.core.fen import Fen
 from backend.core.geo import LonLat
 from backend.core.ids import BankId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 
 
 class MandateAction(StrEnum):
@@ -69,10 +69,7 @@ BANK_KEY_TRANSITIONS: Mapping[tuple[BankKeyState, BankKeyEvent], BankKeyState] =
 
 def advance_bank_key(state: BankKeyState, event: BankKeyEvent) -> BankKeyState:
     """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = BANK_KEY_TRANSITIONS.get((state, event))
-    if following is None:
-        raise IllegalTransition(current=state.value, event=event.value)
-    return following
+    return follow(BANK_KEY_TRANSITIONS, state, event)
 
 
 class DateStyle(StrEnum):

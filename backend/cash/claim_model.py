@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 
 
 class ClaimStatus(StrEnum):
@@ -30,7 +30,4 @@ CLAIM_TRANSITIONS: Mapping[tuple[ClaimStatus, ClaimEvent], ClaimStatus] = Mappin
 
 def advance_claim(status: ClaimStatus, event: ClaimEvent) -> ClaimStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = CLAIM_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(CLAIM_TRANSITIONS, status, event)

@@ -11,7 +11,7 @@ import msgspec
 
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, BranchId, CaseId, CollectionId, ManifestId, StaffId, VisitId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 from backend.exhibits.model import Standing
 
 RECEIPT_NONE: Final = "0" * 64
@@ -81,10 +81,7 @@ REQUEST_TRANSITIONS: Mapping[tuple[RequestStatus, RequestEvent], RequestStatus] 
 
 def advance_request(status: RequestStatus, event: RequestEvent) -> RequestStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = REQUEST_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(REQUEST_TRANSITIONS, status, event)
 
 
 class NumberStatus(StrEnum):
@@ -120,10 +117,7 @@ NUMBER_TRANSITIONS: Mapping[tuple[NumberStatus, NumberEvent], NumberStatus] = Ma
 
 def advance_number(status: NumberStatus, event: NumberEvent) -> NumberStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = NUMBER_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(NUMBER_TRANSITIONS, status, event)
 
 
 class AccountKind(StrEnum):
@@ -194,10 +188,7 @@ DEPOSIT_TRANSITIONS: Mapping[tuple[DepositStatus, DepositEvent], DepositStatus] 
 
 def advance_deposit(status: DepositStatus, event: DepositEvent) -> DepositStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = DEPOSIT_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(DEPOSIT_TRANSITIONS, status, event)
 
 
 class HandoverStatus(StrEnum):
@@ -248,10 +239,7 @@ VARIANCE_TRANSITIONS: Mapping[tuple[VarianceStatus, VarianceEvent], VarianceStat
 
 def advance_variance(status: VarianceStatus, event: VarianceEvent) -> VarianceStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = VARIANCE_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(VARIANCE_TRANSITIONS, status, event)
 
 
 class FileKind(StrEnum):

@@ -60,10 +60,7 @@ def invite(settings: Settings, employee_no: str, acting: str) -> Invited:
     now = clock_of(settings)()
     with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
         actor = actor_named(session, acting)
-        staff_id = session.scalar(select(StaffRow.id).where(StaffRow.employee_no == employee_no))
-        if staff_id is None:
-            raise NotFound(employee_no=employee_no)
-        return invitations.invite(session, actor, StaffId(staff_id), now)
+        return invitations.invite(session, actor, _person(session, employee_no), now)
 
 
 def confirm(settings: Settings, employee_no: str, acting: str) -> None:
@@ -71,10 +68,7 @@ def confirm(settings: Settings, employee_no: str, acting: str) -> None:
     now = clock_of(settings)()
     with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
         actor = actor_named(session, acting)
-        staff_id = session.scalar(select(StaffRow.id).where(StaffRow.employee_no == employee_no))
-        if staff_id is None:
-            raise NotFound(employee_no=employee_no)
-        invitations.confirm(session, actor, StaffId(staff_id), now)
+        invitations.confirm(session, actor, _person(session, employee_no), now)
 
 
 def accept(settings: Settings, token: str, *, username: str, password: str) -> LoginMade:
@@ -91,6 +85,13 @@ def totp(settings: Settings, username: str) -> str:
         raise Forbidden(reason="only in a demo database")
     with opened(settings) as (sessions, keyring), sessions() as session:
         return logins.totp_code(session, keyring, username, clock_of(settings)())
+
+
+def _person(session: Session, employee_no: str) -> StaffId:
+    staff_id = session.scalar(select(StaffRow.id).where(StaffRow.employee_no == employee_no))
+    if staff_id is None:
+        raise NotFound(employee_no=employee_no)
+    return StaffId(staff_id)
 
 
 def _login(username: str, password: str) -> logins.NewLogin:

@@ -10,7 +10,7 @@ import msgspec
 
 from backend.cases.model import SuspensionReason
 from backend.core.ids import BankId, BranchId, CaseId, DeclarationId, DisputeId, ManifestId, StaffId, VisitId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 from backend.exhibits.model import Standing
 
 
@@ -38,10 +38,7 @@ DISPUTE_TRANSITIONS: Mapping[tuple[DisputeStatus, DisputeEvent], DisputeStatus] 
 
 def advance_dispute(status: DisputeStatus, event: DisputeEvent) -> DisputeStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = DISPUTE_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(DISPUTE_TRANSITIONS, status, event)
 
 
 class DeclarationStatus(StrEnum):
@@ -71,10 +68,7 @@ DECLARATION_TRANSITIONS: Mapping[tuple[DeclarationStatus, DeclarationEvent], Dec
 
 def advance_declaration(status: DeclarationStatus, event: DeclarationEvent) -> DeclarationStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = DECLARATION_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(DECLARATION_TRANSITIONS, status, event)
 
 
 class Handwriting(StrEnum):

@@ -13,7 +13,7 @@ import msgspec
 
 from backend.core.geo import LonLat
 from backend.core.ids import BankId, BranchId, CaseId, ManifestId, StaffId, VisitId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 from backend.keys.keyring import Keyring
 from backend.policies.model import Policy
 from evidence.envelope import Envelope, Signer
@@ -107,18 +107,12 @@ UPLOAD_TRANSITIONS: Mapping[tuple[UploadState, UploadEvent], UploadState] = Mapp
 
 def advance_item(state: ItemState, event: ItemEvent) -> ItemState:
     """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = ITEM_TRANSITIONS.get((state, event))
-    if following is None:
-        raise IllegalTransition(current=state.value, event=event.value)
-    return following
+    return follow(ITEM_TRANSITIONS, state, event)
 
 
 def advance_upload(state: UploadState, event: UploadEvent) -> UploadState:
     """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = UPLOAD_TRANSITIONS.get((state, event))
-    if following is None:
-        raise IllegalTransition(current=state.value, event=event.value)
-    return following
+    return follow(UPLOAD_TRANSITIONS, state, event)
 
 
 class VisitFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,49 +4,22 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from backend.audit import log
-from backend.core.clock import Clock
 from backend.core.problems import Problem
 from backend.exhibits import examinations, receipts, uploads
 from backend.exhibits.transfers import read_item
+from backend.jobs.means import Means
 from backend.jobs.queue import Task
-from backend.keys.keyring import Keyring
 from evidence.errors import EvidenceError
 from evidence.examination import Examination, State
 from evidence.examine_worker import examine
 from evidence.policy import DEFAULT
-from evidence.store import BlobStore
 
 EXAMINE = "evidence.examine"
 EXPIRE = "evidence.expire-upload"
 SWEEP_BATCH = 500
-
-
-class _Settings(Protocol):
-    @property
-    def tenant(self) -> str: ...
-
-
-class Means(Protocol):
-    """What a task is given; `backend.web.app.Resources` has it."""
-
-    @property
-    def sessions(self) -> sessionmaker[Session]: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def keyring(self) -> Keyring: ...
-    @property
-    def store(self) -> BlobStore: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def settings(self) -> _Settings: ...
 
 
 def tasks(means: Means) -> list[Task]:

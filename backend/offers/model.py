@@ -14,7 +14,7 @@ import msgspec
 
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import CaseId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 
 INSTALMENTS_MAX: Final = 60
 
@@ -46,10 +46,7 @@ PROMISE_TRANSITIONS: Mapping[tuple[PromiseStatus, PromiseEvent], PromiseStatus] 
 
 def advance_promise(status: PromiseStatus, event: PromiseEvent) -> PromiseStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = PROMISE_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(PROMISE_TRANSITIONS, status, event)
 
 
 class PromiseSource(StrEnum):
@@ -108,10 +105,7 @@ PROPOSAL_TRANSITIONS: Mapping[tuple[ProposalStatus, ProposalEvent], ProposalStat
 
 def advance_proposal(status: ProposalStatus, event: ProposalEvent) -> ProposalStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = PROPOSAL_TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(PROPOSAL_TRANSITIONS, status, event)
 
 
 class Instalment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -11,7 +11,7 @@ import msgspec
 
 from backend.core.geo import LonLat
 from backend.core.ids import AddressId, BankId, BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 
 SEARCH_S_MAX = 300
 
@@ -55,10 +55,7 @@ TRANSITIONS: Mapping[tuple[PlanStatus, PlanEvent], PlanStatus] = MappingProxyTyp
 
 def advance(status: PlanStatus, event: PlanEvent) -> PlanStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(TRANSITIONS, status, event)
 
 
 class EndingAsked(StrEnum):

@@ -12,7 +12,7 @@ import msgspec
 from backend.cases.model import Field, Stop
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import CaseId, RequestId, StaffId
-from backend.core.problems import IllegalTransition
+from backend.core.states import follow
 
 
 class RequestStatus(StrEnum):
@@ -58,10 +58,7 @@ OPEN_STATUSES: Final = frozenset({R.DRAFT, R.REQUESTED, R.ANALYSED, R.APPROVED})
 
 def advance(status: RequestStatus, event: RequestEvent) -> RequestStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(TRANSITIONS, status, event)
 
 
 class Verdict(StrEnum):

@@ -12,7 +12,8 @@ from backend.auth.actors import Role
 from backend.core.geo import LonLat, MultiPolygon
 from backend.core.i18n import N_
 from backend.core.ids import BankId, BranchId, StaffId
-from backend.core.problems import IllegalTransition, Problem
+from backend.core.problems import Problem
+from backend.core.states import follow
 
 
 class Gender(StrEnum):
@@ -70,10 +71,7 @@ DEVICE_TRANSITIONS: Mapping[tuple[DeviceState, DeviceEvent], DeviceState] = Mapp
 
 def advance_device(state: DeviceState, event: DeviceEvent) -> DeviceState:
     """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = DEVICE_TRANSITIONS.get((state, event))
-    if following is None:
-        raise IllegalTransition(current=state.value, event=event.value)
-    return following
+    return follow(DEVICE_TRANSITIONS, state, event)
 
 
 class SecondPersonNeeded(Problem):

@@ -11,8 +11,8 @@ import msgspec
 
 from backend.core.geo import LonLat
 from backend.core.ids import VisitId
-from backend.core.problems import IllegalTransition
 from backend.core.rulebook import Breach
+from backend.core.states import follow
 
 RIGHT_PARTY_ATTEMPTS_MAX = 3  # F08
 
@@ -72,10 +72,7 @@ BEGUN = frozenset({S.STARTED, S.ENTERED, S.CONCLUDED, S.REPORTED, S.RETURNED, S.
 
 def advance(status: VisitStatus, event: VisitEvent) -> VisitStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
-    following = TRANSITIONS.get((status, event))
-    if following is None:
-        raise IllegalTransition(current=status.value, event=event.value)
-    return following
+    return follow(TRANSITIONS, status, event)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

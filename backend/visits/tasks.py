@@ -1,31 +1,14 @@
 """The slice's work outside requests: drawing which reported visits are looked at."""
 
 from functools import partial
-from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from backend.audit import log
-from backend.core.clock import Clock
+from backend.jobs.means import Means
 from backend.jobs.queue import Task
-from backend.keys.keyring import Keyring
 from backend.visits import sampling
 
 DRAW = "visits.draw"
-
-
-class Means(Protocol):
-    """What a task is given; `backend.web.app.Resources` has it."""
-
-    @property
-    def sessions(self) -> sessionmaker[Session]: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def keyring(self) -> Keyring: ...
-    @property
-    def origin(self) -> str: ...
 
 
 def tasks(means: Means) -> list[Task]:
