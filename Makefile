@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check lint quick unit test-slow soak migrations messages locks \
-	bench-planning bench-replan bench-branches bench-travel bench-evidence bench-cash clean
+	bench-planning bench-growth bench-replan bench-branches bench-travel bench-evidence bench-cash clean
 
 help:
 	@echo "make demo [DATABASE=postgresql]   one whole working day through HTTP, proven offline; results in var/demo/"
@@ -20,7 +20,7 @@ help:
 	@echo "make test-slow                    the longer suites"
 	@echo "make soak                         the long forms of property and race runs; not in CI"
 	@echo "make migrations                   migrations: empty difference, up, down, up"
-	@echo "make bench-<area>                 planning, replan, branches, travel, evidence (needs node and npm), cash"
+	@echo "make bench-<area>                 planning [PART=telling], growth, replan, branches, travel, evidence (needs node and npm), cash"
 
 # The tools that a fresh machine may lack are named instead of failing oddly.
 .venv/.tools:
@@ -79,8 +79,12 @@ migrations: .venv/.dev
 # Measurements: alone on the machine; each prints its table and keeps it as JSON with commit and machine.
 BRANCHES ?= 300
 
+# PART="telling" first, then the others by name, each at most half an hour; without PART all that is not measured yet.
 bench-planning: .venv/.dev
-	@$(BIN)/python -m tests.benchmarks.planning.run --out docs/bench/planning.json
+	@$(BIN)/python -m tests.benchmarks.planning.run $(if $(PART),--part $(PART)) --out docs/bench/planning.json
+
+bench-growth: .venv/.dev
+	@$(BIN)/python -m tests.benchmarks.planning.growth --out docs/bench/growth.json
 
 bench-replan: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning.replan --out docs/bench/replan.json

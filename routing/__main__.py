@@ -12,7 +12,10 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import NoReturn  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+
+if TYPE_CHECKING:
+    from routing.solve import Progress
 
 SECONDS_MAX = 86_400.0
 EXIT_S = 0.2
@@ -52,6 +55,7 @@ def _parser() -> _Parser:
     solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
     solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
     solve.add_argument("--record", type=Path, help="also write what a replay needs")
+    solve.add_argument("--progress", type=Path, help='also write a line {"elapsed_s", "stage", "cost"} for each better plan; seconds since the start')
     solve.set_defaults(run=_solve)
     replay = commands.add_parser("replay", help="repeat a recorded plan and compare its digest")
     replay.add_argument("record", type=Path)
@@ -130,8 +134,13 @@ def _solve(asked: argparse.Namespace) -> int:
     late_s = time.monotonic() - STARTED + EXIT_S
     search_s = max(0.05, asked.seconds - late_s) if asked.iterations is None else asked.seconds
     limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
-    plan = solve(instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending))
+    seen: list[Progress] = []
+    plan = solve(
+        instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending), on_progress=seen.append if asked.progress else None
+    )
     _write(asked.out, encode_plan(plan))
+    if asked.progress is not None:
+        _write(asked.progress, b"".join(_progress_line(one, late_s - EXIT_S) for one in seen))
     if asked.record is not None:
         import msgspec
 
@@ -141,6 +150,12 @@ def _solve(asked: argparse.Namespace) -> int:
     assert plan.solver is not None
     print(f"cost {plan.solver.cost}  served {len(plan.served())} of {len(instance.visits)}  pairs {len(plan.routes)}  {asked.out}")
     return 0
+
+
+def _progress_line(one: Progress, before_s: float) -> bytes:
+    import json
+
+    return json.dumps({"elapsed_s": round(one.elapsed_s + before_s, 3), "stage": one.stage, "cost": one.cost}).encode() + b"\n"
 
 
 def _replay(asked: argparse.Namespace) -> int:
