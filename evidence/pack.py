@@ -13,6 +13,7 @@ streamed, so the size is known before the first byte and nothing is ever sought 
     data/reports/<digest>.json             examinations       data/proofs/<digest>.examined.tlog-proof
     data/authorisations/<jti>.jwt          the bank's cash authorisations
     data/keys/devices.jws  data/keys/service.json  data/log/checkpoint  data/log/consistency-<size>.txt  data/custody.csv
+    data/log/witnessed-<size>              a checkpoint that a witness has signed
 """
 
 import base64
@@ -122,6 +123,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     authorisations: Sequence[str] = ()
     hardware: Mapping[str, str] = {}                   # Bank key id → whose hardware holds it: `webcrypto`, `bank_system`, `demo` (F19).
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
+    witnessed: Sequence[str] = ()                      # Checkpoints with a witness's cosignature, none newer than `checkpoint`.
     known_sizes: Sequence[int] = ()                    # Log sizes the recipient has seen before.
 
 
@@ -227,6 +229,10 @@ def _files(pack: Pack, read_node: NodeReader) -> list[tuple[str, Measured]]:
         ("data/log/checkpoint", pack.checkpoint.encode()),
     ]
     sizes = set(pack.known_sizes)
+    for signed in pack.witnessed:
+        size = parse_checkpoint(signed).size
+        small.append((f"data/log/witnessed-{size}", signed.encode()))
+        sizes.add(size)
     for entry in pack.entries:
         digest = manifest_digest(check_shape(entry.envelope).payload)
         small += [(f"data/manifests/{digest}.json", entry.envelope), (f"data/receipts/{digest}.jws", entry.receipt.encode("ascii")),

@@ -105,6 +105,11 @@ def cosign_checkpoint(signed: str, name: str, key: Ed25519PrivateKey, time_s: in
     return signed + _signature_line(name, identifier, struct.pack(">Q", time_s) + key.sign(message))
 
 
+def cosignature_line(name: str, key: Ed25519PublicKey, cosignature: bytes) -> str:
+    """Return the note line of a witness for its cosignature: 8 bytes of time and 64 of signature."""
+    return _signature_line(name, key_id(name, key, KEY_TYPE_COSIGNATURE), cosignature)
+
+
 def split_note(signed: str) -> tuple[str, tuple[NoteSignature, ...]]:
     """Split a signed note into its text and signature lines.
 

@@ -12,9 +12,6 @@ TRUST.json comes from somewhere else than the pack:
      "bank_keys": {"<bank id>": [<JWK>, …]},          sign cash authorisations
      "witnesses": [{"name": "witness.example/bank", "key": "<base64>"}], "witnesses_min": 0,
      "devices": "history"}                            or {"<device kid>": "<person id>", …} to pin every phone
-
-Steps: 1 container rebuilt byte for byte, 2 bag digests, 3 signed index of files, 4 checkpoints and their consistency, 5 device history,
-6 manifests: shape, signatures, two people, 7 receipts and log proofs, 8 device chains and closes, 9 items: copies, originals, 10 cash.
 """
 
 import argparse
@@ -82,7 +79,6 @@ def read_json(raw: Buffer) -> Any:
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         demand(len({key for key, _ in members}) == len(members), "malformed-json", "duplicate key")
         return dict(members)
-
     refuse = partial(demand, None, "malformed-json")
     return json.loads(bytes(raw).decode("utf-8"), object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
 
@@ -153,7 +149,6 @@ def fold(at: int, last: int, seed: bytes, path: list[bytes]) -> tuple[bytes, byt
     """Walk a proof up the tree; return the old root (of a consistency proof) and the new one (of either kind)."""
     def node(left: bytes, right: bytes) -> bytes:
         return hashlib.sha256(b"\x01" + left + right).digest()
-
     first = second = seed
     for sibling in path:
         demand(last, "log-proof-invalid", "too long")
@@ -168,8 +163,8 @@ def fold(at: int, last: int, seed: bytes, path: list[bytes]) -> tuple[bytes, byt
     return first, second
 
 
-def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes]:
-    """Verify a C2SP checkpoint by the log's key and the witnesses demanded; return size and root."""
+def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes, set[str]]:
+    """Verify a C2SP checkpoint by the log's key; return size, root and the trusted witnesses that signed it."""
     text, _, lines = signed.rpartition("\n\n")
     (origin, size, root), note = text.split("\n"), text + "\n"
     demand(lines.endswith("\n") and re.fullmatch(r"0|[1-9][0-9]{0,15}", size, re.ASCII), "checkpoint-malformed")
@@ -187,8 +182,7 @@ def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes]:
             ed25519.Ed25519PublicKey.from_public_bytes(known[name, raw[:4]]).verify(raw[12 if head else 4:], head + note.encode())
             seen.add(name)
     demand(origin in seen, "checkpoint-not-signed", "no signature of the log's key")
-    demand(len(seen) > trust.get("witnesses_min", 0), "checkpoint-not-witnessed", f"{len(seen) - 1} witnesses")
-    return int(size), unb64(root, 32)
+    return int(size), unb64(root, 32), seen - {origin}
 
 
 class Verifier:
@@ -204,6 +198,7 @@ class Verifier:
         self.links: dict[str, dict[int, tuple[str, str]]] = {}                    # By device, by seq: payload digest and prev.
         self.devices: dict[str, dict[str, Any]] = {}
         self.head, self.heads = (0, b""), set[tuple[int, bytes]]()                # Size and root of the newest checkpoint, and of all others.
+        self.witnessed, self.indices = dict[str, int](), dict[str, int]()         # How far each witness saw; each manifest's index in the log.
         self.claimed = {name for name in files if not re.match("data/(?!log/|custody.csv$|keys/service.json$)", name)}      # The rest must be taken.
 
     def found(self, name: str, file: str, detail: str = "") -> None:
@@ -213,11 +208,9 @@ class Verifier:
         """Run one check; whatever breaks becomes a finding about its file."""
         try:
             check(*arguments)
-        except Bad as fault:
-            self.found(fault.args[0], file, fault.args[1])
-        except (InvalidSignature, InvalidTag, *SPOILED) as error:
+        except (Bad, InvalidSignature, InvalidTag, *SPOILED) as error:
             name = {InvalidSignature: "signature-invalid", InvalidTag: "seal-broken"}.get(type(error), "file-malformed")
-            self.found(name, file, type(error).__name__)
+            self.found(*((error.args[0], file, error.args[1]) if isinstance(error, Bad) else (name, file, type(error).__name__)))
 
     def take(self, name: str) -> memoryview:
         """Return a file, noting that something accounts for it; what nothing accounts for at the end is a finding."""
@@ -266,9 +259,16 @@ class Verifier:
 
     def check_log(self, since: str | None) -> None:
         """Step 4. The newest checkpoint, and its consistency with the one known from before."""
-        self.head = checkpoint(bytes(self.files["data/log/checkpoint"]).decode("utf-8"), self.trust)
+        self.head = self.seen(bytes(self.files["data/log/checkpoint"]).decode("utf-8"))
+        self.heads |= {self.seen(bytes(self.files[name]).decode("utf-8")) for name in self.under("log") if "/witnessed-" in name}
         if since is not None:
-            self.extends(checkpoint(since, self.trust))
+            self.extends(self.seen(since))
+
+    def seen(self, signed: str) -> tuple[int, bytes]:
+        """Verify a checkpoint; note how far each witness on it has seen. That all are of one history is shown in step 7."""
+        size, root, names = checkpoint(signed, self.trust)
+        self.witnessed.update({name: max(size, self.witnessed.get(name, 0)) for name in names})
+        return size, root
 
     def extends(self, old: tuple[int, bytes]) -> None:
         """Demand that the pack's newest checkpoint extends an older one (RFC 9162 §2.1.4.2)."""
@@ -287,9 +287,8 @@ class Verifier:
 
     def check_devices(self) -> None:
         """Step 5. The signed history of device keys."""
-        pinned, keys = self.trust.get("devices", "history"), self.keys("receipt_keys")
-        history = compact(self.take("data/keys/devices.jws"), "device-history+jws", keys)
-        for device in history["devices"]:
+        pinned, raw = self.trust.get("devices", "history"), self.take("data/keys/devices.jws")
+        for device in compact(raw, "device-history+jws", self.keys("receipt_keys"))["devices"]:
             kid, key = jwk_key(device["jwk"])
             demand(kid == device["kid"], "device-key-differs", str(device["kid"])[:60])
             self.devices[kid] = {**device, "key": key}
@@ -341,10 +340,14 @@ class Verifier:
                 self.guard(report, self.check_proof, f"data/proofs/{digest}.examined.tlog-proof", bytes(self.take(report)), "examined")
         for head in sorted(self.heads):
             self.guard(f"data/log/consistency-{head[0]}.txt", self.extends, head)
+        for digest, index in self.indices.items():
+            is_seen = sum(size > index for size in self.witnessed.values()) >= self.trust.get("witnesses_min", 0)
+            self.guard(f"data/manifests/{digest}.json", demand, is_seen, "checkpoint-not-witnessed", f"index {index}")
 
     def check_receipt(self, digest: str, manifest: dict[str, Any], keys: PublicKeys) -> None:
         """Receipt, manifest and log entry say the same."""
         entry = (self.trust["log"]["origin"], self.check_proof(f"data/proofs/{digest}.tlog-proof", canonical(manifest), "manifest"))
+        self.indices[digest] = entry[1]
         receipt = compact(self.take(f"data/receipts/{digest}.jws"), "evidence-receipt+jws", keys)
         said, meant = ({one["item_id"]: one["sha256"] for one in listed["items"]} for listed in (receipt, manifest))
         demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == (digest, *entry, meant), "receipt-differs")
@@ -361,7 +364,7 @@ class Verifier:
         demand(magic == "c2sp.org/tlog-proof@v1" and is_shaped, "log-proof-malformed")
         claim = read_json(unb64(extra[6:]))
         demand(claim["type"] == entry_type, "log-proof-invalid", "entry type")
-        size, root = checkpoint(signed, self.trust)
+        size, root = self.seen(signed)
         leaf = {"type": claim["type"], "sha256": sha(unb64u(claim["salt"]) + payload), "time": claim["time"], "index": int(index[6:])}
         demand(0 <= leaf["index"] < size, "log-proof-invalid", "index outside the tree")
         seed = hashlib.sha256(b"\x00" + canonical(leaf)).digest()
@@ -381,21 +384,20 @@ class Verifier:
 
     def check_items(self) -> None:
         """Step 9. Each item is here as a copy with a signed derivation, or sealed, or withheld by the signed index."""
-        copies, keys = {Path(name).stem: name for name in self.under("copies")}, self.keys("derivation_keys")
-        withheld = {one["sha256"] for one in self.index.get("withheld", [])}
-        for manifest in self.manifests.values():
-            for item in manifest["items"]:
-                digest = item["sha256"]
-                if is_sealed := f"data/sealed/{digest}.jwe" in self.files:
-                    self.guard(f"data/sealed/{digest}.fvseal", self.check_sealed, item, str(manifest["tenant"]))
-                if digest in copies or f"data/derivations/{digest}.jws" in self.files:
-                    self.guard(copies.get(digest, f"data/copies/{digest}"), self.check_copy, digest, copies.get(digest, ""), keys)
-                elif not is_sealed and digest not in withheld:
-                    self.found("item-missing", digest, str(item["item_id"]))
+        copies, withheld = {Path(name).stem: name for name in self.under("copies")}, {one["sha256"] for one in self.index.get("withheld", [])}
+        for manifest, item in [(one, item) for one in self.manifests.values() for item in one["items"]]:
+            digest = item["sha256"]
+            if is_sealed := f"data/sealed/{digest}.jwe" in self.files:
+                self.guard(f"data/sealed/{digest}.fvseal", self.check_sealed, item, str(manifest["tenant"]))
+            if digest in copies or f"data/derivations/{digest}.jws" in self.files:
+                self.guard(copies.get(digest, f"data/copies/{digest}"), self.check_copy, digest, copies.get(digest, ""))
+            elif not is_sealed and digest not in withheld:
+                self.found("item-missing", digest, str(item["item_id"]))
 
-    def check_copy(self, original: str, name: str, keys: PublicKeys) -> None:
+    def check_copy(self, original: str, name: str) -> None:
         """The stamped copy is the one that was derived from the original."""
-        copy, statement = self.take(name), compact(self.take(f"data/derivations/{original}.jws"), "derivation+jws", keys)
+        copy, derivation = self.take(name), self.take(f"data/derivations/{original}.jws")
+        statement = compact(derivation, "derivation+jws", self.keys("derivation_keys"))
         demand(statement["original_sha256"] == original, "derivation-differs", "original")
         demand(sha(copy) == statement["copy_sha256"], "digest-mismatch", name)
 
@@ -470,8 +472,7 @@ def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="verify_pack", description="Verify an evidence pack offline.")
-    parser.add_argument("pack", type=Path)
-    for name in ("--trust", "--since", "--open"):
+    for name in ("pack", "--trust", "--since", "--open"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)

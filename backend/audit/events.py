@@ -102,5 +102,8 @@ class EventTag(StrEnum):
     CASH_EXCEPTION_RESOLVED = "cash.exception-resolved"
     CASH_VARIANCE_RESOLVED = "cash.variance-resolved"
     CASH_CORRECTION_PROPOSED = "cash.correction-proposed"
+    WITNESS_CHANGED = "log.witness-changed"
+    CHECKPOINT_WITNESSED = "log.checkpoint-witnessed"
+    LOG_FORK_SHOWN = "log.fork-shown"
     KEY_ROTATED = "keys.rotated"
     KEYS_REWRAPPED = "keys.rewrapped"

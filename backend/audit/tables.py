@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.base import Base, CanonicalJson, Instant, Key, Uuid
@@ -103,11 +103,42 @@ class LogCheckpointRow(Base):
     """A signed head of the log."""
 
     __tablename__ = "log_checkpoints"
+    __table_args__ = (Index("ux_log_checkpoints_size_root", "size", "root", unique=True),)
 
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     root: Mapped[bytes] = mapped_column(LargeBinary)
     text: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(Instant)
+
+
+class LogWitnessRow(Base):
+    """A bank's witness under the name of its note key. A key stands under one name for ever."""
+
+    __tablename__ = "log_witnesses"
+    __table_args__ = (UniqueConstraint("key"), CheckConstraint("length(key) = 32", name="key_ed25519"))
+
+    name: Mapped[str] = mapped_column(Key(80), primary_key=True)
+    bank_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("banks.id"))
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    enrolled_by: Mapped[UUID] = mapped_column(Uuid, ForeignKey("staff.id"))
+    enrolled_at: Mapped[datetime] = mapped_column(Instant)
+    revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class LogCosignatureRow(Base):
+    """A witness's timestamped signature over one checkpoint of ours; a trigger lets none step back. Append-only."""
+
+    __tablename__ = "log_cosignatures"
+    __table_args__ = (
+        ForeignKeyConstraint(["size", "root"], ["log_checkpoints.size", "log_checkpoints.root"]),
+        CheckConstraint("length(cosignature) = 72", name="cosignature_whole"),
+    )
+
+    witness: Mapped[str] = mapped_column(Key(80), ForeignKey("log_witnesses.name"), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary)
+    cosignature: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(Instant)
 
 
 class RowCommitmentRow(Base):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.audit import log, rows
+from backend.audit import log, rows, witnesses
 from backend.audit.fault import Fault
 from backend.audit.record import CHAIN_START, chained, entry_digest
 from backend.audit.tables import AuditAnchorRow, AuditEntryRow, AuditHeadRow, LogCheckpointRow, LogEntryRow, LogNodeRow
@@ -54,6 +54,7 @@ def verify(session: Session, keyring: Keyring, origin: str, *, with_rows: bool =
     _verify_anchors(session, digests, faults)
     size = _verify_leaves(session, faults)
     checkpoints = _verify_checkpoints(session, keyring, origin, faults)
+    faults.extend(witnesses.verify(session, origin))
     number, found = rows.verify(session) if with_rows else (0, ())
     faults.extend(found)
     return AuditReport(

@@ -29,6 +29,7 @@ from backend.console import (
     requests,
     review_pages,
     visits,
+    witnesses,
 )
 from backend.web.auth import console_actor
 
@@ -45,7 +46,7 @@ def routers() -> list[ControllerRouterHandler]:
             *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES,
             *ledger.ROUTES,
             *books.ROUTES, *offers.ROUTES,
-            *disputes.ROUTES,
+            *disputes.ROUTES, *witnesses.ROUTES,
         ],
     )
     return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *log_tiles.OPEN_ROUTES, *cash.OPEN_ROUTES]

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from backend.audit import log
+from backend.audit import log, witnesses
 from backend.audit.tables import AuditEntryRow, AuditReadRow, LogNodeRow
 from backend.auth.actors import Actor
 from backend.banks.tables import BankKeyRow
@@ -166,7 +166,8 @@ def assemble_pack(session: Session, keyring: Keyring, held: Contents, handed: Ha
                 for one in handed.copies],
         sealed=handed.sealed, withheld=[*held.withheld, *handed.withheld], authorisations=tuple(handed.authorisations),
         hardware=_hardware(session, handed.authorisations),
-        custody=_custody(session, held), known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
+        custody=_custody(session, held),
+        witnessed=witnesses.witnessed_for(session, held.bank, size), known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
     kid = keyring.active(KeyPurpose.RECEIPT).kid
     with refusing():
         packed = lay_out(pack, lambda level, index: session.get_one(LogNodeRow, (level, index)).hash, _signer(keyring, kid), kid)
@@ -182,7 +183,7 @@ def service_keys(session: Session, keyring: Keyring, origin: str, bank: BankId |
         banks.setdefault(str(row.bank_id), []).append(key_from_jwk(row.public_jwk))
     return ServiceKeys(
         origin=origin, log_key=log_key, former_log_keys=former, receipt=_public(keyring, KeyPurpose.RECEIPT),
-        derivation=_public(keyring, KeyPurpose.DERIVATION), banks=banks)
+        derivation=_public(keyring, KeyPurpose.DERIVATION), banks=banks, witnesses=witnesses.keys_of(session, bank))
 
 
 def trust(session: Session, keyring: Keyring, origin: str, bank: BankId | None = None) -> bytes:

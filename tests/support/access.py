@@ -47,7 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 OPEN = frozenset({
     "logIn", "acceptInvitation", "showLogin", "submitLogin", "showInvitation", "submitInvitation", "readPublicKeys", "verifyReceipt",
     "beginEnrolment", "completeEnrolment", "issueToken", "describeUploads", "healthLive", "healthReady", "metrics", "listProblems", "showProblem",
-    "consoleSchema", "phonesSchema", "readLogCheckpoint", "readLogTile",
+    "consoleSchema", "phonesSchema", "readLogCheckpoint", "readLogTile", "readWitnessedCheckpoint", "askForWitness", "submitCosignature",
 })
 """Routes that ask nobody who they are."""
 UPLOADS = frozenset({"createUpload", "sendUploadPiece", "readUploadOffset", "terminateUpload"})
@@ -139,6 +139,9 @@ BANKS = {
         "purpose": "cash_authorisation", "hardware": "demo", "proof": "x.y.z",
         "jwk": {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}}),
     "revokeBankKey": Row(permission=P.BANK_KEY_ENROL, whose=Whose.OWN_BANK, path={"kid": "bank_kid"}),
+    "listWitnesses": Row(permission=P.BANK_READ, whose=Whose.BANK),
+    "enrolWitness": Row(permission=P.BANK_KEY_ENROL, body={"name": "w.example/b", "key": "A" * 43 + "=", "proof": "A" * 86 + "=="}),
+    "endWitness": Row(permission=P.BANK_KEY_ENROL, whose=Whose.OWN_BANK, body={"name": "$witness"}),
     "readPolicyInForce": Row(),
     "publishPolicy": Row(permission=P.POLICY_MANAGE, whose=Whose.BANK, body={
         "version": "bank-a-2", "validFrom": "2026-12-01T00:00:00Z", "thresholds": {}, "bankId": "$bank_id"}),

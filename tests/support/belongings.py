@@ -6,12 +6,14 @@ Names are those of path parameters where a route has one. `PERSONAL` names the t
 from datetime import timedelta
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.archive import holds, productions
 from backend.archive.model import AskProduction, DestructionGround, HoldGround, SetHold
 from backend.archive.tables import DestructionRow
+from backend.audit import witnesses
 from backend.auth.actors import Role as StaffRole
 from backend.banks.model import TemplateKind
 from backend.banks.tables import TemplateRow
@@ -49,6 +51,7 @@ from backend.web.transaction import transaction
 from evidence.facts import DeclarationFacts, DeclarationForm, Denial, Kind
 from evidence.keys import generate_key, public_jwk
 from evidence.manifest import Role
+from evidence.witness import enrolment_text
 from tests.support.cases import row
 from tests.support.cash import Door, door
 from tests.support.exhibits import CAPTURE, bring_to_rest, item, photograph, signed_once, signed_twice
@@ -112,7 +115,7 @@ def _of_the_branch(session: Session, resources: Resources, made: World) -> dict[
     logins.ask_reset(session, made.amina.actor, made.dong.id, made.now)
     return {
         "branch": str(made.sh1), "staff_id": str(made.dong.id), "newcomer": str(newcomer), "kid": _kid(made.dong),
-        "phone_collector": str(made.hana.id),
+        "phone_collector": str(made.hana.id), "witness": _witness(session, resources, made),
         "enrolment_id": str(asked.id), "on": str(made.today), "tomorrow": str(made.today + timedelta(days=1)), "investigator": str(made.amina.id),
         "credential_id": str(session.scalars(select(CredentialRow.id).where(CredentialRow.staff_id == made.bilal.id)).one()),
         "equipment_id": str(session.scalars(select(EquipmentRow.id).limit(1)).one()),
@@ -254,3 +257,10 @@ def _declaration(at: Door) -> dict[str, str]:
 def _kid(person: Person) -> str:
     assert person.phone is not None
     return person.phone.kid
+
+
+def _witness(session: Session, resources: Resources, made: World) -> str:
+    name, key, actor = "witness.example/a", Ed25519PrivateKey.generate(), made.mo.actor
+    proof = key.sign(enrolment_text(origin=resources.origin, bank=str(made.bank_a.id), staff=str(actor.id), name=name))
+    witnesses.enrol(session, actor, witnesses.NewWitness(name=name, key=key.public_key().public_bytes_raw(), proof=proof), resources.origin, made.now)
+    return name

@@ -1,5 +1,7 @@
 """The offline verifier against every change we can think of. The pack is made by the service's code, the verdict by a file that shares none."""
 
+import base64
+import io
 import itertools
 import json
 import shutil
@@ -24,9 +26,10 @@ from evidence.es256 import compact_peek, compact_sign
 from evidence.facts import CaptureFacts, Kind
 from evidence.keys import thumbprint
 from evidence.manifest import decode_manifest, encode_manifest
-from evidence.merkle import leaf_hash
-from evidence.pack import PackCopy, Withheld, measured, trust_document
+from evidence.merkle import leaf_hash, nodes_over
+from evidence.pack import Pack, PackCopy, Withheld, measured, trust_document, write_pack
 from evidence.statements import DeviceState, sign_receipt
+from evidence.translog import cosign_checkpoint
 from tests.unit.evidence import builders, packs
 from tests.unit.evidence.packs import House, cash_facts, devices, door, grant, pack_of, packed
 
@@ -169,6 +172,53 @@ def test_a_stale_a_forked_and_an_unwitnessed_log_are_found(house: House, judge: 
     trust = {**json.loads(house.trust(2))}
     assert "checkpoint-not-witnessed" in names(judge(raw, json.dumps(trust).encode()))
     assert judge(raw, lonely)["findings"]
+
+
+def uncosigned(signed: str) -> str:
+    return "".join(line for line in signed.splitlines(keepends=True) if "witness.example" not in line)
+
+
+def unwitnessed(house: House) -> Pack:
+    """A pack whose checkpoints bear the log's signature alone."""
+    made = pack_of(house, door(house))
+    entries = [msgspec.structs.replace(one, proof=uncosigned(one.proof), report_proof=uncosigned(one.report_proof or "")) for one in made.entries]
+    return msgspec.structs.replace(made, entries=entries, checkpoint=uncosigned(made.checkpoint))
+
+
+def written(house: House, pack: Pack) -> bytes:
+    out = io.BytesIO()
+    write_pack(pack, nodes_over(house.leaves), house.receipt, thumbprint(house.receipt), out)
+    return out.getvalue()
+
+
+def test_what_a_witness_has_not_seen_is_found_and_what_it_has_seen_holds(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    lone = unwitnessed(house)
+    size = len(house.leaves)
+    first = size - 2 * len(lone.entries)                         # Leaves: manifest, report, manifest, report …
+    assert names(judge(written(house, lone))) == {"checkpoint-not-witnessed"}
+    assert judge(written(house, lone), house.trust(0))["verdict"] == "verified"
+    for seen, missing in ((first, 3), (first + 1, 2), (first + 2, 2), (first + 3, 1), (size - 1, 0), (size, 0)):
+        outcome = judge(written(house, msgspec.structs.replace(lone, witnessed=[house.checkpoint(seen)])))
+        assert [one["name"] for one in outcome["findings"]] == ["checkpoint-not-witnessed"] * missing, seen
+
+
+def test_a_forged_a_foreign_and_a_forked_cosignature_are_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    lone = unwitnessed(house)
+    size = len(house.leaves)
+    signed = house.checkpoint(size - 1)
+    head, _, encoded = signed.rstrip("\n").rpartition(" ")
+    raw = bytearray(base64.b64decode(encoded))
+    raw[-1] ^= 1
+    forged = f"{head} {base64.b64encode(raw).decode()}\n"
+    foreign = cosign_checkpoint(uncosigned(signed), "witness.example/bank", Ed25519PrivateKey.generate(), packs.DAY_S)
+    kept = list(house.leaves)
+    house.leaves[0] = leaf_hash(b"rewritten history")
+    forked = house.checkpoint(size - 1)
+    house.leaves[:] = kept
+    with_ = lambda text: names(judge(written(house, msgspec.structs.replace(lone, witnessed=[text]))))  # noqa: E731
+    assert "signature-invalid" in with_(forged)
+    assert with_(foreign) == {"checkpoint-not-witnessed"}
+    assert "log-inconsistent" in with_(forked)
 
 
 def cash_pack(house: House, facts: dict[str, Any], claims: dict[str, Any]) -> bytes:
