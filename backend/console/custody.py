@@ -46,7 +46,7 @@ class ItemReviewBody(Body):
 class MaskBody(Body):
     """Regions that no copy shows from now on; an empty list takes earlier ones away."""
 
-    boxes: Annotated[tuple[Box, ...], Meta(max_length=MASKS_MAX)]
+    boxes: Annotated[list[Box], Meta(max_length=MASKS_MAX)]
     reason: MaskReason
 
 
@@ -152,7 +152,7 @@ def mask_item(
 ) -> Made:
     """Cover regions of a picture on every copy made from now on (F27); the original stays as it is."""
     with transaction(resources.sessions, actor, now) as session:
-        return Made(masks.set_mask(session, actor, SetMask(item_key=item_key, boxes=data.boxes, reason=data.reason), now))
+        return Made(masks.set_mask(session, actor, SetMask(item_key=item_key, boxes=tuple(data.boxes), reason=data.reason), now))
 
 
 @post("/api/v1/visits/{visit_id:uuid}/call-up", operation_id="callUpVisit", status_code=200, sync_to_thread=True, tags=["visits"])
