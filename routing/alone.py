@@ -40,6 +40,8 @@ def alone(problem: Problem, node: int) -> Alone:
         anchor = int(problem.anchor_of[a[index]])  # A pair at work goes on from where it stands.
         out_s[index] = problem.travel_s[anchor, node]
         begins[index] += int(problem.service_s[anchor])
+    if not problem.is_plain:
+        return _alone_paced(problem, node, (a, b), np.asarray(allowed), (begins, out_s, back_s))
     ends = np.minimum(problem.shift_hi[a], problem.shift_hi[b]).astype(np.int64)
     arrival = begins + out_s
     done = _done(problem, node, arrival)
@@ -51,6 +53,44 @@ def alone(problem: Problem, node: int) -> Alone:
         with_cash, travel = with_cash & in_time, travel + out_s
     latest = ends - back_s - int(problem.service_s[node])
     return Alone(a, b, np.asarray(allowed), np.asarray(in_time), np.asarray(with_cash), arrival, latest, travel)
+
+
+def _alone_paced(problem: Problem, node: int, pair: tuple[I64, I64], allowed: Bools, times: tuple[I64, I64, I64]) -> Alone:
+    """As `alone`, with breaks and hours of different speed: the earliest end of service over the pauses taken before it, at home or on arrival."""
+    begins, out_s, back_s = times
+    reach, pauses = problem.speeds.reach_all, _pause_table(problem, pair)
+    is_at_work = problem.anchor_of[pair[0]] >= 0
+    clock, rested = begins, np.full(begins.shape, NEVER, dtype=np.int64)
+    done = np.full(begins.shape, NEVER, dtype=np.int64)
+    for count in range(pauses.shape[1] + 1):
+        due_s = pauses[:, count, 1] if count < pauses.shape[1] else np.full(begins.shape, NEVER, dtype=np.int64)
+        arrival = np.minimum(np.where(clock >= NEVER, NEVER, reach(np.minimum(clock, NEVER), out_s)), rested)
+        ended = _done(problem, node, arrival)
+        done = np.where(ended <= due_s, np.minimum(done, ended), done)
+        if count < pauses.shape[1]:
+            lo, hi, lasts = pauses[:, count, 0], pauses[:, count, 1], pauses[:, count, 2]
+            own = np.maximum(clock, lo)
+            clock = np.where(is_at_work, np.where(own <= hi, own + lasts, NEVER), np.maximum(clock, lo + lasts))
+            on_arrival = np.maximum(arrival, lo)
+            rested = np.where(on_arrival <= hi, on_arrival + lasts, NEVER)
+    ends = np.minimum(problem.shift_hi[pair[0]], problem.shift_hi[pair[1]]).astype(np.int64)
+    arrival = reach(begins, out_s)
+    departs = problem.speeds.leave_by_all(np.maximum(arrival, np.minimum(done, NEVER) - int(problem.service_s[node])), out_s)
+    in_time = np.asarray(allowed & (done < NEVER) & (reach(np.minimum(done, NEVER), back_s) <= ends))
+    travel = np.asarray(reach(departs, out_s) - departs + back_s)
+    with_cash, cash = in_time, int(problem.cash_fen[node])
+    if cash:
+        with_cash, travel = _deposit(problem, (node, cash), pair, done, ends)
+        with_cash, travel = with_cash & in_time, travel + out_s
+    latest = problem.speeds.leave_by_all(ends, back_s) - int(problem.service_s[node])
+    return Alone(pair[0], pair[1], allowed, in_time, np.asarray(with_cash), arrival, latest, travel)
+
+
+def _pause_table(problem: Problem, pair: tuple[I64, I64]) -> I64:
+    """Return (from, until, lasts) of each pair's pauses; rows are filled up with pauses that are never due."""
+    rests = [problem.pauses_of(a, b) for a, b in zip(pair[0].tolist(), pair[1].tolist(), strict=True)]
+    width = max([0, *(len(one) for one in rests)])
+    return np.array([[*one, *[(0, NEVER, 0)] * (width - len(one))] for one in rests], dtype=np.int64).reshape(len(rests), width, 3)
 
 
 def _done(problem: Problem, node: int, arrival: I64) -> I64:
@@ -69,6 +109,6 @@ def _deposit(problem: Problem, visit: tuple[int, int], pair: tuple[I64, I64], do
         for bank in range(problem.n, problem.n + problem.banks):
             hop = int(problem.travel_s[node, bank])
             back_s = np.maximum(problem.back_s[bank, pair[0]], problem.back_s[bank, pair[1]]).astype(np.int64)
-            open_in_time = _done(problem, bank, done + hop) + back_s <= ends
+            open_in_time = problem.speeds.reach_all(_done(problem, bank, problem.speeds.reach_all(done, hop)), back_s) <= ends
             best = np.where(open_in_time, np.minimum(best, hop + back_s), best)
     return np.asarray(best < NEVER), best

@@ -6,9 +6,24 @@ from collections.abc import Sequence
 
 import msgspec
 
-from routing.model import PLAN_SCHEMA, BankId, CollectorId, Instance, PairProgress, Plan, Route, SolverRecord, Stop, StopType, Unserved, VisitId
+from routing.model import (
+    PLAN_SCHEMA,
+    BankId,
+    CollectorId,
+    Instance,
+    LocationId,
+    PairProgress,
+    Plan,
+    Route,
+    SolverRecord,
+    Stop,
+    StopType,
+    Unserved,
+    VisitId,
+)
 from routing.objective import Tour
 from routing.problem import Problem
+from routing.timing import Pause
 
 
 def assemble_plan(
@@ -35,9 +50,14 @@ def _route(instance: Instance, problem: Problem, tour: Tour) -> Route:
         anchor = problem.running.anchors[timing.nodes[0] - problem.anchors[0]]
         at_work = _locked_route(instance.progress[anchor.progress])
         stops, departure = list(at_work.stops), at_work.departure or 0
-    for node, start in zip(timing.nodes, timing.starts, strict=True):
-        arrival = clock + int(tour.pair.out_s[node] if here < 0 else problem.travel_s[here, node])
+    for index, (node, start) in enumerate(zip(timing.nodes, timing.starts, strict=True)):
+        arrival = problem.speeds.reach(clock, int(tour.pair.out_s[node] if here < 0 else problem.travel_s[here, node]))
         end = start + int(problem.service_s[node])
+        own = [one for one in timing.pauses if one.at == index]
+        for pause in own:
+            if not pause.is_after:
+                stops.append(_pause(instance, problem, node, arrival, pause))
+                arrival = pause.end
         if node in problem.anchors:
             pass
         elif node < problem.n:
@@ -46,11 +66,22 @@ def _route(instance: Instance, problem: Problem, tour: Tour) -> Route:
             bank = BankId(instance.banks[node - problem.n].id)
             stops.append(Stop(type=StopType.DEPOSIT, bank=bank, arrival=arrival, start=start, end=end))
         clock, here = end, node
+        for pause in own:
+            if pause.is_after:
+                stops.append(_pause(instance, problem, node, clock, pause))
+                clock = pause.end
     collectors = tuple(CollectorId(instance.collectors[one].id) for one in tour.collectors)
     return Route(collectors=collectors, stops=tuple(stops), departure=departure, return_at=timing.return_at)
 
 
+def _pause(instance: Instance, problem: Problem, node: int, arrival: int, pause: Pause) -> Stop:
+    place = LocationId(problem.visits[node].location) if node < problem.n else instance.banks[node - problem.n].location
+    return Stop(type=StopType.PAUSE, place=place, arrival=arrival, start=pause.start, end=pause.end)
+
+
 def _locked_route(one: PairProgress) -> Route:
     """Return the stops of a pair that stay as they are."""
-    stops = (Stop(type=stop.type, id=stop.id, bank=stop.bank, arrival=stop.arrival, start=stop.start, end=stop.end) for stop in one.stops)
+    stops = (
+        Stop(type=stop.type, id=stop.id, bank=stop.bank, place=stop.place, arrival=stop.arrival, start=stop.start, end=stop.end) for stop in one.stops
+    )
     return Route(collectors=tuple(sorted(one.collectors)), stops=tuple(stops), departure=one.departure)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from routing.check_clock import DuePause, arrives, due_pauses
 from routing.check_rules import RULES, Code, pair_faults, visit_faults
 from routing.check_running import Standing, freed_at, match_locked, standing
 from routing.matrix import TravelMatrix
@@ -132,7 +133,7 @@ class _Judge:
             return
         for code, subject, message in pair_faults(self.instance, a, b) if lock is None or len(route.stops) > len(lock.stops) else ():
             self.fault(code, subject, message, (number, None))
-        walk = _RouteWalk(self, number, a, b)
+        walk = _RouteWalk(self, number, (a, b), due_pauses(self.instance, a, b, lock))
         if lock is not None:
             self.mark_locked(number, route, len(lock.stops))
             walk.stand(standing(self.instance, lock, self.leg))
@@ -143,7 +144,7 @@ class _Judge:
         for index, stop in enumerate(route.stops[:count]):
             if stop.type is StopType.DEPOSIT:
                 self.deposits += 1
-            else:
+            elif stop.type is StopType.VISIT:
                 self.mark_served(number, index, self.visits[str(stop.id)])
 
     def mark_served(self, number: int, index: int, visit: Visit) -> None:
@@ -190,8 +191,11 @@ class _Judge:
 class _RouteWalk:
     """The day of one pair: a clock, a place and the cash in hand, moved from stop to stop."""
 
-    def __init__(self, judge: _Judge, number: int, a: Collector, b: Collector) -> None:
-        self.judge, self.number, self.pair = judge, number, (a, b)
+    def __init__(self, judge: _Judge, number: int, pair: tuple[Collector, Collector], due: list[DuePause]) -> None:
+        self.judge, self.number, self.pair, self.due = judge, number, pair, due
+        a, b = pair
+        self.speeds = judge.instance.travel.speeds
+        self.is_departure_given = self.is_there = False
         horizon = judge.instance.horizon
         self.shift = (max(a.shift[0], b.shift[0], horizon[0]), min(a.shift[1], b.shift[1], horizon[1]))
         freed = [one for one in (freed_at(judge.instance, a.id), freed_at(judge.instance, b.id)) if one is not None]
@@ -217,17 +221,20 @@ class _RouteWalk:
 
     def run(self, route: Route, locked: int) -> None:
         if route.departure is not None and not locked:
-            self.clock = route.departure
+            self.clock, self.is_departure_given = route.departure, True
             if self.clock < self.shift[0]:
                 self.fault(Code.DEPARTS_EARLY, f"departs at {self.clock}, the pair's shift starts at {self.shift[0]}", None)
         for index, stop in enumerate(route.stops[locked:], start=locked):
-            self.make_stop(index, stop)
+            if stop.type is StopType.PAUSE:
+                self.make_pause(index, stop, route.stops[index + 1 :])
+            else:
+                self.make_stop(index, stop)
         if self.here is None:
             return
         if self.cash_visits:
             self.fault(Code.CASH_KEPT, f"cash of {', '.join(self.cash_visits)} is never deposited", None)
         legs = [self.judge.leg(self.here, one.end) for one in self.pair]
-        back = self.clock + max(seconds for seconds, _ in legs)
+        back = arrives(self.speeds, self.clock, max(seconds for seconds, _ in legs))
         self.travel_s += back - self.clock
         self.judge.distance_m += max(metres for _, metres in legs)
         if route.return_at is not None and route.return_at != back:
@@ -250,16 +257,17 @@ class _RouteWalk:
             self.fault(Code.STOP_UNKNOWN, f"{stop.type.value} {stop.id or stop.bank!r} is unknown", index, stop.id or stop.bank or "")
             return
         left = (self.clock, self.here)
-        arrival = self.clock + self.travel_to(place.location)
+        arrival = self.clock if self.is_there else self.travel_to(place.location)
+        self.is_there = False
         if stop.arrival is not None and stop.arrival != arrival:
             self.fault(Code.TIME_WRONG, f"arrival given as {stop.arrival}, is {arrival}", index, place.id)
         start = stop.start if stop.start is not None else self.earliest_start(place, arrival)
         if start < arrival:
             self.fault(Code.STARTS_BEFORE_ARRIVAL, f"starts at {start} before arrival at {arrival}", index, place.id)
         self.judge_start(index, place, start)
-        if self.released is not None and self.released[0] + self.judge.leg(self.released[1], place.location)[0] > start:
-            self.fault(Code.RELEASE_LATE, "without the deposit before it the pair would be later", index, place.id)
-        self.released = None
+        self.judge_release(index, place.location, start)
+        if left[1] is None:
+            self.rest_at_home(left[0], place.location, start)
         self.judge.waiting_s += max(0, start - arrival)
         self.clock, self.here = start + place.service_s, place.location
         if stop.end is not None and stop.end != self.clock:
@@ -267,20 +275,71 @@ class _RouteWalk:
         self.service_s += place.service_s
         if isinstance(place, Visit):
             self.serve(index, place)
+            self.judge_breaks(index, place.id)
         else:
             self.judge.deposits += 1
             if self.is_contingent and self.cash_visits and left[1] is not None:
                 self.released = (left[0], left[1])
             self.carried_fen, self.cash_visits, self.is_contingent = 0, [], True
 
+    def make_pause(self, index: int, stop: Stop, ahead: tuple[Stop, ...]) -> None:
+        """Rest at the place of the stop before or of the next one; a pause within the window of a due break is that break."""
+        goal = next((one for one in ahead if one.type is not StopType.PAUSE), None)
+        onward = None if goal is None else self.judge.visits.get(goal.id or "") or self.judge.banks.get(goal.bank or "")
+        place = stop.place or self.here
+        if onward is None or place is None or place not in (self.here, onward.location):
+            self.fault(Code.PAUSE_MISPLACED, "a pause is taken where the pair stands or at its next stop", index)
+            return
+        left = (self.clock, self.here)
+        arrival = self.travel_to(place) if place == onward.location and not self.is_there else self.clock
+        if stop.arrival is not None and stop.arrival != arrival:
+            self.fault(Code.TIME_WRONG, f"arrival given as {stop.arrival}, is {arrival}", index)
+        ahead_due = [one for one in self.due if stop.start is None or one.window[0] <= stop.start <= one.window[1]]
+        start = stop.start if stop.start is not None else max([arrival, *(one.window[0] for one in ahead_due[:1])])
+        end = stop.end if stop.end is not None else start + max([0, *(one.duration_s for one in ahead_due[:1])])
+        if start < arrival or end < start:
+            self.fault(Code.STARTS_BEFORE_ARRIVAL, f"pauses from {start} to {end} after arriving at {arrival}", index)
+        if left[1] is None:
+            self.rest_at_home(left[0], place, start)
+        self.due = [one for one in self.due if not (one.window[0] <= start <= one.window[1] and end - start >= one.duration_s)]
+        if place == onward.location:
+            self.judge_release(index, place, start)
+        elif self.released is not None:
+            self.released = (end, self.released[1])
+        self.judge.waiting_s += max(0, start - arrival)
+        self.clock, self.here, self.is_there = end, place, place == onward.location
+
+    def rest_at_home(self, departure: int, place: str, start: int) -> None:
+        """Count as taken what was over before the pair left, or would be if it left as late as its first stop allows."""
+        seconds = max(self.judge.leg(origin, place)[0] for origin in self.origins)
+        kept: list[DuePause] = []
+        for one in self.due:
+            over = one.window[0] + one.duration_s
+            is_rested = departure >= over or (not self.is_departure_given and arrives(self.speeds, over, seconds) <= start)
+            kept += [] if is_rested and not kept else [one]
+        self.due = kept
+
+    def judge_breaks(self, index: int, visit: str) -> None:
+        """A break is due before any visit that ends after its window; each is named once."""
+        missed = [one for one in self.due if self.clock > one.window[1]]
+        for one in missed:
+            self.fault(Code.BREAK_MISSED, f"no break of {one.duration_s} s has begun between {one.window[0]} and {one.window[1]}", index, visit)
+        self.due = [one for one in self.due if one not in missed]
+
+    def judge_release(self, index: int, place: str, start: int) -> None:
+        """Where the deposit before may be released, the pair must be in time from the stop before it (F12)."""
+        if self.released is not None and arrives(self.speeds, self.released[0], self.judge.leg(self.released[1], place)[0]) > start:
+            self.fault(Code.RELEASE_LATE, "without the deposit before it the pair would be later", index)
+        self.released = None
+
     def travel_to(self, location: str) -> int:
-        """Move on: the first leg lasts as long as the slower member's own way."""
+        """Move on and return the arrival: the first leg lasts as long as the slower member's own way."""
         origins = [self.here] if self.here is not None else self.origins
         legs = [self.judge.leg(origin, location) for origin in origins]
-        seconds = max(seconds for seconds, _ in legs)
-        self.travel_s += seconds
+        arrival = arrives(self.speeds, self.clock, max(seconds for seconds, _ in legs))
+        self.travel_s += arrival - self.clock
         self.judge.distance_m += max(metres for _, metres in legs)
-        return seconds
+        return arrival
 
     def allowed_starts(self, place: Visit | Bank) -> Iterator[tuple[int, int]]:
         if isinstance(place, Bank):

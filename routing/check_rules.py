@@ -49,6 +49,8 @@ class Code(StrEnum):
     DEBTOR_TWICE = "debtor_twice"
     CREDENTIAL_MISSING = "credential_missing"
     RELEASE_LATE = "release_late"
+    BREAK_MISSED = "break_missed"
+    PAUSE_MISPLACED = "pause_misplaced"
 
 
 RULES: dict[Code, str] = {
@@ -61,6 +63,7 @@ RULES: dict[Code, str] = {
     Code.BANK_CLOSED: "CASH-06", Code.STARTS_BEFORE_ARRIVAL: "REQ-04", Code.TIME_WRONG: "REQ-04", Code.CARRY_LIMIT: "CASH-08",
     Code.CASH_KEPT: "CASH-06", Code.UNSERVED_LIST: "REQ-04", Code.LOCKED_CHANGED: "REQ-04",
     Code.PIN_BROKEN: "REQ-04", Code.DEBTOR_TWICE: "CONT-05", Code.CREDENTIAL_MISSING: "VIS-06", Code.RELEASE_LATE: "CASH-06",
+    Code.BREAK_MISSED: "REQ-09", Code.PAUSE_MISPLACED: "REQ-09",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from routing.check_clock import arrives
 from routing.model import Instance, PairProgress, Plan, Route, StopType
 
 Leg = Callable[[str, str], tuple[int, int]]
@@ -47,21 +48,22 @@ def standing(instance: Instance, one: PairProgress, leg: Leg) -> Standing:
         clock = stop.end
         if stop.type is StopType.DEPOSIT:
             in_hand = 0
-        else:
+        elif stop.type is StopType.VISIT:
             in_hand += stop.cash_fen if stop.cash_fen is not None else amounts[str(stop.id)]
     leaves_s = one.free_at if instance.now is None else max(one.free_at, instance.now)
     ends = [collector.end for collector in instance.collectors if collector.id in one.collectors]
-    home_by_s = leaves_s + max(leg(one.place, end)[0] for end in ends)
+    speeds = instance.travel.speeds
+    home_by_s = arrives(speeds, leaves_s, max(leg(one.place, end)[0] for end in ends))
     if in_hand:
         homes: list[int] = []
         for bank in instance.banks:
-            begins = max(bank.open, leaves_s + leg(one.place, bank.location)[0])
+            begins = max(bank.open, arrives(speeds, leaves_s, leg(one.place, bank.location)[0]))
             if begins + bank.service_s <= bank.close:
-                homes.append(begins + bank.service_s + max(leg(bank.location, end)[0] for end in ends))
+                homes.append(arrives(speeds, begins + bank.service_s, max(leg(bank.location, end)[0] for end in ends)))
         in_hand, home_by_s = (min(in_hand, instance.cash.carry_limit_fen), min(homes)) if homes else (0, home_by_s)
     return Standing(
         place=one.place, leaves_s=leaves_s, carried_fen=in_hand, home_by_s=home_by_s, travel_s=travel_s,
-        service_s=sum(stop.end - stop.start for stop in one.stops),
+        service_s=sum(stop.end - stop.start for stop in one.stops if stop.type is not StopType.PAUSE),
     )
 
 
@@ -80,6 +82,7 @@ def _holds(route: Route, one: PairProgress) -> bool:
     if route.departure != one.departure:
         return False
     return all(
-        (stop.type, stop.id, stop.bank, stop.arrival, stop.start, stop.end) == (lock.type, lock.id, lock.bank, lock.arrival, lock.start, lock.end)
+        (stop.type, stop.id, stop.bank, stop.place, stop.arrival, stop.start, stop.end)
+        == (lock.type, lock.id, lock.bank, lock.place, lock.arrival, lock.start, lock.end)
         for stop, lock in zip(route.stops, one.stops, strict=False)
     )

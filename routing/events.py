@@ -25,6 +25,7 @@ from routing.model import (
     Visit,
 )
 from routing.running import carried_fen, start_spans
+from routing.speeds import read_speeds
 
 PROMISE_TOLERANCE_S = 1800
 PROMISE_PRICE = 1800
@@ -114,6 +115,7 @@ class _Day:
         self.facts: dict[str, Fact] = {}
         self.is_told = False
         self.matrix, self.row = matrix, {one: index for index, one in enumerate(matrix.ids)}
+        self.speeds = read_speeds(instance.travel.speeds)
         self.visits = {one.id: one for one in instance.visits}
         self.banks = {one.id: one for one in instance.banks}
         self.collectors = {one.id: one for one in instance.collectors}
@@ -187,10 +189,14 @@ class _Day:
         return _Standing(route=route, stops=tuple(kept), place=place, free_at=max(free_at, late), is_out=bool(kept))
 
     def lock(self, stop: Stop, place: str, free_at: int, fact: Fact | None) -> DoneStop:
-        service_s = self.visits[stop.id].service_s if stop.id in self.visits else self.banks[str(stop.bank)].service_s
-        leg = int(self.matrix.seconds[self.row[place], self.row[self.place_of(stop)]]) if place else 0
-        arrival = max(stop.arrival or 0, free_at + leg)
+        there = self.place_of(stop)
+        leg = int(self.matrix.seconds[self.row[place], self.row[there]]) if place and place != there else 0
+        arrival = max(stop.arrival or 0, self.speeds.reach(free_at, leg))
         start = max(stop.start or 0, arrival)
+        if stop.type is StopType.PAUSE:
+            lasts = (stop.end or 0) - (stop.start or 0)
+            return DoneStop(type=stop.type, place=LocationId(there), arrival=arrival, start=start, end=start + lasts)
+        service_s = self.visits[stop.id].service_s if stop.id in self.visits else self.banks[str(stop.bank)].service_s
         if fact is None:
             return DoneStop(type=stop.type, id=stop.id, bank=stop.bank, arrival=arrival, start=start, end=start + service_s)
         start = max(fact.start, free_at)
@@ -203,6 +209,8 @@ class _Day:
         """Report whether a stop that the pair is on its way to cannot or must not be made."""
         if not self.sick.isdisjoint(route.collectors) or frozenset(route.collectors) in self.late:
             return True
+        if stop.type is StopType.PAUSE:
+            return False
         if stop.type is StopType.DEPOSIT:
             bank = self.banks[str(stop.bank)]
             return locked.end > min(bank.close, self.closed.get(bank.id, bank.close))
@@ -210,6 +218,8 @@ class _Day:
         return visit.id in self.withdrawn or not any(lo <= locked.start <= hi for lo, hi in start_spans(visit))
 
     def place_of(self, stop: Stop) -> str:
+        if stop.type is StopType.PAUSE:
+            return str(stop.place)
         return self.visits[stop.id].location if stop.id in self.visits else self.banks[str(stop.bank)].location
 
     def put_down(self, one: _Standing) -> None:

@@ -18,7 +18,8 @@ from routing.model import GenderRule, Instance, Plan, StopType, Visit, VisitId
 from routing.objective import Tour, given_up_of, is_open, open_of, unserved_of, visits_of
 from routing.problem import Problem, barred, build_problem
 from routing.reasons import HARD_REASONS, Reason, ReasonCode
-from routing.schedule import earliest_start, make_pair, plan_deposits, time_route
+from routing.schedule import plan_deposits, time_route
+from routing.timing import earliest_start, make_pair
 
 WINDOW_SLACK_S = 900
 
@@ -59,6 +60,8 @@ def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
         nodes = [] if anchor < 0 else [anchor]
         made = 0 if anchor < 0 else len(instance.progress[problem.running.anchors[anchor - problem.anchors[0]].progress].stops)
         for stop in route.stops[made:]:
+            if stop.type is StopType.PAUSE:
+                continue
             options = nodes_of.get(str(stop.id), []) if stop.type is StopType.VISIT else [bank_of[stop.bank]] if stop.bank in bank_of else []
             if not options:
                 raise ValueError("the plan names somebody or something unknown; check it first")
@@ -213,7 +216,7 @@ class _Case:
         back_s = int(self.problem.pair_back_s(a, b)[node])
         arrival = int(tried.arrival_s[best])
         params = {
-            "pair": self.names(a, b), "arrival_s": arrival, "return_s": arrival + visit.service_s + back_s,
+            "pair": self.names(a, b), "arrival_s": arrival, "return_s": self.problem.speeds.reach(arrival + visit.service_s, back_s),
             "windows": [list(span) for span in visit.windows], "shift_end_s": self.problem.pair_shift(a, b)[1],
         }
         window = self.window_needed(visit, tried)

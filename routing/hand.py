@@ -11,7 +11,8 @@ from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import BankId, CollectorId, Instance, Plan, Route, Stop, StopType, VisitId
 from routing.objective import Tour
 from routing.problem import Problem, build_problem
-from routing.schedule import make_pair, plan_deposits
+from routing.schedule import plan_deposits
+from routing.timing import make_pair
 
 
 class Draft(msgspec.Struct, frozen=True):

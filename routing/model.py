@@ -55,8 +55,22 @@ class LocationKind(StrEnum):
 
 
 class StopType(StrEnum):
+    """`pause` belongs to `fieldday/2`: the pair takes a break, where it stands or where it goes next."""
+
     VISIT = "visit"
     DEPOSIT = "deposit"
+    PAUSE = "pause"
+
+
+class SpeedSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: from `span[0]` to `span[1]` the way goes at `percent` of the ordinary speed."""
+
+    span: Span
+    percent: Annotated[int, Meta(ge=5, le=1000)]
+
+    def __post_init__(self) -> None:
+        if self.span[0] >= self.span[1]:
+            raise ValueError(f"span must end after it begins, got {list(self.span)}")
 
 
 class TravelModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +80,15 @@ class TravelModel(msgspec.Struct, frozen=True, kw_only=True):
     detour_factor: float
     speed_kmh: float
     model: Label = "haversine"
+    speeds: Annotated[tuple[SpeedSpan, ...], Meta(max_length=48)] = ()
+    """`fieldday/2`: hours that are slower or faster, in order of time, apart from each other; at all other times the ordinary speed holds.
+
+    The table of travel, whatever its source, is that at the ordinary speed. Who leaves later never arrives earlier.
+    """
 
     def __post_init__(self) -> None:
+        if any(later.span[0] < earlier.span[1] for earlier, later in zip(self.speeds, self.speeds[1:], strict=False)):
+            raise ValueError("speeds must follow each other in time and not overlap")
         for key in ("earth_radius_m", "detour_factor", "speed_kmh"):
             number = getattr(self, key)
             if not (isfinite(number) and 0 < number <= 1e9):
@@ -119,6 +140,17 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"lon must be between -180 and 180, got {self.lon}")
 
 
+class Break(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: a break of `duration_s` that begins within `window`. It is due before any visit that ends after the window."""
+
+    window: Span
+    duration_s: Annotated[int, Meta(ge=1, le=43_200)]
+
+    def __post_init__(self) -> None:
+        if self.window[0] > self.window[1]:
+            raise ValueError(f"window must not close before it opens, got {list(self.window)}")
+
+
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
     id: Text
     gender: Gender
@@ -133,8 +165,12 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of work of recent weeks, made comparable between people; whoever has less is paired first. 0 for all where nobody counts."""
     credentials: tuple[Text, ...] = ()
     """`fieldday/2`: the banks whose credential this person holds; a visit's `credential` must be held by *both* (VIS-06)."""
+    breaks: Annotated[tuple[Break, ...], Meta(max_length=3)] = ()
+    """`fieldday/2`: in order of time, their windows apart from each other."""
 
     def __post_init__(self) -> None:
+        if any(later.window[0] <= earlier.window[1] for earlier, later in zip(self.breaks, self.breaks[1:], strict=False)):
+            raise ValueError("breaks must follow each other in time, their windows apart")
         if self.shift[0] > self.shift[1]:
             raise ValueError(f"shift must not end before it begins, got {list(self.shift)}")
 
@@ -214,6 +250,7 @@ class DoneStop(msgspec.Struct, frozen=True, kw_only=True):
     type: StopType
     id: VisitId | None = None
     bank: BankId | None = None
+    place: LocationId | None = None
     arrival: DaySeconds
     start: DaySeconds
     end: DaySeconds
@@ -265,11 +302,15 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One stop of a route. A visit names `id`, a deposit names `bank`; missing times mean the earliest feasible schedule."""
+    """One stop of a route. A visit names `id`, a deposit names `bank`; missing times mean the earliest feasible schedule.
+
+    A pause names its `place`: that of the stop before it or of the next one; absent, the pair stays where it stands.
+    """
 
     type: StopType
     id: VisitId | None = None
     bank: BankId | None = None
+    place: LocationId | None = None
     arrival: int | None = None
     start: int | None = None
     end: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from routing.problem import Problem
-from routing.schedule import Pair, Timing, make_pair
+from routing.timing import Pair, Timing, make_pair
 
 
 class Tour(msgspec.Struct, frozen=True, eq=False):

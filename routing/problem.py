@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from routing.matrix import TravelMatrix
 from routing.model import Approval, Collector, Gender, GenderRule, Instance, InstanceError, LocationId, Visit
+from routing.pauses import Rests, joined, read_rests
 from routing.running import Anchor, Running, outside, read_running, start_spans, within
+from routing.speeds import Speeds, read_speeds
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -35,7 +37,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sorted by opening). `loss[node]` is the cost of leaving the visit out. `travel_s[node, node]`, `out_s[collector, node]` from the
     collector's start, `back_s[node, collector]` to the collector's end. `rivals[node]` is the next node of which at most one may be made
     (a ring; -1: none). `anchors` are nodes; `anchor_of[collector]` is the node of the pair at work, or -1. `fixed_cost` is what no plan
-    can change.
+    can change. `travel_s`, `out_s` and `back_s` hold at the ordinary speed; `speeds` says what becomes of them by the hour. `rests` are each
+    collector's breaks ahead. `rows[node]` is its place in the matrix.
     """
 
     visits: tuple[Visit, ...]
@@ -67,6 +70,18 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     fixed_cost: int
     running: Running
     load_s: I64
+    rows: I64
+    speeds: Speeds
+    rests: tuple[Rests, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Report whether nobody has a break ahead and every hour is as fast as the other: then a way always takes its seconds."""
+        return self.speeds.is_constant and not any(self.rests)
+
+    def pauses_of(self, a: int, b: int) -> Rests:
+        """Return the pauses that the pair (a, b) has ahead of it."""
+        return joined(self.rests[a], self.rests[b])
 
     def nodes_of(self) -> dict[str, list[int]]:
         """Return the nodes of each visit that may still be made, the one at the announced time first."""
@@ -161,6 +176,7 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
         travel_weight=weights.travel_s, imbalance_div=weights.imbalance_div, bits=bits, rivals=_rings(made.rings, n),
         anchors=tuple(range(first, n)), anchor_of=anchor_of, fixed_cost=made.fixed_cost + weights.travel_s * running.travel_s, running=running,
         load_s=np.array([one.recent_load_s for one in instance.collectors], dtype=np.int64),
+        rows=nodes.astype(np.int64), speeds=read_speeds(instance.travel.speeds), rests=read_rests(instance, running, shift_lo.tolist()),
     )
 
 

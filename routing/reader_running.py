@@ -13,6 +13,7 @@ from routing.model import (
     Announced,
     Approval,
     Bank,
+    Break,
     CashRules,
     Collector,
     DoneStop,
@@ -23,6 +24,7 @@ from routing.model import (
     PairingRules,
     PairProgress,
     PastDay,
+    SpeedSpan,
     StopType,
     TravelModel,
     Visit,
@@ -30,13 +32,14 @@ from routing.model import (
 
 TOP = ("now", "progress")
 WITHIN: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "pairing": ("fixed",), "collectors": ("credentials",),
+    "travel": ("speeds",), "pairing": ("fixed",), "collectors": ("credentials", "breaks"),
     "visits": ("pinned_collectors", "pinned_start", "announced", "debtor", "credential", "cash_is_cap"),
 })
 FREE_KEYS = frozenset({"generator", "units", "notes"})
 _STRUCTS: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
-    "": Instance, "travel": TravelModel, "objective": Objective, "pairing": PairingRules, "pairing.history": PastDay, "cash": CashRules,
-    "locations": Location, "collectors": Collector, "banks": Bank, "visits": Visit, "visits.approval": Approval, "visits.announced": Announced,
+    "": Instance, "travel": TravelModel, "travel.speeds": SpeedSpan, "objective": Objective, "pairing": PairingRules, "pairing.history": PastDay,
+    "cash": CashRules, "locations": Location, "collectors": Collector, "collectors.breaks": Break, "banks": Bank, "visits": Visit,
+    "visits.approval": Approval, "visits.announced": Announced,
     "progress": PairProgress, "progress.stops": DoneStop,
 })
 _KEYS = {name: frozenset(struct.__struct_fields__) for name, struct in _STRUCTS.items()}
@@ -114,13 +117,15 @@ def _check_stops(instance: Instance, key: str, one: PairProgress, made: set[str]
             raise InstanceError(f"{at}.id: unknown id {str(stop.id)[:60]!r}")
         if stop.type is StopType.DEPOSIT and (stop.bank not in banks or stop.id is not None):
             raise InstanceError(f"{at}.bank: unknown id {str(stop.bank)[:60]!r}")
+        if stop.type is StopType.PAUSE and (stop.id is not None or stop.bank is not None):
+            raise InstanceError(f"{at}.type: a pause is at no visit and no bank")
         if stop.id in made:
             raise InstanceError(f"{at}.id: {str(stop.id)[:60]!r} appears twice")
         if stop.arrival < clock:
             raise InstanceError(f"{at}.arrival: {stop.arrival} is before {clock}, when the pair left for it")
         made |= {str(stop.id)} if stop.id is not None else set()
         taken = visits[stop.id].cash_fen if stop.id is not None and stop.cash_fen is None else stop.cash_fen or 0
-        clock, carried = stop.end, carried + taken if stop.id is not None else 0
+        clock, carried = stop.end, carried if stop.type is StopType.PAUSE else carried + taken if stop.id is not None else 0
     if one.free_at < clock:
         raise InstanceError(f"{key}.free_at: {one.free_at} is before the last stop ends at {clock}")
     if carried and not one.together:

@@ -11,6 +11,7 @@ import msgspec
 
 from routing.matrix import TravelMatrix
 from routing.model import Bank, DoneStop, Instance, PairProgress, StopType, Visit
+from routing.speeds import read_speeds
 
 Spans = list[tuple[int, int]]
 
@@ -86,7 +87,7 @@ def carried_fen(stops: Iterable[DoneStop], visits: dict[str, Visit]) -> int:
     for stop in stops:
         if stop.type is StopType.DEPOSIT:
             carried = 0
-        else:
+        elif stop.type is StopType.VISIT:
             carried += visits[str(stop.id)].cash_fen if stop.cash_fen is None else stop.cash_fen
     return carried
 
@@ -118,19 +119,22 @@ def _anchor(instance: Instance, matrix: TravelMatrix, number: int, members: tupl
     ends = [row[instance.collectors[member].end] for member in members]
     here = row[one.place]
 
-    def home_s(place: int) -> int:
-        return max(int(matrix.seconds[place, end]) for end in ends)
+    speeds = read_speeds(instance.travel.speeds)
 
-    back = leaves_s + home_s(here)
+    def home_at(place: int, from_s: int) -> int:
+        return speeds.reach(from_s, max(int(matrix.seconds[place, end]) for end in ends))
+
+    back = home_at(here, leaves_s)
     if carried:
         backs = [
-            done + home_s(row[bank.location])
-            for bank in instance.banks if (done := _deposited(bank, leaves_s + int(matrix.seconds[here, row[bank.location]]))) is not None
+            home_at(row[bank.location], done) for bank in instance.banks
+            if (done := _deposited(bank, speeds.reach(leaves_s, int(matrix.seconds[here, row[bank.location]])))) is not None
         ]
         carried, back = (min(carried, instance.cash.carry_limit_fen), min(backs)) if backs else (0, back)
     return Anchor(
         progress=number, a=members[0], b=members[1], place=str(one.place), leaves_s=leaves_s,
-        worked_s=travel_s + sum(stop.end - stop.start for stop in one.stops), travel_s=travel_s, carried_fen=carried, late_until_s=back,
+        worked_s=travel_s + sum(stop.end - stop.start for stop in one.stops if stop.type is not StopType.PAUSE),
+        travel_s=travel_s, carried_fen=carried, late_until_s=back,
     )
 
 

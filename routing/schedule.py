@@ -9,31 +9,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from routing.problem import I32, Problem
-
-BANKS_TRIED = 4
-LABELS_MAX = 12
-
-
-class Pair(msgspec.Struct, frozen=True, eq=False):
-    """Two collectors (instance positions) with their joint legs and shift."""
-
-    a: int
-    b: int
-    out_s: I32
-    back_s: I32
-    shift: tuple[int, int]
-
-
-class Timing(msgspec.Struct, frozen=True):
-    """A feasible route: nodes in order (banks included), start of service of each, departure, return, seconds of travel and of service."""
-
-    nodes: tuple[int, ...]
-    starts: tuple[int, ...]
-    departure: int
-    return_at: int
-    travel_s: int
-    service_s: int
+from routing.paced import deposits_paced, time_paced
+from routing.problem import Problem
+from routing.timing import BANKS_TRIED, LABELS_MAX, Pair, Timing, earliest_start
 
 
 class _Label(msgspec.Struct, frozen=True, eq=False):
@@ -47,27 +25,14 @@ class _Label(msgspec.Struct, frozen=True, eq=False):
     start: int = 0
 
 
-def make_pair(problem: Problem, a: int, b: int) -> Pair:
-    """Join two collectors for the day, the lower position first."""
-    a, b = min(a, b), max(a, b)
-    return Pair(a, b, problem.pair_out_s(a, b), problem.pair_back_s(a, b), problem.pair_shift(a, b))
-
-
-def earliest_start(problem: Problem, node: int, arrival: int) -> int | None:
-    """Return the first moment service may start at a node after `arrival`, or None when every window has closed."""
-    for lo, hi in zip(problem.window_lo[node].tolist(), problem.window_hi[node].tolist(), strict=True):
-        start = max(arrival, lo)
-        if start <= hi:
-            return int(start)
-    return None
-
-
 def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing | None:
     """Return the earliest schedule of a fixed sequence of visits and banks, or None when it breaks a window, the shift or the cash rules.
 
     The departure is moved as late as the first start of service allows; nothing else changes by it. Where a deposit takes only what
     may be taken, the pair must also be in time without it (F12).
     """
+    if nodes and not problem.is_plain:
+        return time_paced(problem, pair, nodes)
     clock, here, carried, travel_s, service_s = pair.shift[0], -1, 0, 0, 0
     starts: list[int] = []
     first_leg_s, has_cash, has_fixed = 0, False, False
@@ -107,6 +72,8 @@ def plan_deposits(problem: Problem, pair: Pair, visits: tuple[int, ...]) -> Timi
     """
     if not any(problem.cash_fen[node] for node in visits):
         return time_route(problem, pair, visits)
+    if not problem.is_plain:
+        return deposits_paced(problem, pair, visits)
     labels = [_Label(pair.shift[0], 0, 0, None, None)]
     for index, node in enumerate(visits):
         ahead = visits[index + 1] if index + 1 < len(visits) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from routing.model import Instance, Plan, StopType
 from routing.objective import Tour
 from routing.problem import Problem
-from routing.schedule import make_pair, plan_deposits
+from routing.schedule import plan_deposits
+from routing.timing import make_pair
 
 
 def start_tours(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:

@@ -46,8 +46,11 @@ from routing.engines.kernels import (
     leg_back,
     leg_out,
     may_serve,
+    pauses_of,
     put,
+    reach,
     refresh,
+    rest_until,
     save,
     scan,
     settle,
@@ -96,33 +99,46 @@ def ruin_route(r, centre, length, n, rt, rs, where, gone, gone_count, rng):
 
 
 @njit(cache=True)
-def refit(r, n, travel, node, win, way_out, way_back, banks, crew, needs, excluded, rt, rs, par, lab, order, where, gone, gone_count):
+def refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, rt, rs, par, lab, order, where, gone, gone_count):
     """Give route r to its new pair: keep, in order, the visits they may make and reach in time; the others leave."""
     clock, here, q, cash = rs[r, LO], -1, 0, 0
-    loaded = 0
+    loaded, taken, due_count, pauses = 0, 0, 0, speeds[:0]
+    if rest.shape[1] > 0:
+        pauses, due_count = pauses_of(rest, rs[r, A], rs[r, B])
     for p in range(rs[r, LEN]):
         v = rt[r, p, NODE]
         if v >= n:
             continue
-        start = -1
+        start, upto, back = -1, taken, 0
         if may_serve(crew, needs, excluded, rs, r, v) and loaded + node[v, LOAD] <= par[P_CAPACITY]:
             leg = leg_out(way_out, rs, r, v) if here < 0 else travel[here, v]
-            start = start_at(win, v, clock + leg)
-        if start < 0 or start + node[v, SERVICE] + leg_back(way_back, rs, r, v) > rs[r, HI]:
+            arrival = reach(speeds, clock, leg)
+            start = start_at(win, v, arrival)
+            upto = taken
+            while start >= 0 and upto < due_count and start + node[v, SERVICE] > pauses[upto, 1]:
+                # The latest pause that still precedes the visit: on arrival, or at home before the first stop.
+                over = pauses[upto, 0] + pauses[upto, 2]
+                arrival = reach(speeds, max(clock, over), leg) if here < 0 else rest_until(pauses, upto, upto + 1, arrival)
+                clock = max(clock, over) if here < 0 else clock
+                start = start_at(win, v, arrival) if arrival >= 0 else -1
+                upto += 1
+        if start >= 0:
+            back = reach(speeds, start + node[v, SERVICE], leg_back(way_back, rs, r, v))
+        if start < 0 or back > rs[r, HI]:
             where[v] = -1
             gone[gone_count] = v
             gone_count += 1
             continue
         rt[r, q, NODE] = v
         q += 1
-        clock, here = start + node[v, SERVICE], v
+        clock, here, taken = start + node[v, SERVICE], v, upto
         loaded += node[v, LOAD]
         cash += node[v, CASH]
     rs[r, LEN] = q
     if cash == 0:
-        if refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+        if refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
             return gone_count
-    elif deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
+    elif deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
         return gone_count
     q = 0
     for p in range(rs[r, LEN]):
@@ -135,13 +151,13 @@ def refit(r, n, travel, node, win, way_out, way_back, banks, crew, needs, exclud
             rt[r, q, NODE] = v
             q += 1
     rs[r, LEN] = q
-    if refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+    if refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
         return gone_count
-    return clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, par)
+    return clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, rest, speeds, par)
 
 
 @njit(cache=True)
-def clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, par):
+def clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, rest, speeds, par):
     """Empty a route; all its visits leave."""
     for p in range(rs[r, LEN]):
         v = rt[r, p, NODE]
@@ -150,7 +166,7 @@ def clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way
             gone[gone_count] = v
             gone_count += 1
     rs[r, LEN] = 0
-    refresh(r, travel, node, win, way_out, way_back, rt, rs, par)
+    refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
     return gone_count
 
 
@@ -266,7 +282,7 @@ def sort_keys(list_, count, node, win, way_out, rng, keys, capacity_bound):
 
 
 @njit(cache=True)
-def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, speeds, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
           seen, mark, touched, ruined_count, found):
     """Return the route with the cheapest insertion of v (or -1); found = (gap, bank, extra).
 
@@ -277,7 +293,7 @@ def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks,
         for i in range(ruined_count):
             r = touched[i]
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -287,7 +303,7 @@ def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks,
         if r >= 0 and seen[r] != mark:
             seen[r] = mark
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -299,14 +315,14 @@ def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, banks,
             seen[r] = mark
             tried += 1
             if may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
     if chosen < 0:
         for r in range(rs.shape[0]):
             if seen[r] != mark and rs[r, LEN] > 0 and may_serve(crew, needs, excluded, rs, r, v):
-                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng)
+                got = scan(r, v, best, found[2:], travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng)
                 if got < best:
                     best, chosen = got, r
                     found[0], found[1] = found[2], found[3]
@@ -325,14 +341,15 @@ def is_barred(v, rivals, where):
 
 
 @njit(cache=True, nogil=True)
-def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rivals, weight,
+def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, near, rivals,
+           weight,
            rt, rs, best_rt, best_rs, where, unserved, idle, par, stat, rng):
     """Run so many iterations at one temperature; `stat` carries cost, best, iterations and the number of unserved between calls."""
     n, routes, weight_s, div = par[P_VISITS], rs.shape[0], par[P_WEIGHT], par[P_DIV]
     saved_rt, saved_rs = np.empty_like(rt), np.empty_like(rs)
     touched, stamp, seen = np.empty(routes, np.int64), np.zeros(routes, np.int64), np.zeros(routes, np.int64)
     gone, keys = np.empty(2 * n + 2, np.int64), np.empty(2 * n + 2, np.int64)
-    lab, order = np.empty((rt.shape[1] + 1, 10, 5), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
+    lab, order = np.empty((rt.shape[1] + 1, 10, 6), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
     found, choice, left = np.zeros(4, np.int64), np.zeros(5, np.int64), np.empty(2 * n + 2, np.int64)
     is_old = np.zeros(n, np.bool_)
     mark, seen_mark = 0, 0
@@ -364,13 +381,14 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
                 paired = 1
                 count = save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
                 set_pair(r, choice[1], choice[2], crew, rs)
-                gone_count = refit(r, n, travel, node, win, way_out, way_back, banks, crew, needs, excluded, rt, rs, par, lab, order,
+                gone_count = refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, rt, rs, par, lab, order,
                                    where, gone, gone_count)
                 if choice[0] >= 0:
                     r2 = choice[0]
                     count = save(r2, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
                     set_pair(r2, choice[3], choice[4], crew, rs)
-                    gone_count = refit(r2, n, travel, node, win, way_out, way_back, banks, crew, needs, excluded, rt, rs, par, lab, order,
+                    gone_count = refit(r2, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, rt, rs, par, lab,
+                                       order,
                                        where, gone, gone_count)
                 else:
                     choice_idle = choice[3]
@@ -399,8 +417,8 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
             cash = False
             for k in range(before, gone_count):
                 cash = cash or node[gone[k], CASH] > 0
-            if not settle(r, cash, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
-                gone_count = clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, par)
+            if not settle(r, cash, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
+                gone_count = clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, rest, speeds, par)
             ruined += 1
         ruined_count = count
         # 3 Recreate: the visits just removed, and some that were left out before.
@@ -427,18 +445,19 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
             limit = FAR if weight_s == 0 else (node[v, LOSS] - 1) // weight_s + 1
             r = -1
             if rivals[v] < 0 or not is_barred(v, rivals, where):
-                r = place(v, is_old[v], limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng,
+                r = place(v, is_old[v], limit, travel, inward, node, win, way_out, way_back, speeds, banks, crew, needs, excluded, near, rt,
+                          rs, par, rng,
                           where, seen, seen_mark, touched, ruined_count, found)
             if r >= 0:
                 count = save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count)
                 size = rs[r, LEN]
                 put(r, v, found[0], found[1], rt, rs)
-                if refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+                if refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
                     if node[v, CASH] > 0:
-                        deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
+                        deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order)
                     where[v] = r
                 else:
-                    take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
+                    take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, rest, speeds, banks, par, lab, order)
                     r = -1
             if r < 0:
                 left[left_count] = v
@@ -486,10 +505,11 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
 
 
 @njit(cache=True)
-def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rivals, rt, rs, where, par, rng):
+def construct(wanted, travel, inward, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, near, rivals, rt, rs, where, par,
+              rng):
     """Insert the wanted visits one by one where each is cheapest; return how many found no place (they are moved to the front of `wanted`)."""
     left, mark = 0, 0
-    lab, order = np.empty((rt.shape[1] + 1, 10, 5), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
+    lab, order = np.empty((rt.shape[1] + 1, 10, 6), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
     seen, found = np.zeros(rs.shape[0], np.int64), np.zeros(4, np.int64)
     for i in range(wanted.shape[0]):
         v = wanted[i]
@@ -497,36 +517,37 @@ def construct(wanted, travel, inward, node, win, way_out, way_back, banks, crew,
         limit = FAR if par[P_WEIGHT] == 0 else (node[v, LOSS] - 1) // par[P_WEIGHT] + 1
         r = -1
         if rivals[v] < 0 or not is_barred(v, rivals, where):
-            r = place(v, False, limit, travel, inward, node, win, way_out, way_back, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
+            r = place(v, False, limit, travel, inward, node, win, way_out, way_back, speeds, banks, crew, needs, excluded, near, rt, rs, par,
+                      rng, where,
                       seen, mark, seen, 0, found)
         if r >= 0:
             size = rs[r, LEN]
             put(r, v, found[0], found[1], rt, rs)
-            if refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+            if refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
                 if node[v, CASH] > 0:
-                    deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
+                    deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order)
                 where[v] = r
                 continue
-            take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order)
+            take_out(r, v, found[1], size, rt, rs, travel, node, win, way_out, way_back, rest, speeds, banks, par, lab, order)
         wanted[left] = v
         left += 1
     return left
 
 
 @njit(cache=True)
-def load(n, travel, node, win, way_out, way_back, rt, rs, where, par):
+def load(n, travel, node, win, way_out, way_back, rest, speeds, rt, rs, where, par):
     """Take up routes given by their NODE column and LEN; a route that cannot be made in time is emptied."""
     for r in range(rs.shape[0]):
-        if not refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+        if not refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
             rs[r, LEN] = 0
-            refresh(r, travel, node, win, way_out, way_back, rt, rs, par)
+            refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
         for p in range(rs[r, LEN]):
             if rt[r, p, NODE] < n:
                 where[rt[r, p, NODE]] = r
 
 
 @njit(cache=True)
-def take_out(r, v, bank, size, rt, rs, travel, node, win, way_out, way_back, banks, par, lab, order):
+def take_out(r, v, bank, size, rt, rs, travel, node, win, way_out, way_back, rest, speeds, banks, par, lab, order):
     """Undo an insertion that did not hold: remove v (and the bank put in with it) again."""
     q = 0
     p = 0
@@ -539,5 +560,5 @@ def take_out(r, v, bank, size, rt, rs, travel, node, win, way_out, way_back, ban
         q += 1
         p += 1
     rs[r, LEN] = q
-    if not settle(r, False, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
-        settle(r, True, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
+    if not settle(r, False, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
+        settle(r, True, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order)

@@ -10,6 +10,7 @@ import numpy as np
 from routing.objective import Tour, is_open, open_of, visits_of
 from routing.problem import I64, Problem
 from routing.schedule import plan_deposits, time_route
+from routing.timing import Pause
 
 IMPOSSIBLE = 1 << 40
 BANKS_TRIED = 3
@@ -37,7 +38,8 @@ class Offers(msgspec.Struct, frozen=True, eq=False):
 def offers(problem: Problem, tour: Tour, visits: I64) -> Offers:
     """Return the cheapest feasible insertion of each visit into the tour as it stands, deposits kept where they are.
 
-    A cash visit goes before an existing deposit with room, or brings its own deposit right behind it.
+    A cash visit goes before an existing deposit with room, or brings its own deposit right behind it. Pauses stay where they are; whether
+    another visit makes one more due is not looked at. By hours of different speed, `extra_s` is that at the ordinary speed.
     """
     extra, bank = _gap_table(problem, tour, visits)
     gap = extra.argmin(axis=0)
@@ -51,10 +53,10 @@ def _gap_table(problem: Problem, tour: Tour, visits: I64) -> tuple[I64, I64]:
     nodes = np.array(tour.timing.nodes, dtype=np.intp)
     to_s = np.vstack([tour.pair.out_s[visits][None, :], problem.travel_s[np.ix_(nodes, visits)]]).astype(np.int64)
     from_s = np.vstack([problem.travel_s[np.ix_(visits, nodes)].T, tour.pair.back_s[visits][None, :]]).astype(np.int64)
-    done = _service_end(problem, visits, frame.leaves[:, None] + to_s)
+    done = _service_end(problem, visits, problem.speeds.reach_all(frame.leaves[:, None], to_s))
     allowed = problem.pair_serves(*tour.collectors)[visits]
     cash = problem.cash_fen[visits]
-    plain = (done + from_s <= frame.due[:, None]) & ((cash == 0)[None, :] | (cash[None, :] <= frame.room_fen[:, None]))
+    plain = (problem.speeds.reach_all(done, from_s) <= frame.due[:, None]) & ((cash == 0)[None, :] | (cash[None, :] <= frame.room_fen[:, None]))
     extra = np.where(plain & allowed[None, :], to_s + from_s - frame.base_s[:, None], IMPOSSIBLE)
     bank = np.full(extra.shape, -1, dtype=np.int64)
     carrying = np.flatnonzero((cash > 0) & allowed & (cash <= problem.carry_limit_fen))
@@ -72,7 +74,8 @@ def _frame(problem: Problem, tour: Tour) -> _Frame:
     carried = 0
     for index, node in enumerate(nodes):
         base[index] = pair.out_s[node] if index == 0 else problem.travel_s[nodes[index - 1], node]
-        leaves[index + 1] = tour.timing.starts[index] + int(problem.service_s[node])
+        after = [pause.end for pause in tour.timing.pauses if pause.at == index and pause.is_after]
+        leaves[index + 1] = max([tour.timing.starts[index] + int(problem.service_s[node]), *after])
         if node < problem.n:
             carried += int(problem.cash_fen[node])
         else:
@@ -81,10 +84,22 @@ def _frame(problem: Problem, tour: Tour) -> _Frame:
     if size:
         base[size] = pair.back_s[nodes[-1]]
     for index in range(size - 1, -1, -1):
-        spare = int(due[index + 1]) - int(base[index + 1]) - int(problem.service_s[nodes[index]])
+        own = [pause for pause in tour.timing.pauses if pause.at == index]
+        leave_by = problem.speeds.leave_by(int(due[index + 1]), int(base[index + 1]))
+        spare = _before_pauses(problem, tour, [one for one in own if one.is_after], leave_by) - int(problem.service_s[nodes[index]])
         windows = zip(problem.window_lo[nodes[index]].tolist(), problem.window_hi[nodes[index]].tolist(), strict=True)
-        due[index] = max((min(hi, spare) for lo, hi in windows if lo <= min(hi, spare)), default=-1)
+        latest = max((min(hi, spare) for lo, hi in windows if lo <= min(hi, spare)), default=-1)
+        due[index] = _before_pauses(problem, tour, [one for one in own if not one.is_after], latest)
     return _Frame(leaves, due, room, base)
+
+
+def _before_pauses(problem: Problem, tour: Tour, pauses: list[Pause], due: int) -> int:
+    """Return by when these pauses, one after the other, must be able to begin so that they are over at `due`; -1 when they cannot be."""
+    rests = problem.pauses_of(tour.pair.a, tour.pair.b) if pauses else ()
+    for pause in reversed(pauses):
+        lo, hi, lasts = next(one for one in rests if one[0] <= pause.start <= one[1] and one[2] == pause.end - pause.start)
+        due = min(hi, due - lasts) if lo + lasts <= due else -1
+    return due
 
 
 def _service_end(problem: Problem, nodes: I64, arrival: I64) -> I64:
@@ -105,10 +120,11 @@ def _offer_banks(problem: Problem, tour: Tour, frame: _Frame, state: tuple[I64, 
     for rank in range(near.shape[1]):
         bank = near[:, rank].astype(np.int64)
         hop = problem.travel_s[own, bank].astype(np.int64)[None, :]
-        closed = _service_end(problem, bank, done[:, carrying] + hop)
+        closed = _service_end(problem, bank, problem.speeds.reach_all(done[:, carrying], hop))
         onward = np.vstack([problem.travel_s[np.ix_(bank, nodes)].T, tour.pair.back_s[bank][None, :]]).astype(np.int64)
         price = to_s[:, carrying] + hop + onward - frame.base_s[:, None]
-        better = (closed + onward <= frame.due[:, None]) & (price < extra[:, carrying]) & _carry_fits(problem, frame, own, len(nodes))
+        in_time = problem.speeds.reach_all(closed, onward) <= frame.due[:, None]
+        better = in_time & (price < extra[:, carrying]) & _carry_fits(problem, frame, own, len(nodes))
         rows, columns = np.nonzero(better)
         extra[rows, carrying[columns]] = price[rows, columns]
         chosen[rows, carrying[columns]] = bank[columns]
@@ -193,9 +209,10 @@ def cheapest_place(problem: Problem, tours: Sequence[Tour], node: int) -> tuple[
     priced: list[tuple[int, int, Tour]] = []
     for row, tour in enumerate(tours):
         offer = offers(problem, tour, asked)
+        changed = None
         if offer.extra_s[0] < IMPOSSIBLE:
             changed = insert_visit(problem, tour, node, int(offer.gap[0]), int(offer.bank[0]))
-        else:
+        if changed is None and (offer.extra_s[0] >= IMPOSSIBLE or not problem.is_plain):
             changed = _anywhere(problem, tour, node)
         if changed is not None:
             priced.append((changed.timing.travel_s - tour.timing.travel_s, row, changed))
@@ -206,11 +223,11 @@ def cheapest_place(problem: Problem, tours: Sequence[Tour], node: int) -> tuple[
 
 
 def _anywhere(problem: Problem, tour: Tour, node: int) -> Tour | None:
-    """Try every gap with the deposits chosen anew, where the route without its deposits would have time at all."""
+    """Try every gap with deposits and pauses chosen anew, where the route without them would have time at all."""
     order = visits_of(problem, tour)
-    if not problem.cash_fen[[*order, node]].any():
+    if not problem.cash_fen[[*order, node]].any() and not problem.pauses_of(tour.pair.a, tour.pair.b):
         return None
-    carefree = msgspec.structs.replace(problem, cash_fen=np.zeros_like(problem.cash_fen))
+    carefree = msgspec.structs.replace(problem, cash_fen=np.zeros_like(problem.cash_fen), rests=((),) * len(problem.rests))
     bare = time_route(carefree, tour.pair, order)
     if bare is None:
         return None

@@ -8,9 +8,13 @@ Plain arrays only (a namedtuple passed into small functions made them six times 
     win[u, 2k], win[u, 2k+1] k-th window of the start of service, sorted; closed slots end at -1
     way_out, way_back[c, u] from a collector's start, to a collector's end
     crew[c, :]              SHIFT_LO, SHIFT_HI, then the skill words
+    rest[c, k, :]           k-th break of a collector: may begin from, until, lasts; closed slots may begin until -1; no slots: nobody has one
+    speeds[k, :]            from, percent, work done by then (see `routing.speeds`); no rows: always the ordinary speed
     rt[r, p, :]             NODE, LEAVE, DUE, ROOM, LEG of stop p of route r; position len is the way home
     rs[r, :]                LEN, A, B, LO, HI, TRAVEL, WORK, LOADED
     par                     see the P_ constants
+
+LEAVE is when a pair drives on, DUE by when it must arrive: both with the pauses where `refresh` found them best.
 
 Functions here take more parameters than our rule allows: a struct of arrays costs the speed this file exists for.
 """
@@ -75,6 +79,135 @@ def start_at(win, v, arrival):
 
 
 @njit(cache=True)
+def work_at(speeds, clock):
+    k = speeds.shape[0] - 1
+    while k > 0 and speeds[k, 0] > clock:
+        k -= 1
+    return speeds[k, 2] + (clock - speeds[k, 0]) * speeds[k, 1]
+
+
+@njit(cache=True)
+def reach(speeds, clock, leg):
+    """Return the arrival of a way of `leg` seconds at ordinary speed."""
+    if speeds.shape[0] == 0:
+        return clock + leg
+    work, k = work_at(speeds, clock) + 100 * leg, speeds.shape[0] - 1
+    while k > 0 and speeds[k, 2] >= work:
+        k -= 1
+    return speeds[k, 0] - (speeds[k, 2] - work) // speeds[k, 1]
+
+
+@njit(cache=True)
+def leave_by(speeds, due, leg):
+    """Return the latest departure that arrives by `due`."""
+    if speeds.shape[0] == 0:
+        return due - leg
+    work, k = work_at(speeds, due) - 100 * leg, speeds.shape[0] - 1
+    while k > 0 and speeds[k, 2] > work:
+        k -= 1
+    return speeds[k, 0] + (work - speeds[k, 2]) // speeds[k, 1]
+
+
+@njit(cache=True)
+def pauses_of(rest, a, b):
+    """Return the pauses of a pair, as `routing.pauses.joined`, and how many they are."""
+    out = np.empty((2 * rest.shape[1], 3), np.int64)
+    i, j, count = 0, 0, 0
+    while True:
+        mine = i < rest.shape[1] and rest[a, i, 1] >= 0
+        yours = j < rest.shape[1] and rest[b, j, 1] >= 0
+        if not mine and not yours:
+            return out, count
+        if mine and yours and max(rest[a, i, 0], rest[b, j, 0]) <= min(rest[a, i, 1], rest[b, j, 1]):
+            out[count, 0], out[count, 1] = max(rest[a, i, 0], rest[b, j, 0]), min(rest[a, i, 1], rest[b, j, 1])
+            out[count, 2] = max(rest[a, i, 2], rest[b, j, 2])
+            i, j = i + 1, j + 1
+        elif mine and (not yours or rest[a, i, 1] < rest[b, j, 0]):
+            out[count] = rest[a, i]
+            i += 1
+        else:
+            out[count] = rest[b, j]
+            j += 1
+        count += 1
+
+
+@njit(cache=True)
+def rest_until(pauses, taken, upto, clock):
+    """Return when pauses number `taken` … `upto` - 1 are over, begun at `clock` one after the other, or -1."""
+    for k in range(taken, upto):
+        clock = max(clock, pauses[k, 0])
+        if clock > pauses[k, 1]:
+            return -1
+        clock += pauses[k, 2]
+    return clock
+
+
+@njit(cache=True)
+def rest_from(pauses, taken, upto, due):
+    """Return by when these pauses must be able to begin so that they are over at `due`, or -1."""
+    for k in range(upto - 1, taken - 1, -1):
+        due = min(pauses[k, 1], due - pauses[k, 2]) if pauses[k, 0] + pauses[k, 2] <= due else -1
+    return due
+
+
+@njit(cache=True)
+def take_pauses(r, n, pauses, count, travel, node, win, way_out, speeds, way_back, rt, rs, before, after):
+    """Choose where a route takes its pauses: for each number behind the pair the earliest time, stop by stop, then the earliest return.
+
+    before[p] and after[p] become how many are behind the pair when service at stop p begins, and when it drives on; before[-1] those at home.
+    """
+    size = rs[r, LEN]
+    leaves, ends = np.full((size + 1, count + 1), -1, np.int64), np.full(count + 1, -1, np.int64)
+    origin, inside = np.zeros((size, count + 1), np.int64), np.zeros((size, count + 1), np.int64)
+    leaves[0, 0] = rs[r, LO]
+    for k in range(count):
+        leaves[0, k + 1] = max(leaves[0, k], pauses[k, 0] + pauses[k, 2])
+    for p in range(size):
+        v = rt[r, p, NODE]
+        leg = leg_out(way_out, rs, r, v) if p == 0 else travel[rt[r, p - 1, NODE], v]
+        ends[:] = -1
+        for k in range(count + 1):
+            if leaves[p, k] < 0:
+                continue
+            arrival = reach(speeds, leaves[p, k], leg)
+            for j in range(k, count + 1):
+                clock = rest_until(pauses, k, j, arrival)
+                start = start_at(win, v, clock) if clock >= 0 else -1
+                if start < 0:
+                    break
+                done = start + node[v, SERVICE]
+                if v < n and j < count and done > pauses[j, 1]:
+                    continue
+                if ends[j] < 0 or done < ends[j]:
+                    ends[j] = done
+                    origin[p, j] = k
+        for j in range(count + 1):
+            if ends[j] < 0:
+                continue
+            for m in range(j, count + 1 if p + 1 < size else j + 1):
+                clock = rest_until(pauses, j, m, ends[j])
+                if clock < 0:
+                    break
+                if leaves[p + 1, m] < 0 or clock < leaves[p + 1, m]:
+                    leaves[p + 1, m] = clock
+                    inside[p, m] = j
+    best, chosen = FAR, -1
+    for k in range(count + 1):
+        if leaves[size, k] >= 0:
+            back = reach(speeds, leaves[size, k], leg_back(way_back, rs, r, rt[r, size - 1, NODE])) if size > 0 else leaves[size, k]
+            if back < best:
+                best, chosen = back, k
+    if chosen < 0:
+        return False
+    for p in range(size - 1, -1, -1):
+        after[p] = chosen
+        before[p] = inside[p, chosen]
+        chosen = origin[p, before[p]]
+    before[size] = chosen
+    return True
+
+
+@njit(cache=True)
 def may_serve(crew, needs, excluded, rs, r, v):
     a, b = rs[r, A], rs[r, B]
     if excluded[v, a] or excluded[v, b]:
@@ -87,20 +220,50 @@ def may_serve(crew, needs, excluded, rs, r, v):
 
 
 @njit(cache=True)
-def refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
     """Recompute all fields of a route from its NODE column; return whether it is feasible."""
+    if rest.shape[1] > 0 and rs[r, LEN] > 0:
+        pauses, count = pauses_of(rest, rs[r, A], rs[r, B])
+        if count > 0:
+            before, after = np.empty(rs[r, LEN] + 1, np.int64), np.empty(rs[r, LEN] + 1, np.int64)
+            if not take_pauses(r, par[P_VISITS], pauses, count, travel, node, win, way_out, speeds, way_back, rt, rs, before, after):
+                return False
+            return lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par)
+    return lay(r, speeds[:0], par[:0], par[:0], travel, node, win, way_out, way_back, speeds, rt, rs, par)
+
+
+@njit(cache=True)
+def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par):
+    """Write a route's times, forward and backward, with its pauses where they were chosen to be."""
     n, size = par[P_VISITS], rs[r, LEN]
+    is_paused, taken = pauses.shape[0] > 0, 0
     clock, carried, loaded, way, service = rs[r, LO], 0, 0, 0, 0
+    if is_paused:
+        for k in range(before[size]):
+            clock = max(clock, pauses[k, 0] + pauses[k, 2])
+        taken = before[size]
     for p in range(size):
         v = rt[r, p, NODE]
         leg = leg_out(way_out, rs, r, v) if p == 0 else travel[rt[r, p - 1, NODE], v]
-        start = start_at(win, v, clock + leg)
+        arrival = reach(speeds, clock, leg)
+        ready = rest_until(pauses, taken, before[p], arrival) if is_paused else arrival
+        start = start_at(win, v, ready)
         if start < 0:
             return False
         rt[r, p, LEG] = leg
-        way += leg
+        if speeds.shape[0] == 0:
+            way += leg
+        elif p > 0:
+            way += arrival - clock
+        else:
+            event = max(arrival, pauses[taken, 0]) if is_paused and before[p] > taken else start
+            departure = leave_by(speeds, event, leg)
+            way += reach(speeds, departure, leg) - departure
         service += node[v, SERVICE]
         clock = start + node[v, SERVICE]
+        if is_paused:
+            clock = rest_until(pauses, before[p], after[p], clock)
+            taken = after[p]
         rt[r, p, LEAVE] = clock
         if v < n:
             carried += node[v, CASH]
@@ -111,34 +274,44 @@ def refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
             carried = 0
         rt[r, p, ROOM] = carried
     back = leg_back(way_back, rs, r, rt[r, size - 1, NODE]) if size > 0 else 0
-    if clock + back > rs[r, HI] or carried > 0 or loaded > par[P_CAPACITY]:
+    home = reach(speeds, clock, back)
+    if home > rs[r, HI] or carried > 0 or loaded > par[P_CAPACITY]:
         return False
+    way += home - clock
     rt[r, size, NODE], rt[r, size, LEG], rt[r, size, DUE], rt[r, size, ROOM] = -1, back, rs[r, HI], -1
-    rs[r, TRAVEL], rs[r, WORK], rs[r, LOADED] = way + back, way + back + service, loaded
+    rs[r, TRAVEL], rs[r, WORK], rs[r, LOADED] = way, way + service, loaded
     room = -1
     for p in range(size - 1, -1, -1):
         v = rt[r, p, NODE]
-        spare = rt[r, p + 1, DUE] - rt[r, p + 1, LEG] - node[v, SERVICE]
+        spare = leave_by(speeds, rt[r, p + 1, DUE], rt[r, p + 1, LEG])
+        if is_paused:
+            spare = rest_from(pauses, before[p], after[p], spare)
+        spare -= node[v, SERVICE]
         due = -1
         for k in range(0, win.shape[1], 2):
             hi = min(win[v, k + 1], spare)
             if win[v, k + 1] >= 0 and win[v, k] <= hi:
                 due = max(due, hi)
+        if is_paused:
+            due = rest_from(pauses, after[p - 1] if p > 0 else before[size], before[p], due)
         rt[r, p, DUE] = due
         if v >= n:
-            before = rt[r, p - 1, ROOM] if p > 0 else 0
-            room = par[P_CARRY] - before
+            begun = rt[r, p - 1, ROOM] if p > 0 else 0
+            room = par[P_CARRY] - begun
         rt[r, p, ROOM] = room
     return True
 
 
 @njit(cache=True)
-def deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
+def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
     """Keep the order of visits of a route, place its deposits anew by dynamic programming, and refresh it; False if no way exists.
 
-    lab[i, j] holds TIME, TRAVEL, CARRIED, PLACE, PARENT of label j after visit i (PLACE may be a bank).
+    lab[i, j] holds TIME, TRAVEL, CARRIED, PLACE, PARENT, TAKEN of label j after visit i (PLACE may be a bank; TAKEN pauses are behind it).
     """
     n, m = par[P_VISITS], 0
+    count_rest, pauses = 0, speeds[:0]
+    if rest.shape[1] > 0:
+        pauses, count_rest = pauses_of(rest, rs[r, A], rs[r, B])
     for p in range(rs[r, LEN]):
         if rt[r, p, NODE] < n:
             order[m] = rt[r, p, NODE]
@@ -146,36 +319,45 @@ def deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, or
     count = 1
     for i in range(m):
         v, made = order[i], 0
-        for j in range(count):
+        for j in range(count if i > 0 else count_rest + 1):
             if i == 0:
-                clock, way, carried = rs[r, LO], 0, 0
+                clock, way, carried, taken = rs[r, LO], 0, 0, j
+                for k in range(j):
+                    clock = max(clock, pauses[k, 0] + pauses[k, 2])
                 leg = leg_out(way_out, rs, r, v)
             else:
-                clock, way, carried = lab[i - 1, j, 0], lab[i - 1, j, 1], lab[i - 1, j, 2]
+                clock, way, carried, taken = lab[i - 1, j, 0], lab[i - 1, j, 1], lab[i - 1, j, 2], lab[i - 1, j, 5]
                 leg = travel[lab[i - 1, j, 3], v]
-            start = start_at(win, v, clock + leg)
             carried += node[v, CASH]
-            if start < 0 or carried > par[P_CARRY]:
+            if carried > par[P_CARRY]:
                 continue
-            clock = start + node[v, SERVICE]
-            way += leg
-            made = keep_label(lab, i, made, clock, way, carried, v, j)
-            if carried > 0:
-                for k in range(banks.shape[1]):
-                    bank = banks[v, k]
-                    hop = travel[v, bank]
-                    begin = start_at(win, bank, clock + hop)
-                    if begin >= 0:
-                        made = keep_label(lab, i, made, begin + node[bank, SERVICE], way + hop, 0, bank, j)
+            arrival = reach(speeds, clock, leg)
+            way += arrival - clock
+            if count_rest == 0:
+                start = start_at(win, v, arrival)
+                if start < 0:
+                    continue
+                clock = start + node[v, SERVICE]
+                made = keep_label(lab, i, made, clock, way, carried, v, j, 0)
+                if carried > 0:
+                    for k in range(banks.shape[1]):
+                        bank = banks[v, k]
+                        hop = travel[v, bank]
+                        reached = reach(speeds, clock, hop)
+                        begin = start_at(win, bank, reached)
+                        if begin >= 0:
+                            made = keep_label(lab, i, made, begin + node[bank, SERVICE], way + reached - clock, 0, bank, j, 0)
+            else:
+                made = grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count_rest, travel, node, win, banks, speeds, lab)
         if made == 0:
             return False
         count = made
     best, chosen = FAR, -1
     for j in range(count):
         if m > 0 and lab[m - 1, j, 2] == 0:
-            back = leg_back(way_back, rs, r, lab[m - 1, j, 3])
-            if lab[m - 1, j, 0] + back <= rs[r, HI] and lab[m - 1, j, 1] + back < best:
-                best, chosen = lab[m - 1, j, 1] + back, j
+            home = reach(speeds, lab[m - 1, j, 0], leg_back(way_back, rs, r, lab[m - 1, j, 3]))
+            if home <= rs[r, HI] and lab[m - 1, j, 1] + home - lab[m - 1, j, 0] < best:
+                best, chosen = lab[m - 1, j, 1] + home - lab[m - 1, j, 0], j
     if m > 0 and chosen < 0:
         return False
     size = m
@@ -194,20 +376,46 @@ def deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, or
             rt[r, p, NODE] = order[m + i]
             p += 1
     rs[r, LEN] = p
-    return refresh(r, travel, node, win, way_out, way_back, rt, rs, par)
+    return refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
 
 
 @njit(cache=True)
-def keep_label(lab, i, made, clock, way, carried, place, parent):
+def grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count, travel, node, win, banks, speeds, lab):
+    """Grow one label of `deposit` on a day with breaks: pauses on arrival, after the visit, or at the bank."""
+    for b in range(taken, count + 1):
+        clock = rest_until(pauses, taken, b, arrival)
+        start = start_at(win, v, clock) if clock >= 0 else -1
+        if start < 0:
+            break
+        done = start + node[v, SERVICE]
+        if b < count and done > pauses[b, 1]:
+            continue
+        for a in range(b, count + 1):
+            leaves = rest_until(pauses, b, a, done)
+            if leaves < 0:
+                break
+            made = keep_label(lab, i, made, leaves, way, carried, v, j, a)
+            if carried > 0:
+                for k in range(banks.shape[1]):
+                    bank = banks[v, k]
+                    reached = reach(speeds, leaves, travel[v, bank])
+                    begin = start_at(win, bank, reached)
+                    if begin >= 0:
+                        made = keep_label(lab, i, made, begin + node[bank, SERVICE], way + reached - leaves, 0, bank, j, a)
+    return made
+
+
+@njit(cache=True)
+def keep_label(lab, i, made, clock, way, carried, place, parent, taken):
     """Add a label unless another beats it; drop those it beats; a full table gives up its dearest."""
     k, worst, dearest = 0, -1, -1
     while k < made:
-        if lab[i, k, 3] == place:
+        if lab[i, k, 3] == place and lab[i, k, 5] == taken:
             if lab[i, k, 0] <= clock and lab[i, k, 1] <= way and lab[i, k, 2] <= carried:
                 return made
             if clock <= lab[i, k, 0] and way <= lab[i, k, 1] and carried <= lab[i, k, 2]:
                 made -= 1
-                for f in range(5):
+                for f in range(6):
                     lab[i, k, f] = lab[i, made, f]
                 continue
         if lab[i, k, 1] > dearest:
@@ -221,11 +429,12 @@ def keep_label(lab, i, made, clock, way, carried, place, parent):
         at = made
         made += 1
     lab[i, at, 0], lab[i, at, 1], lab[i, at, 2], lab[i, at, 3], lab[i, at, 4] = clock, way, carried, place, parent
+    lab[i, at, 5] = taken
     return made
 
 
 @njit(cache=True)
-def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, banks, rt, rs, par, rng):
+def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng):
     """Look for a cheaper feasible insertion of v into route r than `best` extra travel; found = (gap, bank)."""
     size = rs[r, LEN]
     if size + 3 >= rt.shape[1] or rs[r, LOADED] + node[v, LOAD] > par[P_CAPACITY]:
@@ -249,7 +458,7 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, banks,
             continue
         if draw(rng) & BLINK_MASK == 0:
             continue
-        start = start_at(win, v, leave + to)
+        start = start_at(win, v, reach(speeds, leave, to))
         if start < 0:
             continue
         done = start + service
@@ -257,7 +466,7 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, banks,
         if done > due:
             continue
         if cash == 0 or rt[r, p, ROOM] >= cash:
-            if to + on - old < best and done + on <= due:
+            if to + on - old < best and reach(speeds, done, on) <= due:
                 best = to + on - old
                 found[0], found[1] = p, -1
         elif rt[r, p, ROOM] < 0 and cash <= par[P_CARRY]:
@@ -267,8 +476,8 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, banks,
                 onward = leg_back(way_back, rs, r, bank) if p == size else travel[bank, after]
                 price = to + hop + onward - old
                 if price < best:
-                    begin = start_at(win, bank, done + hop)
-                    if begin >= 0 and begin + node[bank, SERVICE] + onward <= due:
+                    begin = start_at(win, bank, reach(speeds, done, hop))
+                    if begin >= 0 and reach(speeds, begin + node[bank, SERVICE], onward) <= due:
                         best = price
                         found[0], found[1] = p, bank
     return best
@@ -310,7 +519,7 @@ def save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count):
 
 
 @njit(cache=True)
-def settle(r, has_cash_gone, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
+def settle(r, has_cash_gone, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
     """After removals: drop deposits that have nothing to deposit, then time the route; re-place deposits where that is needed or fails."""
     n, q, carried = par[P_VISITS], 0, 0
     for p in range(rs[r, LEN]):
@@ -321,8 +530,8 @@ def settle(r, has_cash_gone, travel, node, win, way_out, way_back, banks, rt, rs
         rt[r, q, NODE] = v
         q += 1
     rs[r, LEN] = q
-    if has_cash_gone and deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order):
+    if has_cash_gone and deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
         return True
-    if refresh(r, travel, node, win, way_out, way_back, rt, rs, par):
+    if refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
         return True
-    return deposit(r, travel, node, win, way_out, way_back, banks, rt, rs, par, lab, order)
+    return deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order)

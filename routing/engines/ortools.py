@@ -15,7 +15,8 @@ from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
 from routing.objective import Tour, visits_of
 from routing.problem import Problem
-from routing.schedule import Timing, plan_deposits
+from routing.schedule import plan_deposits
+from routing.timing import Timing
 
 BANKS_OFFERED = 2
 CANCEL_ASKED_EVERY = 500
@@ -87,12 +88,14 @@ def final_times(problem: Problem, tour: Tour) -> Timing | None:
     transit[:size, :size] = problem.travel_s[np.ix_(nodes, nodes)] + problem.service_s[list(nodes)][:, None]
     transit[size, :size] = tour.pair.out_s[list(nodes)]
     transit[:size, size + 1] = tour.pair.back_s[list(nodes)] + problem.service_s[list(nodes)]
+    if not problem.is_plain:
+        _pace(problem, tour, transit)
     evaluator = routing.RegisterTransitMatrix(transit.tolist())
     routing.SetArcCostEvaluatorOfAllVehicles(evaluator)
     shift_lo, shift_hi = tour.pair.shift
     routing.AddDimension(evaluator, max(0, shift_hi - shift_lo), shift_hi, False, "time")  # noqa: FBT003
     time = routing.GetDimensionOrDie("time")
-    time.CumulVar(routing.Start(0)).SetRange(shift_lo, shift_hi)
+    time.CumulVar(routing.Start(0)).SetRange(shift_lo if problem.is_plain else tour.timing.departure, shift_hi)
     for index, node in enumerate(nodes):
         if not _bound(time.CumulVar(manager.NodeToIndex(index)), _windows(problem, node, 0), shift_hi):
             return None
@@ -105,7 +108,28 @@ def final_times(problem: Problem, tour: Tour) -> Timing | None:
         return None
     starts = tuple(assignment.Min(time.CumulVar(manager.NodeToIndex(index))) for index in range(size))
     back = assignment.Min(time.CumulVar(routing.End(0)))
+    if not problem.is_plain:
+        return tour.timing if (starts, back) == (tour.timing.starts, tour.timing.return_at) else None
     return Timing(nodes, starts, starts[0] - int(tour.pair.out_s[nodes[0]]), back, tour.timing.travel_s, tour.timing.service_s)
+
+
+def _pace(problem: Problem, tour: Tour, transit: np.ndarray) -> None:
+    """Write the ways as they are at the hours of this tour, with its pauses on them: from the end of a service to when the next may begin."""
+    timing, size = tour.timing, len(tour.timing.nodes)
+    clock, origin = timing.departure, size
+    for index, node in enumerate(timing.nodes):
+        own = [one for one in timing.pauses if one.at == index]
+        leg = int(tour.pair.out_s[node] if not index else problem.travel_s[timing.nodes[index - 1], node])
+        left = clock - int(problem.service_s[timing.nodes[index - 1]]) if index else clock
+        ready = max([problem.speeds.reach(_rested(timing, index - 1, clock), leg), *(one.end for one in own if not one.is_after)])
+        transit[origin, index] = ready - left
+        clock, origin = timing.starts[index] + int(problem.service_s[node]), index
+    transit[size - 1, size + 1] = timing.return_at - timing.starts[-1]
+
+
+def _rested(timing: Timing, at: int, clock: int) -> int:
+    """Return when the pair leaves a stop: after its service, or after the pause behind it."""
+    return max([clock, *(one.end for one in timing.pauses if one.at == at and one.is_after)])
 
 
 def _layout(problem: Problem, tours: Sequence[Tour], visits: Sequence[int]) -> _Layout:
@@ -146,11 +170,34 @@ def _build(problem: Problem, layout: _Layout) -> _Model:
     for vehicle, tour in enumerate(layout.tours):
         time.CumulVar(routing.Start(vehicle)).SetRange(tour.pair.shift[0], tour.pair.shift[0])
         time.CumulVar(routing.End(vehicle)).SetRange(tour.pair.shift[0], max(tour.pair.shift))
+        _add_pauses(problem, routing, vehicle, (tour, time))
     model = _Model(layout, manager, routing, time)
     _add_visits(problem, model, latest)
     if layout.deliveries:
         _add_cash(problem, model, latest)
     return model
+
+
+def _add_pauses(problem: Problem, routing: pywrapcp.RoutingModel, vehicle: int, of: tuple[Tour, pywrapcp.RoutingDimension]) -> None:
+    """Give a pair its pauses, anywhere on its way; a pair may rest before it leaves and after it is back."""
+    tour, time = of
+    rests = problem.pauses_of(*tour.collectors)
+    if rests:
+        solver = routing.solver()
+        spans = [solver.FixedDurationIntervalVar(lo, hi, lasts, False, f"pause {vehicle}.{n}") for n, (lo, hi, lasts) in enumerate(rests)]  # noqa: FBT003
+        time.SetBreakIntervalsOfVehicle(spans, vehicle, [0] * routing.Size())
+
+
+def _by_the_hour(problem: Problem, layout: _Layout, travel: np.ndarray) -> np.ndarray:
+    """Write each way as it is at the hour when the given tours leave its origin; for what no tour makes yet, in the middle of its windows."""
+    leaves = np.zeros(layout.rows, dtype=np.int64)
+    at = {node: start for tour in layout.tours for node, start in zip(tour.timing.nodes, tour.timing.starts, strict=True)}
+    for row, node in enumerate([*layout.visits, *(bank for _, bank in layout.deliveries)]):
+        spans = _windows(problem, node, 0)
+        leaves[row] = at.get(node, (spans[0][0] + spans[-1][1]) // 2 if spans else 0) + int(problem.service_s[node])
+    for vehicle, tour in enumerate(layout.tours):
+        leaves[layout.starts + vehicle] = tour.timing.departure if tour.timing.nodes else tour.pair.shift[0]
+    return np.asarray(problem.speeds.reach_all(leaves[:, None], travel) - leaves[:, None])
 
 
 def _matrices(problem: Problem, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +209,8 @@ def _matrices(problem: Problem, layout: _Layout) -> tuple[np.ndarray, np.ndarray
     for vehicle, tour in enumerate(layout.tours):
         travel[size + vehicle, :size] = tour.pair.out_s[nodes]
         travel[:size, size + vehicles + vehicle] = tour.pair.back_s[nodes]
+    if not problem.speeds.is_constant:
+        travel = _by_the_hour(problem, layout, travel)
     durations = travel.copy()
     count = len(layout.visits)
     durations[:count] += problem.service_s[nodes[:count]][:, None]
@@ -298,7 +347,10 @@ def _warm_routes(model: _Model, tours: Sequence[Tour]) -> list[list[int]]:
 
 
 def _read_tours(problem: Problem, model: _Model, solution: object) -> list[Tour]:
-    """Read the order of visits and choose deposits anew; a tour that then has no schedule is emptied (its visits count as lost)."""
+    """Read the order of visits and choose deposits anew; a tour that then has no schedule is emptied (its visits count as lost).
+
+    By the hour, and with pauses, the model is only near the truth: then visits that come too late are left out, one by one.
+    """
     tours: list[Tour] = []
     for vehicle, tour in enumerate(model.layout.tours):
         index, order = model.routing.Start(vehicle), []
@@ -307,9 +359,17 @@ def _read_tours(problem: Problem, model: _Model, solution: object) -> list[Tour]
             if row < len(model.layout.visits):
                 order.append(model.layout.visits[row])
             index = solution.Value(model.routing.NextVar(index))  # type: ignore[attr-defined]
-        timing = plan_deposits(problem, tour.pair, tuple(order))
+        timing = plan_deposits(problem, tour.pair, tuple(order)) or (None if problem.is_plain else _follow(problem, tour, order))
         tours.append(Tour(tour.pair, timing or Timing((), (), tour.pair.shift[0], tour.pair.shift[0], 0, 0)))
     return tours
+
+
+def _follow(problem: Problem, tour: Tour, order: list[int]) -> Timing | None:
+    timing: Timing | None = None
+    for node in order:
+        kept = [one for one in timing.nodes if one < problem.n] if timing is not None else []
+        timing = plan_deposits(problem, tour.pair, (*kept, node)) or timing
+    return timing
 
 
 def _worth(problem: Problem, tours: Sequence[Tour], visits: Sequence[int]) -> int:

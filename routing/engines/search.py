@@ -23,7 +23,8 @@ import numpy as np
 from routing.objective import Tour
 from routing.pairing import Matching, pair_weights
 from routing.problem import I64, Problem
-from routing.schedule import make_pair, plan_deposits, time_route
+from routing.schedule import plan_deposits, time_route
+from routing.timing import make_pair
 
 FAR = 1 << 40
 NEAR = 100
@@ -76,6 +77,8 @@ class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     win: I64
     way_out: I64
     way_back: I64
+    rest: I64
+    speeds: I64
     banks: I64
     crew: I64
     needs: I64
@@ -190,10 +193,17 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     return Arrays(
         travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win,
         way_out=problem.out_s.astype(np.int64),
-        way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
+        way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), rest=_rests(problem), speeds=problem.speeds.rows,
+        banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
         excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), rivals=problem.rivals, weight=pair_weights(problem).weight,
         par=par.astype(np.int64), stops_max=2 * stops + 6,
     )
+
+
+def _rests(problem: Problem) -> I64:
+    width = max([0, *(len(one) for one in problem.rests)])
+    rows = [[*one, *[(0, -1, 0)] * (width - len(one))] for one in problem.rests]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), width, 3)
 
 
 def nearest(travel: Any) -> I64:
@@ -329,7 +339,8 @@ class _State:
     def static(self) -> tuple[Any, ...]:
         one = self.arrays
         return (
-            one.travel, one.inward, one.node, one.win, one.way_out, one.way_back, one.banks, one.crew, one.needs, one.excluded, one.near, one.rivals,
+            one.travel, one.inward, one.node, one.win, one.way_out, one.way_back, one.rest, one.speeds, one.banks, one.crew, one.needs,
+one.excluded, one.near, one.rivals,
         )
 
     def take_up(
@@ -342,7 +353,8 @@ class _State:
             if nodes and len(nodes) + 2 < self.rt.shape[1]:
                 self.rt[row, : len(nodes), 0], self.rs[row, 0] = number[list(nodes)], len(nodes)
         one = self.arrays
-        code.load(int(one.par[0]), one.travel, one.node, one.win, one.way_out, one.way_back, self.rt, self.rs, self.where, one.par)
+        code.load(int(one.par[0]), one.travel, one.node, one.win, one.way_out, one.way_back, one.rest, one.speeds, self.rt, self.rs, self.where,
+                      one.par)
 
     def construct(self, code: ModuleType) -> None:
         """Insert dearest and then narrowest visits first; take stock of the cost."""
@@ -382,7 +394,8 @@ def _tiny() -> Arrays:
     return Arrays(
         travel=travel, inward=travel.T.copy(), node=node, win=np.array([[0, 36000]] * 5, dtype=np.int64),
         way_out=np.full((4, 5), 300, dtype=np.int64),
-        way_back=np.full((4, 5), 300, dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
+        way_back=np.full((4, 5), 300, dtype=np.int64), rest=np.array([[[3600, 7200, 600]]] * 4, dtype=np.int64),
+        speeds=np.array([[-10_000_000, 100, 0], [3600, 50, 1_000_360_000]], dtype=np.int64), banks=np.full((4, 1), 4, dtype=np.int64),
         crew=np.array([[0, 36000, 3]] * 4, dtype=np.int64), needs=np.zeros((4, 1), dtype=np.int64), excluded=np.zeros((4, 4), dtype=np.bool_),
         near=np.array([[b for b in range(4) if b != a] for a in range(4)], dtype=np.int64), rivals=np.array([-1, 3, -1, 1], dtype=np.int64),
         weight=np.full((4, 4), 10, dtype=np.int64),

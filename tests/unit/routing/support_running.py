@@ -24,14 +24,15 @@ def begun(made: dict[str, Any], plan: Plan, now: int) -> dict[str, Any]:
         for stop in route.stops:
             if clock > now:
                 break
-            name = "id" if stop.type is StopType.VISIT else "bank"
-            stops.append({"type": stop.type.value, name: stop.id or stop.bank, "arrival": stop.arrival, "start": stop.start, "end": stop.end})
+            name = {StopType.VISIT: "id", StopType.DEPOSIT: "bank", StopType.PAUSE: "place"}[stop.type]
+            where = stop.id or stop.bank or stop.place
+            stops.append({"type": stop.type.value, name: where, "arrival": stop.arrival, "start": stop.start, "end": stop.end})
             clock = stop.end or 0
         if stops:
             last = stops[-1]
             running["progress"].append({
-                "collectors": list(route.collectors), "departure": route.departure, "stops": stops, "place": places[last.get("id") or last["bank"]],
-                "free_at": last["end"],
+                "collectors": list(route.collectors), "departure": route.departure, "stops": stops, "free_at": last["end"],
+                "place": last.get("place") or places[last.get("id") or last["bank"]],
             })
     return running
 
@@ -43,6 +44,8 @@ def running_days(draw: st.DrawFn, visits_max: int = 7) -> dict[str, Any]:
     names = [one["id"] for one in made["collectors"]]
     for one in made["collectors"]:
         one["credentials"] = draw(st.sampled_from([["icbc", "ccb"], ["icbc"], ["icbc", "ccb"]]))
+        one["breaks"] = draw(breaks())
+    made["travel"] = {**made["travel"], "speeds": draw(speeds())}
     for one in made["visits"]:
         _draw_keys(draw, one, names)
     made["schema"] = "fieldday/2"
@@ -64,11 +67,31 @@ def running_days(draw: st.DrawFn, visits_max: int = 7) -> dict[str, Any]:
     return running
 
 
+@st.composite
+def breaks(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw none to three breaks of one person, in order."""
+    found, clock = [], 8 * HOUR
+    for _ in range(draw(st.sampled_from([0, 1, 1, 2, 3]))):
+        opens = clock + draw(st.integers(1, 3 * HOUR))
+        closes = opens + draw(st.sampled_from([0, 900, HOUR, 2 * HOUR]))
+        found.append({"window": [opens, closes], "duration_s": draw(st.sampled_from([60, 900, 1800, HOUR]))})
+        clock = closes
+    return found
+
+
+@st.composite
+def speeds(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw none to three slower or faster stretches of the day."""
+    edges = sorted(draw(st.lists(st.integers(7 * HOUR, 20 * HOUR), max_size=6, unique=True)))
+    return [{"span": [lo, hi], "percent": draw(st.sampled_from([20, 50, 77, 130]))} for lo, hi in zip(edges[::2], edges[1::2], strict=False)]
+
+
 def _carries(made: dict[str, Any], one: dict[str, Any]) -> bool:
     amounts = {visit["id"]: visit["cash_fen"] for visit in made["visits"]}
     carried = 0
     for stop in one["stops"]:
-        carried = carried + stop.get("cash_fen", amounts.get(stop.get("id"), 0)) if stop["type"] == "visit" else 0
+        if stop["type"] != "pause":
+            carried = carried + stop.get("cash_fen", amounts.get(stop.get("id"), 0)) if stop["type"] == "visit" else 0
     return carried > 0
 
 

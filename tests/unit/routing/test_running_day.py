@@ -229,8 +229,16 @@ def test_F12_a_deposit_that_may_be_released_must_leave_the_pair_in_time() -> Non
 
 
 BAD: list[tuple[str, Any]] = [
-    ("breaks", lambda d: d.update(breaks=[])), ("visits[0].colour", lambda d: d["visits"][0].update(colour="red")),
-    ("travel.speeds", lambda d: d["travel"].update(speeds=[])), ("now", lambda d: d.update(now=-1)),
+    ("breaks", lambda d: d.update(breaks=[])),
+    ("collectors[0].breaks", lambda d: d["collectors"][0].update(breaks=[{"window": [2, 9], "duration_s": 5}, {"window": [9, 12], "duration_s": 5}])),
+    ("collectors[0].breaks[0].window", lambda d: d["collectors"][0].update(breaks=[{"window": [2, 1], "duration_s": 5}])),
+    ("collectors[0].breaks[0].long", lambda d: d["collectors"][0].update(breaks=[{"window": [1, 2], "long": 5}])),
+    ("travel.speeds", lambda d: d["travel"].update(speeds=[{"span": [1, 9], "percent": 50}, {"span": [8, 12], "percent": 50}])),
+    ("travel.speeds[0].percent", lambda d: d["travel"].update(speeds=[{"span": [1, 9], "percent": 0}])),
+    ("travel.speeds[0].span", lambda d: d["travel"].update(speeds=[{"span": [9, 9], "percent": 50}])),
+    ("progress[0].stops[0].type", lambda d: d["progress"][0]["stops"][0].update(type="pause")),
+    ("visits[0].colour", lambda d: d["visits"][0].update(colour="red")),
+    ("now", lambda d: d.update(now=-1)),
     ("visits[0].announced.window", lambda d: d["visits"][0].update(announced={"window": [2, 1], "price": 0})),
     ("visits[0].pinned_collectors[0]", lambda d: d["visits"][0].update(pinned_collectors=["nobody"])),
     ("visits[0].pinned_collectors", lambda d: d["visits"][0].update(pinned_collectors=["dong", "dong"])),
@@ -266,3 +274,7 @@ def test_the_schema_file_is_the_models_and_accepts_what_the_reader_accepts() -> 
     for key in ("breaks", "speeds"):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**running, key: []}, instance_schema())
+    with_breaks = deepcopy(running)
+    with_breaks["collectors"][0]["breaks"] = [{"window": [12 * HOUR, 13 * HOUR], "duration_s": 1800}]
+    with_breaks["travel"]["speeds"] = [{"span": [8 * HOUR, 9 * HOUR], "percent": 50}]
+    jsonschema.validate(with_breaks, instance_schema())
