@@ -91,6 +91,8 @@ class EventTag(StrEnum):
     CASH_INTENDED = "cash.intended"
     CASH_COLLECTED = "cash.collected"
     CASH_CLAIMED = "cash.direct-payment-claimed"
+    CASH_HINT_TOLD = "cash.transfer-hint-told"
+    CASH_HINT_RESOLVED = "cash.transfer-hint-resolved"
     CASH_CLAIM_SETTLED = "cash.direct-payment-settled"
     CASH_HANDED_OVER = "cash.handed-over"
     CASH_DEPOSITED = "cash.deposited"

@@ -5,11 +5,16 @@ from backend.auth.permissions import GRANTS, Permission
 from backend.core.problems import Forbidden
 
 
-def authorise(actor: Actor, permission: Permission) -> None:
-    """Refuse unless one of the actor's roles grants `permission`.
+def may(actor: Actor, permission: Permission) -> bool:
+    """Tell whether one of the actor's roles grants `permission`."""
+    return any(permission in GRANTS.get(role, frozenset()) for role in actor.roles)
+
+
+def authorise(actor: Actor, *permissions: Permission) -> None:
+    """Refuse unless one of the actor's roles grants one of `permissions`.
 
     Raises:
-        Forbidden: no role of the actor grants it.
+        Forbidden: no role of the actor grants any; names the first.
     """
-    if not any(permission in GRANTS.get(role, frozenset()) for role in actor.roles):
-        raise Forbidden(permission=permission.value)
+    if not any(may(actor, one) for one in permissions):
+        raise Forbidden(permission=permissions[0].value)

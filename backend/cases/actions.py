@@ -4,6 +4,7 @@
 happened; they ask for no permission of their own, only that the actor may see the case. The others are decisions and do.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
@@ -38,6 +39,7 @@ from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 
 _LIFTABLE = frozenset({Stop.COMPLAINT, Stop.HOLD})
+_CHUNK = 500
 
 
 def locked_case(session: Session, actor: Actor, case_id: UUID) -> CaseRow:
@@ -165,6 +167,25 @@ def lift(session: Session, actor: Actor, case_id: CaseId | UUID, stop: Stop, now
         raise Conflict(reason="not-held", stop=stop.value)
     setattr(row, column, None)
     record(session, actor, EventTag.CASE_DECIDED, f"case:{row.id}", now, lifted=stop.value)
+
+
+def note_claims(session: Session, case_ids: Iterable[UUID], since: Mapping[UUID, datetime]) -> None:
+    """Stop these cases for a payment that was witnessed and not settled, or let them go on where none is left; their rows are locked (F10).
+
+    Args:
+        since: When the oldest open claim of a case was witnessed; a case without one is missing.
+    """
+    for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(sorted(set(case_ids))))):
+        row.payment_claimed_at = since.get(row.id)
+    session.flush()
+
+
+def lock_cases(session: Session, case_ids: Iterable[UUID]) -> None:
+    """Lock many cases in the order of their ids, the one order in which whoever holds several takes them."""
+    wanted = sorted(set(case_ids))
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(CaseRow).where(CaseRow.id.in_(wanted[start : start + _CHUNK])).order_by(CaseRow.id)
+        session.scalars(query.with_for_update(of=CaseRow).execution_options(populate_existing=True)).all()
 
 
 def recall(session: Session, actor: Actor, case_id: CaseId | UUID, now: datetime) -> Decision:

@@ -71,7 +71,7 @@ def import_placement(session: Session, actor: Actor, keyring: Keyring, command: 
 
     Raises:
         TooLarge, EncodingMismatch, PlacementUnreadable, ControlTotalsMismatch: Nothing is stored.
-        Conflict: The bank's batch number was used for another file.
+        Conflict: The bank's batch number was used for another file, or this file placed cases of branches that are not the actor's.
         NotFound: Bank, profile or branch are not the actor's.
     """
     authorise(actor, Permission.BATCH_IMPORT)
@@ -79,7 +79,7 @@ def import_placement(session: Session, actor: Actor, keyring: Keyring, command: 
         raise TooLarge(limit_bytes=FILE_BYTES_MAX)
     layout, branches = _layout(session, actor, command), _branches(session, actor, command.branch_id)
     digest = hashlib.sha256(command.content).hexdigest()
-    earlier = _earlier(session, command, digest)
+    earlier = _earlier(session, actor, command, digest)
     if earlier is not None:
         return result_of(earlier, is_first=False)
     if command.as_of_on > today_of(now):
@@ -177,16 +177,16 @@ def _layout(session: Session, actor: Actor, command: ImportPlacement) -> Layout:
         raise InvalidInput(pointer="/profileId", expected="a complete profile", got=str(error)) from error
 
 
-def _earlier(session: Session, command: ImportPlacement, digest: str) -> PlacementBatchRow | None:
+def _earlier(session: Session, actor: Actor, command: ImportPlacement, digest: str) -> PlacementBatchRow | None:
     rows = session.scalars(
         select(PlacementBatchRow).where(PlacementBatchRow.bank_id == command.bank_id, PlacementBatchRow.file_sha256 == digest)
     ).all()
-    for row in rows:
-        if row.outcome is BatchOutcome.IMPORTED:
-            return row
-    for row in rows:
-        if row.acceptance is command.acceptance:
-            return row
+    own = [row for row in rows if actor.bank is not None or actor.sees_every_branch or row.branch_id in actor.branches]
+    found = [row for row in own if row.outcome is BatchOutcome.IMPORTED] + [row for row in own if row.acceptance is command.acceptance]
+    if found:
+        return found[0]
+    if any(row.outcome is BatchOutcome.IMPORTED for row in rows):
+        raise Conflict(reason="this file was taken in by another branch")  # Its id and counts are that branch's to know.
     is_number_used = session.scalar(select(PlacementBatchRow.id).where(
         PlacementBatchRow.bank_id == command.bank_id, PlacementBatchRow.number == command.number, PlacementBatchRow.outcome == BatchOutcome.IMPORTED
     ))

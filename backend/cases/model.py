@@ -185,6 +185,7 @@ class Stop(StrEnum):
     SUSPENDED = "suspended"
     DECEASED = "deceased"
     PAID = "paid"
+    PAYMENT_CLAIMED = "payment_claimed"    # Somebody of ours saw it paid; the bank's file tells whether it was (F10).
     RECALLED = "recalled"
     TERM_OVER = "term_over"
     VULNERABLE = "vulnerable"

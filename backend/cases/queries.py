@@ -129,7 +129,8 @@ def open_for_collection(on: date) -> ColumnElement[bool]:
     """
     return and_(
         CaseRow.status.in_(sorted(OPEN_STATUSES)), CaseRow.suspended_at.is_(None), CaseRow.vulnerable_at.is_(None), CaseRow.complaint_at.is_(None),
-        CaseRow.hold_at.is_(None), CaseRow.recalled_at.is_(None), CaseRow.paid_at.is_(None), CaseRow.deceased_at.is_(None),
+        CaseRow.hold_at.is_(None), CaseRow.recalled_at.is_(None), CaseRow.paid_at.is_(None), CaseRow.payment_claimed_at.is_(None),
+        CaseRow.deceased_at.is_(None),
         CaseRow.term_ends_on >= on,
     )
 
@@ -140,6 +141,7 @@ def stops_of(row: CaseRow, on: date) -> frozenset[Stop]:
         Stop.SUSPENDED: row.suspended_at is not None or row.status in SUSPENDED_STATUSES,
         Stop.DECEASED: row.deceased_at is not None,
         Stop.PAID: row.paid_at is not None,
+        Stop.PAYMENT_CLAIMED: row.payment_claimed_at is not None,
         Stop.RECALLED: row.recalled_at is not None,
         Stop.TERM_OVER: row.term_ends_on < on,
         Stop.VULNERABLE: row.vulnerable_at is not None,

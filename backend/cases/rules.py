@@ -10,6 +10,7 @@ RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
     Stop.SUSPENDED: Rule.DECL_01,
     Stop.DECEASED: Rule.CONT_08,     # Nobody but the debtor may be collected from, and the debtor is dead.
     Stop.PAID: Rule.CONT_11,
+    Stop.PAYMENT_CLAIMED: Rule.CONT_11,
     Stop.RECALLED: Rule.BANK_03,
     Stop.TERM_OVER: Rule.BANK_02,
     Stop.VULNERABLE: Rule.VIS_11,

@@ -158,6 +158,7 @@ class CaseRow(Base):
     hold_at: Mapped[datetime | None] = mapped_column(Instant)
     recalled_at: Mapped[datetime | None] = mapped_column(Instant)
     paid_at: Mapped[datetime | None] = mapped_column(Instant)
+    payment_claimed_at: Mapped[datetime | None] = mapped_column(Instant)
     deceased_at: Mapped[datetime | None] = mapped_column(Instant)
 
 

@@ -20,6 +20,7 @@ from backend.cash import books, transfers
 from backend.cash.authorisations import terms_of
 from backend.cash.custody import release_held
 from backend.cash.custody_facts import is_deposited, is_reversed
+from backend.cash.hints import is_open as is_open_hint
 from backend.cash.model import (
     AccountKind,
     CashIntent,
@@ -50,7 +51,7 @@ from backend.cash.rules import (
     judge_signatures,
     standing_after,
 )
-from backend.cash.tables import AccountRow, CashExceptionRow, CollectionRow, ReceiptNumberRow, ReceiptRow, VarianceRow
+from backend.cash.tables import AccountRow, CashExceptionRow, CashHintRow, CollectionRow, ReceiptNumberRow, ReceiptRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, BranchId, CaseId, CollectionId, StaffId, TransferId, new_id
 from backend.core.problems import NotFound
@@ -209,11 +210,15 @@ def resolve_exception(session: Session, actor: Actor, number: str, now: datetime
 
 
 def blocked_count(session: Session, pair: frozenset[UUID]) -> int:
-    """Count the open exceptions that block one of these people from cash."""
-    return session.scalar(select(func.count()).select_from(CashExceptionRow).where(
+    """Count the open exceptions and hints that block one of these people from cash."""
+    exceptions = session.scalar(select(func.count()).select_from(CashExceptionRow).where(
         or_(CashExceptionRow.collector_id.in_(pair), CashExceptionRow.cosigner_id.in_(pair)),
         or_(CashExceptionRow.agency_resolved_at.is_(None), CashExceptionRow.bank_resolved_at.is_(None)),
     )) or 0
+    hints = session.scalar(select(func.count()).select_from(CashHintRow).where(
+        or_(CashHintRow.collector_id.in_(pair), CashHintRow.cosigner_id.in_(pair)), is_open_hint(),
+    )) or 0
+    return exceptions + hints
 
 
 def overdue_count(session: Session, pair: frozenset[UUID], now: datetime) -> int:

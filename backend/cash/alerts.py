@@ -17,7 +17,8 @@ from backend.auth.permissions import Permission
 from backend.banks.duties import on_duty
 from backend.cash.claim_model import ClaimStatus
 from backend.cash.custody_facts import is_deposited, is_reversed
-from backend.cash.field_tables import BookCountRow, DirectPaymentRow
+from backend.cash.field_tables import BookCountRow, CashHintRow, DirectPaymentRow
+from backend.cash.hints import is_open as is_open_hint
 from backend.cash.model import RequestStatus
 from backend.cash.queries import visible_to
 from backend.cash.tables import AuthorisationRequestRow, CashExceptionRow, CollectionRow, ReceiptBookRow
@@ -32,6 +33,7 @@ class AlertKind(StrEnum):
     """What is wrong, the worst first."""
 
     UNAUTHORISED = "unauthorised"              # Agency and bank resolve the exception; both collectors are blocked.
+    TRANSFER_HINT = "transfer_hint"            # Somebody said that the debtor paid one of ours; both collectors are blocked.
     DEPOSIT_OVERDUE = "deposit_overdue"        # The collector pays in; no new money until then.
     DEPOSIT_DUE_SOON = "deposit_due_soon"
     REQUEST_UNATTENDED = "request_unattended"  # A request waits and nobody of the bank is on duty.
@@ -54,7 +56,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def list_alerts(session: Session, actor: Actor, now: datetime) -> list[Alert]:
     """Return up to 200 alerts that the actor sees, the worst and oldest first."""
     authorise(actor, Permission.CASH_READ)
-    found = [*_exceptions(session, actor), *_deposits(session, actor, now), *_requests(session, actor, now), *_claims(session, actor, now)]
+    found = [
+        *_exceptions(session, actor), *_hints(session, actor), *_deposits(session, actor, now), *_requests(session, actor, now),
+        *_claims(session, actor, now),
+    ]
     if actor.bank is None:
         found += _books(session, actor)
     order = list(AlertKind)
@@ -70,6 +75,15 @@ def _exceptions(session: Session, actor: Actor) -> Iterator[Alert]:
     for row in rows:
         yield Alert(kind=AlertKind.UNAUTHORISED, subject=f"exception:{row.number}", bank_id=BankId(row.bank_id), owner_id=StaffId(row.collector_id),
                     amount_fen=None, due_at=row.opened_at)
+
+
+def _hints(session: Session, actor: Actor) -> Iterator[Alert]:
+    rows = session.scalars(
+        select(CashHintRow).where(visible_to(actor, CashHintRow.bank_id, CashHintRow.branch_id), is_open_hint())
+        .order_by(CashHintRow.told_at, CashHintRow.id).limit(ALERTS_MAX))
+    for row in rows:
+        yield Alert(kind=AlertKind.TRANSFER_HINT, subject=f"hint:{row.id}", bank_id=BankId(row.bank_id), owner_id=StaffId(row.collector_id),
+                    amount_fen=None, due_at=row.told_at)
 
 
 def _deposits(session: Session, actor: Actor, now: datetime) -> Iterator[Alert]:

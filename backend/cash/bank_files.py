@@ -13,13 +13,14 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor
-from backend.auth.authorise import authorise
+from backend.auth.authorise import authorise, may
 from backend.auth.permissions import Permission
 from backend.banks.model import AmountStyle, DateStyle
+from backend.banks.tables import BankRow
 from backend.cases.layout import (
     CELL_CHARACTERS_MAX,
     COLUMNS_MAX,
@@ -41,6 +42,7 @@ from backend.core.ids import BankId, StaffId, new_id
 from backend.core.problems import NotFound, Problem
 
 FILE_BYTES_MAX: Final = 20_000_000
+WHOLE_BANK: Final = "all"
 _CELL_SHOWN_MAX = 40
 _EARLIEST_ON = date(1970, 1, 1)
 
@@ -160,11 +162,26 @@ def demand_totals(file: BankFile, table: Table, amounts: Iterable[str]) -> Fen:
     return Fen(total)
 
 
-def earlier(session: Session, file: BankFile, kind: FileKind) -> BankFileRow | None:
-    """Return the import of the same file that stands: the one that took it in, else the one that refused it in the same way."""
-    rows = session.scalars(
-        select(BankFileRow).where(BankFileRow.bank_id == file.bank_id, BankFileRow.kind == kind, BankFileRow.file_sha256 == file.digest)
-    ).all()
+def lock_bank(session: Session, bank_id: BankId) -> None:
+    """Let one file of a bank be taken in at a time: of two imports of the same file the second waits and finds the first."""
+    session.execute(select(BankRow.id).where(BankRow.id == bank_id).with_for_update(key_share=True))
+
+
+def scope_of(actor: Actor, kind: FileKind) -> str:
+    """Return whose rows an import by `actor` can take in: a statement's are the whole bank's, repayments those of the actor's own cases."""
+    if kind is FileKind.STATEMENT or actor.bank is not None or actor.sees_every_branch:
+        return WHOLE_BANK
+    return hashlib.sha256(" ".join(sorted(str(one) for one in actor.branches)).encode()).hexdigest()
+
+
+def earlier(session: Session, actor: Actor, file: BankFile, kind: FileKind) -> BankFileRow | None:
+    """Return the import of the same file that stands: the one that took it in, else the one that refused it in the same way.
+
+    Another branch's import is none: it took in other rows, and tells nothing to people of this one.
+    """
+    rows = session.scalars(select(BankFileRow).where(
+        BankFileRow.bank_id == file.bank_id, BankFileRow.kind == kind, BankFileRow.file_sha256 == file.digest,
+        BankFileRow.scope == scope_of(actor, kind))).all()
     taken = [row for row in rows if row.outcome is BatchOutcome.IMPORTED]
     return next(iter(taken + [row for row in rows if row.acceptance is file.acceptance]), None)
 
@@ -178,6 +195,7 @@ def keep(
     taken = [] if is_refused else accepted
     row = BankFileRow(
         id=new_id(), kind=kind, bank_id=file.bank_id, file_sha256=file.digest, encoding=table.encoding, acceptance=file.acceptance,
+        scope=scope_of(actor, kind),
         outcome=BatchOutcome.REFUSED if is_refused else BatchOutcome.IMPORTED, row_count=table.row_count, accepted_count=len(taken),
         rejected_count=table.row_count - len(taken), total_fen=file.amount_total_fen, accepted_fen=sum(taken), as_of_on=file.as_of_on,
         imported_by=actor.id, imported_at=now,
@@ -194,13 +212,21 @@ def keep(
 
 
 def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """Return the condition on `BankFileRow` that holds for what `actor` may see. A file is about a bank, whatever the branch."""
-    return BankFileRow.bank_id == actor.bank if actor.bank is not None else true()
+    """Return the condition on `BankFileRow` that holds for what `actor` may see: statements are about a bank, repayments about branches' cases.
+
+    Clerks see what they may import; who reads the books sees every kind.
+    """
+    if actor.bank is not None:
+        return BankFileRow.bank_id == actor.bank
+    if actor.sees_every_branch:
+        return true()
+    own = and_(BankFileRow.kind == FileKind.REPAYMENTS, BankFileRow.scope == scope_of(actor, FileKind.REPAYMENTS))
+    return or_(own, BankFileRow.kind == FileKind.STATEMENT) if may(actor, Permission.CASH_READ) else own
 
 
 def list_files(session: Session, actor: Actor, *, limit: int, after: UUID | None) -> list[FileView]:
     """Return at most `limit` + 1 files after a cursor, oldest first; a bank sees its own alone."""
-    authorise(actor, Permission.CASH_READ)
+    authorise(actor, Permission.CASH_READ, Permission.BATCH_IMPORT)
     query = select(BankFileRow).where(visible_to(actor))
     if after is not None:
         query = query.where(BankFileRow.id > after)
@@ -209,7 +235,7 @@ def list_files(session: Session, actor: Actor, *, limit: int, after: UUID | None
 
 def rejections_of(session: Session, actor: Actor, file_id: UUID) -> tuple[Rejection, ...]:
     """Return every reason against rows of a file, in its order. Raises `NotFound` for another bank's."""
-    authorise(actor, Permission.CASH_READ)
+    authorise(actor, Permission.CASH_READ, Permission.BATCH_IMPORT)
     if session.scalar(select(BankFileRow.id).where(BankFileRow.id == file_id, visible_to(actor))) is None:
         raise NotFound
     rows = session.scalars(select(BankFileRejectionRow).where(BankFileRejectionRow.file_id == file_id).order_by(BankFileRejectionRow.position))

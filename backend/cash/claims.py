@@ -1,16 +1,17 @@
 """Paid to the bank before the pair's eyes: a claim without any receipt, until the bank's repayment file settles it (F10).
 
-Nobody of ours touched the money, so nothing is booked. While a claim is open the case is not pressed; the file that shows the
-payment confirms it, and a file that ought to show it and does not contradicts it.
+Nobody of ours touched the money, so nothing is booked. While a claim is open its case is stopped, so that no call, letter, visit or
+follow-up presses a debtor who has paid; the file that shows the payment confirms it, and a file that ought to show it and does not
+contradicts it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from backend.audit.events import EventTag
@@ -18,6 +19,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.cases.actions import lock_cases, note_claims
 from backend.cases.model import today_of
 from backend.cases.tables import RepaymentRow
 from backend.cash.claim_model import ClaimEvent, ClaimStatus, advance_claim
@@ -90,8 +92,6 @@ def witnessed_payment(visit_id: VisitId, code: str, fields: Mapping[str, Any], a
 def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy, now: datetime) -> UUID:
     """Record a claim; told again by either of the pair it is the same one. It issues no receipt and books nothing.
 
-    A payment of the same amount that the bank's file told of before the phone did confirms it at once.
-
     Raises:
         NotFound: not a visit of the actor.
     """
@@ -99,10 +99,10 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy
     visit = session.scalar(select(VisitRow).where(VisitRow.id == told.visit_id).with_for_update())
     if visit is None or actor.id not in (visit.collector_a, visit.collector_b):
         raise NotFound
-    recorded = session.scalar(select(DirectPaymentRow.id).where(
+    known = session.scalar(select(DirectPaymentRow.id).where(
         DirectPaymentRow.visit_id == visit.id, DirectPaymentRow.paid_at == told.paid_at, DirectPaymentRow.amount_fen == told.amount_fen))
-    if recorded is not None:
-        return recorded
+    if known is not None:
+        return known
     row = DirectPaymentRow(
         id=new_id(), case_id=visit.case_id, visit_id=visit.id, bank_id=visit.bank_id, branch_id=visit.branch_id, amount_fen=told.amount_fen,
         channel=told.channel, paid_at=told.paid_at, witnessed_by=actor.id, witnessed_at=told.witnessed_at,
@@ -112,20 +112,17 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy
     session.add(row)
     session.flush()
     record(session, actor, EventTag.CASH_CLAIMED, f"case:{row.case_id}", now, policy_version=policy.version, claim=row.id, amount_fen=row.amount_fen)
-    for known in session.scalars(
-        select(RepaymentRow).where(RepaymentRow.case_id == row.case_id, RepaymentRow.amount_fen == row.amount_fen)
-        .order_by(RepaymentRow.paid_on, RepaymentRow.id)
-    ).all():
-        confirm(session, None, Repayment(
-            case_id=CaseId(row.case_id), amount_fen=Fen(known.amount_fen), paid_on=known.paid_on, reference=known.reference), now)
+    lock_cases(session, (row.case_id,))
+    _stop_or_free(session, (row.case_id,))
+    _find_told_before(session, actor, row, now)
     return row.id
 
 
 def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: datetime) -> UUID | None:
     """Let a line of the bank's repayment file confirm the open claim that it fits; returns the claim, None when none fits.
 
-    It fits the case, is dated from a day before the stated moment on, and is used for one claim only. An equal amount goes
-    before a differing one, which confirms that money came and says how much.
+    It fits the case, whose row is locked, is dated from a day before the stated moment on, and is used for one claim only. An equal
+    amount goes before a differing one, which confirms that money came and says how much.
     """
     open_ones = session.scalars(
         select(DirectPaymentRow)
@@ -142,6 +139,7 @@ def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: da
     row.status, row.settled_at = advance_claim(row.status, ClaimEvent.CONFIRM), now
     row.reference, row.confirmed_fen = repayment.reference, repayment.amount_fen
     session.flush()
+    _stop_or_free(session, (row.case_id,))
     record(session, actor, EventTag.CASH_CLAIM_SETTLED, f"case:{row.case_id}", now, claim=row.id, status=row.status.value,
            claimed_fen=row.amount_fen, confirmed_fen=row.confirmed_fen)
     return row.id
@@ -150,15 +148,11 @@ def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: da
 def contradict_due(session: Session, actor: Actor, bank_id: BankId, covered_to_on: date, now: datetime) -> Sequence[UUID]:
     """Let a repayment file that covers every payment up to a date contradict what it ought to show; returns the claims.
 
-    Call it after every line of the file has been offered to `confirm`. A claim whose days are not over yet is left alone, and so are
-    claims of branches that are not the actor's: their payments are in another clerk's file.
+    Call it after every line of the file has been offered to `confirm`, with the cases of `due_cases` locked. A claim whose days are
+    not over yet is left alone, and so are claims of branches that are not the actor's: their payments are in another clerk's file.
     """
     due = session.scalars(
-        select(DirectPaymentRow)
-        .where(
-            DirectPaymentRow.bank_id == bank_id, DirectPaymentRow.status == ClaimStatus.CLAIMED, DirectPaymentRow.due_at <= now,
-            visible_to(actor, DirectPaymentRow.bank_id, DirectPaymentRow.branch_id),
-        )
+        select(DirectPaymentRow).where(_is_due(actor, bank_id, now))
         .order_by(DirectPaymentRow.id).with_for_update().execution_options(populate_existing=True)
     ).all()
     contradicted = [row for row in due if today_of(row.due_at) <= covered_to_on]
@@ -167,13 +161,13 @@ def contradict_due(session: Session, actor: Actor, bank_id: BankId, covered_to_o
         session.flush()
         record(session, actor, EventTag.CASH_CLAIM_SETTLED, f"case:{row.case_id}", now, claim=row.id, status=row.status.value,
                claimed_fen=row.amount_fen)
+    _stop_or_free(session, {row.case_id for row in contradicted})
     return [row.id for row in contradicted]
 
 
-def is_pausing(session: Session, case_id: CaseId) -> bool:
-    """Tell whether an open claim of a payment keeps a case from being pressed."""
-    query = select(DirectPaymentRow.id).where(DirectPaymentRow.case_id == case_id, DirectPaymentRow.status == ClaimStatus.CLAIMED).limit(1)
-    return session.scalar(query) is not None
+def due_cases(session: Session, actor: Actor, bank_id: BankId, now: datetime) -> Sequence[UUID]:
+    """Return the cases whose claims `contradict_due` may end."""
+    return session.scalars(select(DirectPaymentRow.case_id).where(_is_due(actor, bank_id, now))).all()
 
 
 def list_claims(session: Session, actor: Actor, *, limit: int, after: UUID | None, case_id: UUID | None = None) -> list[ClaimView]:
@@ -192,3 +186,31 @@ def list_claims(session: Session, actor: Actor, *, limit: int, after: UUID | Non
         )
         for row in session.scalars(query.order_by(DirectPaymentRow.id).limit(limit + 1))
     ]
+
+
+def _is_due(actor: Actor, bank_id: BankId, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        DirectPaymentRow.bank_id == bank_id, DirectPaymentRow.status == ClaimStatus.CLAIMED, DirectPaymentRow.due_at <= now,
+        visible_to(actor, DirectPaymentRow.bank_id, DirectPaymentRow.branch_id))
+
+
+def _stop_or_free(session: Session, case_ids: Iterable[UUID]) -> None:
+    """Let the open claims of these cases say whether they are stopped."""
+    wanted = sorted(set(case_ids))
+    rows = session.execute(
+        select(DirectPaymentRow.case_id, func.min(DirectPaymentRow.witnessed_at))
+        .where(DirectPaymentRow.case_id.in_(wanted), DirectPaymentRow.status == ClaimStatus.CLAIMED).group_by(DirectPaymentRow.case_id))
+    note_claims(session, wanted, {case_id: since for case_id, since in rows})  # noqa: C416 - rows are not pairs to the type checker.
+
+
+def _find_told_before(session: Session, actor: Actor, row: DirectPaymentRow, now: datetime) -> None:
+    """Let a payment that the bank told before the phone did settle the claim; only one of the same amount, since nobody looks at it again."""
+    known = session.scalars(
+        select(RepaymentRow).where(
+            RepaymentRow.case_id == row.case_id, RepaymentRow.amount_fen == row.amount_fen, RepaymentRow.paid_on >= today_of(row.paid_at - EARLIER))
+        .order_by(RepaymentRow.paid_on, RepaymentRow.id)
+    ).all()
+    for one in known:
+        told = Repayment(case_id=CaseId(row.case_id), amount_fen=Fen(one.amount_fen), paid_on=one.paid_on, reference=one.reference)
+        if confirm(session, actor, told, now) is not None:
+            return

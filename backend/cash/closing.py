@@ -54,6 +54,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     subject: str
     owner: StaffId | None
     amount_fen: Fen
+    bank: BankId | None = None               # Whose money it is about; not kept by closes before this was.
 
 
 class CustodyDay(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -151,26 +152,43 @@ def close_day(session: Session, actor: Actor, branch_id: BranchId, on: date, now
 
 
 def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """Return the condition on `BranchCloseRow` that holds for what `actor` may see; a close tells of several banks, so none of them sees it."""
+    """Return the condition on `BranchCloseRow` that holds for what `actor` may see: their branches', or those in which their bank has a part."""
     if actor.bank is not None:
-        return BranchCloseRow.id.is_(None)
+        return select(BranchCloseLineRow.close_id).join(AccountRow, AccountRow.id == BranchCloseLineRow.account_id).where(
+            BranchCloseLineRow.close_id == BranchCloseRow.id, AccountRow.bank_id == actor.bank).exists()
     return true() if actor.sees_every_branch else BranchCloseRow.branch_id.in_(actor.branches)
 
 
-def list_closes(session: Session, actor: Actor, *, limit: int, after: UUID | None) -> list[DayClose]:
-    """Return at most `limit` + 1 closed days after a cursor, oldest first."""
+def list_closes(session: Session, actor: Actor, *, limit: int, after: UUID | None, is_latest_first: bool = False) -> list[DayClose]:
+    """Return at most `limit` + 1 closed days after a cursor, oldest first unless asked otherwise.
+
+    A bank sees its own part of each: the custodies, receipts and differences of its money, and no other bank's.
+    """
     authorise(actor, Permission.CASH_READ)
     query = select(BranchCloseRow).where(visible_to(actor))
     if after is not None:
-        query = query.where(BranchCloseRow.id > after)
-    rows = session.scalars(query.order_by(BranchCloseRow.id).limit(limit + 1)).all()
+        query = query.where(BranchCloseRow.id < after if is_latest_first else BranchCloseRow.id > after)
+    order = BranchCloseRow.id.desc() if is_latest_first else BranchCloseRow.id
+    rows = session.scalars(query.order_by(order).limit(limit + 1)).all()
     lines: dict[UUID, list[CustodyDay]] = defaultdict(list)
     for line, account in session.execute(
         select(BranchCloseLineRow, AccountRow).join(AccountRow, AccountRow.id == BranchCloseLineRow.account_id)
         .where(BranchCloseLineRow.close_id.in_([row.id for row in rows])).order_by(BranchCloseLineRow.close_id, AccountRow.owner, AccountRow.bank_id)
     ):
         lines[line.close_id].append(_day(line, account))
-    return [_view(row, tuple(lines[row.id])) for row in rows]
+    told = [_view(row, tuple(lines[row.id])) for row in rows]
+    return told if actor.bank is None else [_part_of(one, BankId(actor.bank)) for one in told]
+
+
+def _part_of(close: DayClose, bank_id: BankId) -> DayClose:
+    """Return what a close says of one bank's money; pairs and books hold several banks' receipts and are left out."""
+    custody = tuple(day for day in close.custody if day.bank_id == bank_id)
+    banks = tuple(one for one in close.banks if one.name == str(bank_id))
+    return msgspec.structs.replace(
+        close, custody=custody, banks=banks, pairs=(), books=(), differences=tuple(one for one in close.differences if one.bank == bank_id),
+        receipt_count=sum(one.receipt_count for one in banks), receipted_fen=Fen(sum(one.receipted_fen for one in banks)),
+        opening_fen=Fen(sum(day.opening_fen for day in custody)), closing_fen=Fen(sum(day.closing_fen for day in custody)),
+    )
 
 
 def _days(session: Session, account_ids: frozenset[AccountId]) -> tuple[list[tuple[BranchCloseLineRow, CustodyDay]], list[CollectionRow]]:
@@ -217,7 +235,7 @@ def _content(
     collected: list[CollectionRow], now: datetime,
 ) -> _Content:
     differences = [
-        Difference(kind="custody-not-deposited", subject=str(day.bank_id), owner=day.staff_id, amount_fen=day.closing_fen)
+        Difference(kind="custody-not-deposited", subject=str(day.bank_id), owner=day.staff_id, amount_fen=day.closing_fen, bank=day.bank_id)
         for _, day in days if day.closing_fen
     ]
     differences += _open_matters(session, branch_id, people, now)
@@ -237,27 +255,28 @@ def _open_matters(session: Session, branch_id: BranchId, people: frozenset[Staff
     found: list[Difference] = []
 
     def name(kind: str, rows: Iterable[Any]) -> None:
-        found.extend(Difference(kind=kind, subject=str(row[0]), owner=StaffId(row[1]), amount_fen=Fen(int(row[2]))) for row in rows)
+        found.extend(
+            Difference(kind=kind, subject=str(row[0]), owner=StaffId(row[1]), amount_fen=Fen(int(row[2])), bank=BankId(row[3])) for row in rows)
 
     name("deposit-overdue", session.execute(
-        select(CollectionRow.id, CollectionRow.collector_id, CollectionRow.amount_fen)
+        select(CollectionRow.id, CollectionRow.collector_id, CollectionRow.amount_fen, CollectionRow.bank_id)
         .where(CollectionRow.collector_id.in_(people), CollectionRow.deposit_due_at < now, ~is_deposited(), ~is_reversed())
         .order_by(CollectionRow.id).limit(_NAMED_MAX)))
     name("variance-open", session.execute(
-        select(VarianceRow.id, VarianceRow.owner_id, VarianceRow.amount_fen)
+        select(VarianceRow.id, VarianceRow.owner_id, VarianceRow.amount_fen, VarianceRow.bank_id)
         .where(VarianceRow.owner_id.in_(people), VarianceRow.status != VarianceStatus.RESOLVED).order_by(VarianceRow.id).limit(_NAMED_MAX)))
     name("deposit-held", session.execute(
-        select(DepositRow.id, DepositRow.depositor_id, DepositRow.amount_fen)
+        select(DepositRow.id, DepositRow.depositor_id, DepositRow.amount_fen, DepositRow.bank_id)
         .where(DepositRow.depositor_id.in_(people), DepositRow.status == DepositStatus.HELD).order_by(DepositRow.id).limit(_NAMED_MAX)))
     name("deposit-unconfirmed", session.execute(
-        select(DepositRow.id, DepositRow.depositor_id, DepositRow.amount_fen)
+        select(DepositRow.id, DepositRow.depositor_id, DepositRow.amount_fen, DepositRow.bank_id)
         .where(DepositRow.depositor_id.in_(people), DepositRow.status == DepositStatus.POSTED).order_by(DepositRow.id).limit(_NAMED_MAX)))
     name("handover-open", session.execute(
-        select(HandoverRow.id, HandoverRow.giver_id, HandoverRow.amount_fen)
+        select(HandoverRow.id, HandoverRow.giver_id, HandoverRow.amount_fen, HandoverRow.bank_id)
         .where(HandoverRow.giver_id.in_(people), HandoverRow.status.in_([HandoverStatus.OFFERED, HandoverStatus.HELD]))
         .order_by(HandoverRow.id).limit(_NAMED_MAX)))
     name("exception-open", session.execute(
-        select(CashExceptionRow.number, CashExceptionRow.collector_id, CollectionRow.amount_fen)
+        select(CashExceptionRow.number, CashExceptionRow.collector_id, CollectionRow.amount_fen, CashExceptionRow.bank_id)
         .join(CollectionRow, CollectionRow.id == CashExceptionRow.collection_id)
         .where(CashExceptionRow.branch_id == branch_id, or_(
             CashExceptionRow.agency_resolved_at.is_(None), CashExceptionRow.bank_resolved_at.is_(None)))

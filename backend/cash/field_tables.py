@@ -1,4 +1,4 @@
-"""Rows around money in the field: who held and counted a receipt book, and what was paid to the bank before the pair's eyes."""
+"""Rows around money in the field: who held and counted a receipt book, what was paid before the pair's eyes, and what is said of the pair."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.cash.claim_model import ClaimStatus
+from backend.cash.model import HintFinding, HintSource
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Money, Uuid, enum_check
 
 
@@ -65,3 +66,42 @@ class DirectPaymentRow(Base):
     settled_at: Mapped[datetime | None] = mapped_column(Instant)
     reference: Mapped[str | None] = mapped_column(Key(64))
     confirmed_fen: Mapped[int | None] = mapped_column(Money)
+
+
+class CashHintRow(Base):
+    """Somebody said that a debtor transferred money to one of ours: both of the pair take no cash until agency and bank have looked into it."""
+
+    __tablename__ = "cash_hints"
+    __table_args__ = (
+        enum_check("source", HintSource),
+        enum_check("agency_finding", HintFinding),
+        enum_check("bank_finding", HintFinding),
+        CheckConstraint("collector_id <> cosigner_id", name="two_people"),
+        CheckConstraint("told_by <> agency_resolved_by AND told_by <> bank_resolved_by", name="told_by_another"),
+        CheckConstraint(
+            "(agency_resolved_at IS NULL) = (agency_resolved_by IS NULL) AND (agency_resolved_at IS NULL) = (agency_finding IS NULL)",
+            name="agency_whole"),
+        CheckConstraint(
+            "(bank_resolved_at IS NULL) = (bank_resolved_by IS NULL) AND (bank_resolved_at IS NULL) = (bank_finding IS NULL)", name="bank_whole"),
+        Index(None, "collector_id"),
+        Index(None, "cosigner_id"),
+        Index(None, "bank_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    case_id: Mapped[UUID] = mapped_column(ForeignKey("cases.id"))
+    visit_id: Mapped[UUID] = mapped_column(ForeignKey("visits.id"))
+    bank_id: Mapped[UUID] = mapped_column(ForeignKey("banks.id"))
+    branch_id: Mapped[UUID] = mapped_column(ForeignKey("branches.id"))
+    collector_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    cosigner_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    source: Mapped[HintSource] = mapped_column(Choice(HintSource))
+    subject_id: Mapped[UUID | None] = mapped_column(Uuid)
+    told_by: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    told_at: Mapped[datetime] = mapped_column(Instant)
+    agency_finding: Mapped[HintFinding | None] = mapped_column(Choice(HintFinding))
+    agency_resolved_at: Mapped[datetime | None] = mapped_column(Instant)
+    agency_resolved_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+    bank_finding: Mapped[HintFinding | None] = mapped_column(Choice(HintFinding))
+    bank_resolved_at: Mapped[datetime | None] = mapped_column(Instant)
+    bank_resolved_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))

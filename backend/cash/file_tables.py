@@ -12,11 +12,14 @@ from backend.db.base import Base, Choice, Instant, Key, Money, Uuid, enum_check
 
 
 class BankFileRow(Base):
-    """One file of a bank as received: by whom, when, with which totals. Append-only; a refused one left rejections and nothing else."""
+    """One file of a bank as received: by whom, when, with which totals; `scope` says for whose cases.
+
+    Append-only; a refused one left rejections and nothing else.
+    """
 
     __tablename__ = "bank_files"
     __table_args__ = (
-        UniqueConstraint("bank_id", "kind", "file_sha256", "acceptance"),
+        UniqueConstraint("bank_id", "kind", "file_sha256", "acceptance", "scope"),
         Index(None, "bank_id", "id"),
         enum_check("kind", FileKind),
         enum_check("acceptance", Acceptance),
@@ -32,6 +35,7 @@ class BankFileRow(Base):
     file_sha256: Mapped[str] = mapped_column(Key(64))
     encoding: Mapped[str] = mapped_column(Key(16))
     acceptance: Mapped[Acceptance] = mapped_column(Choice(Acceptance))
+    scope: Mapped[str] = mapped_column(Key(64))
     outcome: Mapped[BatchOutcome] = mapped_column(Choice(BatchOutcome))
     row_count: Mapped[int] = mapped_column(Integer)
     accepted_count: Mapped[int] = mapped_column(Integer)

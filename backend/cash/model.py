@@ -242,6 +242,22 @@ def advance_variance(status: VarianceStatus, event: VarianceEvent) -> VarianceSt
     return follow(VARIANCE_TRANSITIONS, status, event)
 
 
+class HintSource(StrEnum):
+    """Where somebody heard that a debtor paid one of ours personally."""
+
+    CALL = "call"
+    COMPLAINT = "complaint"
+    RECORDING = "recording"
+    CREDIT = "credit"            # A variance, or a credit on the statement, that looks like it.
+
+
+class HintFinding(StrEnum):
+    """What came of looking into it."""
+
+    UNFOUNDED = "unfounded"
+    UPHELD = "upheld"
+
+
 class FileKind(StrEnum):
     """What a bank's file tells."""
 

@@ -70,7 +70,8 @@ def import_statement(session: Session, actor: Actor, file: BankFile, policy: Pol
     """
     authorise(actor, Permission.CASH_RECONCILE)
     banks.bank(session, actor, file.bank_id)
-    known = bank_files.earlier(session, file, FileKind.STATEMENT)
+    bank_files.lock_bank(session, file.bank_id)
+    known = bank_files.earlier(session, actor, file, FileKind.STATEMENT)
     if known is not None:
         return _imported(session, known, is_first=False)
     table = bank_files.read_table(file, HEADINGS)

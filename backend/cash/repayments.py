@@ -20,7 +20,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.cases import queries as cases
-from backend.cases.actions import record_repayment
+from backend.cases.actions import lock_cases, record_repayment
 from backend.cases.layout import BatchOutcome
 from backend.cases.model import today_of
 from backend.cases.placement import Rejection
@@ -43,7 +43,7 @@ _CHUNK: Final = 500
 
 
 class Repaid(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of a repayment file; the same for every import of the same file."""
+    """What became of a repayment file; the same for every import of the same file by people of the same branches."""
 
     file_id: UUID
     outcome: BatchOutcome
@@ -74,7 +74,8 @@ def import_repayments(session: Session, actor: Actor, file: BankFile, now: datet
     banks.bank(session, actor, file.bank_id)
     if file.as_of_on is None or file.as_of_on > today_of(now):
         raise InvalidInput(pointer="/asOfOn", expected="today or a day before", got=str(file.as_of_on))
-    known = bank_files.earlier(session, file, FileKind.REPAYMENTS)
+    bank_files.lock_bank(session, file.bank_id)
+    known = bank_files.earlier(session, actor, file, FileKind.REPAYMENTS)
     if known is not None:
         return _repaid(known, is_first=False)
     table = bank_files.read_table(file, HEADINGS)
@@ -85,6 +86,9 @@ def import_repayments(session: Session, actor: Actor, file: BankFile, now: datet
     record(session, actor, EventTag.REPAYMENTS_IMPORTED, f"bank:{file.bank_id}", now, file=row.id, outcome=row.outcome.value,
            rows=row.accepted_count, rejected=row.rejected_count, total_fen=row.accepted_fen)
     if row.outcome is BatchOutcome.IMPORTED:
+        lock_cases(session, {
+            *(one.case_id for one in good), *promises.judged_cases(session, actor, file.bank_id, file.as_of_on),
+            *claims.due_cases(session, actor, file.bank_id, now)})
         for one in good:
             record_repayment(session, actor, one.case_id, reference=one.reference, amount=one.amount_fen, paid_on=one.paid_on, now=now)
             seen = claims.Repayment(case_id=CaseId(one.case_id), amount_fen=one.amount_fen, paid_on=one.paid_on, reference=one.reference)
@@ -93,6 +97,19 @@ def import_repayments(session: Session, actor: Actor, file: BankFile, now: datet
         promises.judge_until(session, actor, file.bank_id, file.as_of_on, now)
         claims.contradict_due(session, actor, file.bank_id, file.as_of_on, now)
     return _repaid(row, is_first=True)
+
+
+def record_one(session: Session, actor: Actor, seen: claims.Repayment, now: datetime) -> bool:
+    """Record a single repayment as a file's line would be; returns whether the case is paid.
+
+    Raises:
+        Forbidden, NotFound, Conflict: as `cases.actions.record_repayment`.
+    """
+    is_paid = record_repayment(
+        session, actor, seen.case_id, reference=seen.reference, amount=seen.amount_fen, paid_on=seen.paid_on, now=now)
+    claims.confirm(session, actor, seen, now)
+    promises.after_repayments(session, actor, (seen.case_id,), now)
+    return is_paid
 
 
 def demand_taken(done: Repaid) -> Repaid:

@@ -184,7 +184,7 @@ def judge_carrying(facts: CollectionFacts, policy: Policy) -> tuple[Breach, ...]
     """Judge what the pair already carries: blocked by an exception, late with a deposit, above the carry cap (CASH-06, CASH-08)."""
     found: list[Breach] = []
     if facts.blocked_count:
-        found.append(Breach(Rule.CASH_01, "collector-blocked", expected="no open exception of the pair", got=str(facts.blocked_count)))
+        found.append(Breach(Rule.CASH_01, "collector-blocked", expected="no open exception or hint of the pair", got=str(facts.blocked_count)))
     if facts.overdue_count:
         found.append(Breach(Rule.CASH_06, "deposit-overdue", expected="no deposit of the pair overdue", got=str(facts.overdue_count)))
     if facts.carried_fen + facts.amount_fen > policy.carry_limit_fen:

@@ -24,6 +24,9 @@ from backend.cash.field_tables import (
     BookTakingRow as BookTakingRow,
 )
 from backend.cash.field_tables import (
+    CashHintRow as CashHintRow,
+)
+from backend.cash.field_tables import (
     DirectPaymentRow as DirectPaymentRow,
 )
 from backend.cash.file_tables import (

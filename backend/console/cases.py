@@ -15,12 +15,13 @@ from backend.auth.actors import Actor
 from backend.cases import actions, queries, upkeep
 from backend.cases.model import AddressKind, CaseStatus, Field, ReadPurpose, Release, Signal, Source, Stop
 from backend.cases.queries import CaseDetail, CaseSummary, Sought, Unmaskable
+from backend.cash import repayments
+from backend.cash.claims import Repayment
 from backend.console import batches
 from backend.console.values import Moment, Note, sound_values, within_reach
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.geo import Datum, LonLat
 from backend.core.ids import AddressId, CaseId, StaffId
-from backend.offers import promises
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -251,11 +252,8 @@ def record_repayment(
 ) -> PaidView:
     """Record money that reached the bank; once per reference."""
     with transaction(resources.sessions, actor, now) as session:
-        is_paid = actions.record_repayment(
-            session, actor, case_id, reference=data.reference, amount=Fen(data.amount_fen), paid_on=data.paid_on, now=now
-        )
-        promises.after_repayments(session, actor, (case_id,), now)
-        return PaidView(is_paid=is_paid)
+        seen = Repayment(case_id=CaseId(case_id), amount_fen=Fen(data.amount_fen), paid_on=data.paid_on, reference=data.reference)
+        return PaidView(is_paid=repayments.record_one(session, actor, seen, now))
 
 
 @post("/api/v1/cases/{case_id:uuid}/signals", operation_id="setSignal", sync_to_thread=True, tags=["cases"])

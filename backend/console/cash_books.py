@@ -1,4 +1,4 @@
-"""Receipts on paper: books counted in, receipts as PDF and QR, payments witnessed at the door, and what is due now."""
+"""Receipts on paper: books counted in, receipts as PDF and QR, payments witnessed at the door, hints of personal transfers, and what is due now."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,7 +10,10 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta
 
 from backend.auth.actors import Actor
-from backend.cash import alerts, book_custody, claims, receipt_paper
+from backend.cash import alerts, book_custody, claims, hints, receipt_paper
+from backend.cash.model import HintFinding, HintSource
+from backend.console.people import Made
+from backend.core.ids import CaseId, VisitId
 from backend.core.problems import NotFound
 from backend.documents.typeset import qr_svg
 from backend.web.app import Resources
@@ -27,6 +30,27 @@ class BookCountBody(Body, kw_only=True):
 
     unused: Annotated[list[Number], Meta(max_length=500)]
     void_parts: Annotated[tuple[Number, ...], Meta(max_length=500)] = ()
+
+
+class HintBody(Body, kw_only=True):
+    """What was heard of a case, and where; without a visit the last one that began is meant."""
+
+    case_id: UUID
+    source: HintSource
+    visit_id: UUID | None = None
+    subject_id: UUID | None = None
+
+
+class FindingBody(Body, kw_only=True):
+    """What came of looking into it."""
+
+    finding: HintFinding
+
+
+class HintResolved(View, frozen=True):
+    """Whether agency and bank have both looked into it."""
+
+    is_resolved: bool
 
 
 class MissingView(View, frozen=True):
@@ -94,6 +118,39 @@ def list_claims(
     return page_of(rows, asked, lambda row: str(row.id))
 
 
+@get("/api/v1/cash/hints", operation_id="listCashHints", sync_to_thread=True, tags=["cash"])
+def list_hints(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
+) -> Page[hints.HintView]:
+    """List hints of personal transfers, and what agency and bank found about them."""
+    asked = read_page(limit, cursor)
+    with resources.reads() as session:
+        rows = hints.list_hints(session, actor, limit=asked.limit, after=asked.after_id)
+    return page_of(rows, asked, lambda row: str(row.id))
+
+
+@post("/api/v1/cash/hints", operation_id="tellCashHint", sync_to_thread=True, tags=["cash"])
+def tell_hint(
+    data: JSONBody[HintBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> Made:
+    """Tell that a debtor is said to have paid one of ours personally: the pair of that visit takes no cash until it is looked into."""
+    hint = hints.Hint(
+        case_id=CaseId(data.case_id), source=data.source, visit_id=None if data.visit_id is None else VisitId(data.visit_id),
+        subject_id=data.subject_id)
+    with transaction(resources.sessions, actor, now) as session:
+        return Made(id=hints.tell(session, actor, hint, now))
+
+
+@post("/api/v1/cash/hints/{hint_id:uuid}/resolve", operation_id="resolveCashHint", status_code=200, sync_to_thread=True, tags=["cash"])
+def resolve_hint(
+    hint_id: FromPath[UUID], data: JSONBody[FindingBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> HintResolved:
+    """Say what was found, for the agency or for the bank; the pair may take cash again once both have."""
+    with transaction(resources.sessions, actor, now) as session:
+        return HintResolved(is_resolved=hints.resolve(session, actor, hint_id, data.finding, now))
+
+
 def _printed(number: str, actor: Actor, resources: Resources) -> receipt_paper.PrintedReceipt:
     if len(number) > NUMBER_CHARS_MAX or "\0" in number:
         raise NotFound
@@ -101,4 +158,4 @@ def _printed(number: str, actor: Actor, resources: Resources) -> receipt_paper.P
         return receipt_paper.printed(session, actor, number)
 
 
-ROUTES: list[Any] = [list_books, count_book, read_document, read_qr, list_alerts, list_claims]
+ROUTES: list[Any] = [list_books, count_book, read_document, read_qr, list_alerts, list_claims, list_hints, tell_hint, resolve_hint]

@@ -20,8 +20,8 @@ from backend.archive import holds
 from backend.archive.model import HoldGround
 from backend.audit.record import record_read
 from backend.auth.actors import Actor
-from backend.auth.authorise import authorise
-from backend.auth.permissions import GRANTS, Permission
+from backend.auth.authorise import authorise, may
+from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.console.timeline import timeline_of
 from backend.console.words import REASONS, withheld_word, word
@@ -89,7 +89,7 @@ def show_day(
         shown_on = on or now.astimezone(ZoneInfo(branches[0].timezone if branches else AGENCY_ZONE)).date()
         if shown_on.year not in YEARS:
             raise InvalidInput(pointer="/on", expected=f"a day of {YEARS.start} to {YEARS.stop - 1}", got=shown_on.isoformat())
-        may_read = _may(actor, Permission.VISIT_READ)
+        may_read = may(actor, Permission.VISIT_READ)
         rows = visits.day(session, actor, resources.keyring, None, shown_on, now) if may_read else ()
         values = shared(session, request, actor, resources, now)
     counts = [
@@ -108,7 +108,7 @@ def show_visit(
     now: NamedDependency[datetime],
 ) -> Response[str]:
     """Show one visit: what was told, what was signed, how it stands, what is missing (EVD-08, BANK-08)."""
-    may_prove = _may(actor, Permission.EVIDENCE_READ)
+    may_prove = may(actor, Permission.EVIDENCE_READ)
     with transaction(resources.sessions, actor, now) as session:
         visit = visits.detail(session, actor, resources.keyring, VisitId(visit_id), now)
         statements: Sequence[queries.StatementView] = ()
@@ -119,7 +119,7 @@ def show_visit(
             exceptions = queries.exceptions_of(session, VisitId(visit_id))
         signers = _signers(session, statements)
         words = reviews_of(session, resources.keyring, [one.id for one in statements])
-        held = holds.holds_of(session, actor, resources.keyring, visit.summary.case_id, now) if _may(actor, Permission.CASE_READ) else ()
+        held = holds.holds_of(session, actor, resources.keyring, visit.summary.case_id, now) if may(actor, Permission.CASE_READ) else ()
         drawn = sampling.samplings_of(session, [visit.summary.id]).get(visit.summary.id)
         people = {one.id: one.name for one in visit.summary.pair}
         spoke = {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports} | {one.reviewer_id for one in words}
@@ -176,7 +176,7 @@ def shared(session: Session, request: Request[Any, Any, Any], actor: Actor, reso
     return {
         "identity": _identity(request, resources, now), "actor": actor, "actor_name": staff.staff(session, actor, actor.id).name, "now": now,
         "banks": {one.id: one.name_zh if is_chinese else one.name_en for one in banks.banks(session, actor)}, "local": _local,
-        "may": {one.name.lower(): _may(actor, one) for one in Permission},
+        "may": {one.name.lower(): may(actor, one) for one in Permission},
     }
 
 
@@ -198,10 +198,6 @@ def _identity(request: Request[Any, Any, Any], resources: Resources, now: dateti
     if identity is None:
         raise Unauthenticated
     return identity
-
-
-def _may(actor: Actor, permission: Permission) -> bool:
-    return any(permission in GRANTS.get(role, frozenset()) for role in actor.roles)
 
 
 def _signers(session: Session, statements: Sequence[queries.StatementView]) -> Mapping[str, str]:

@@ -58,7 +58,8 @@ _WITHHELD: Mapping[StrEnum, str] = {
     Withheld.OUTSIDE_TERRITORY: N_("outside the territory"), Withheld.ADDRESS_REPLACED: N_("address replaced"),
     Withheld.UNCONFIRMED: N_("fields not confirmed"), Withheld.AMOUNT_TOO_OLD: N_("amount too old"), Withheld.DAILY_CAP: N_("daily cap reached"),
     Withheld.NO_HOURS: N_("outside the permitted hours"), Withheld.SUSPENDED: N_("collection suspended"), Withheld.DECEASED: N_("deceased"),
-    Withheld.PAID: N_("paid"), Withheld.RECALLED: N_("recalled by the bank"), Withheld.TERM_OVER: N_("placement term over"),
+    Withheld.PAID: N_("paid"), Withheld.PAYMENT_CLAIMED: N_("payment claimed, not confirmed yet"),
+    Withheld.RECALLED: N_("recalled by the bank"), Withheld.TERM_OVER: N_("placement term over"),
     Withheld.VULNERABLE: N_("vulnerable person, held"), Withheld.COMPLAINT: N_("complaint being handled"), Withheld.HOLD: N_("held by decision"),
     Withheld.CLOSED: N_("case closed"),
 }

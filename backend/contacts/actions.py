@@ -38,6 +38,7 @@ from backend.contacts.model import (
     Purpose,
     RecordContact,
     Result,
+    SeenAtDoor,
     Standing,
     Told,
 )
@@ -45,7 +46,7 @@ from backend.contacts.queries import Evidence, contact_facts, zone_of
 from backend.contacts.rules import judge_agreement, judge_contact, judge_third_party
 from backend.contacts.tables import ContactRecordRow, HourAgreementRow, ThirdPartyRow, WorkNumberRow
 from backend.core.fen import Fen
-from backend.core.ids import BankId, CaseId, ContactId, new_id
+from backend.core.ids import BankId, CaseId, ContactId, VisitId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.keys.keyring import Keyring
@@ -145,18 +146,34 @@ def conclude_contact(session: Session, actor: Actor, keyring: Keyring, contact_i
     return _receipt(contact, breaches, row)
 
 
-def record_visit_contact(session: Session, actor: Actor, case_id: CaseId | UUID, at: datetime, policy: Policy, now: datetime) -> ContactId:
+def record_visit_contact(
+    session: Session, actor: Actor, case_id: CaseId | UUID, visit_id: UUID | None, at: datetime, policy: Policy, now: datetime
+) -> ContactId:
     """Count a started visit among the debtor's contacts of its local day (CONT-05); the visit itself was judged by its own slice."""
     row = lock_debtor(session, actor, case_id)
     local_at = at.astimezone(zone_of(session, row.id))
     contact = ContactRecordRow(
-        id=new_id(), case_id=row.id, channel=Channel.VISIT, mode=Mode.FACT, at=at, local_on=local_at.date(), by=actor.id, person=Person.NOBODY,
-        purpose=Purpose.COLLECTION, is_consented=False, identity_presented="agency", standing=Standing.ACCEPTED,
+        id=new_id(), case_id=row.id, visit_id=visit_id, channel=Channel.VISIT, mode=Mode.FACT, at=at, local_on=local_at.date(), by=actor.id,
+        person=Person.NOBODY, purpose=Purpose.COLLECTION, is_consented=False, identity_presented="agency", standing=Standing.ACCEPTED,
         policy_version=policy.version, recorded_at=now,
     )
     session.add(contact)
     session.flush()
     return ContactId(contact.id)
+
+
+def conclude_visit_contact(session: Session, actor: Actor, visit_id: VisitId | UUID, seen: SeenAtDoor, now: datetime) -> None:
+    """Write down on the contact of a visit whom the pair met and what came of it (CASE-11, EVD-10); what is told later counts.
+
+    The visit's slice has taken the effects. The words stay sealed with the visit; before the visit began there is no contact yet.
+    """
+    contact = session.scalar(select(ContactRecordRow).where(ContactRecordRow.visit_id == visit_id).with_for_update())
+    if contact is None or (contact.result_at is not None and seen.at < contact.result_at):
+        return
+    contact.person, contact.result, contact.result_at = seen.person, seen.result, seen.at
+    contact.promised_fen, contact.promised_on = seen.promised_fen, seen.promised_on
+    session.flush()
+    record(session, actor, EventTag.CONTACT_RECORDED, f"case:{contact.case_id}", now, contact=contact.id, result=seen.result.value)
 
 
 def agree_hours(session: Session, actor: Actor, command: AgreeHours, now: datetime) -> UUID:

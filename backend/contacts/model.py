@@ -154,6 +154,20 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return Result.VAGUE_PROMISE if is_vague else self.result
 
 
+class SeenAtDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a visit, as a contact: whom the pair met, and a promise with its amount and day."""
+
+    at: datetime
+    person: Person
+    result: Result
+    promised_fen: Fen | None = None
+    promised_on: date | None = None
+
+    def __post_init__(self) -> None:
+        if (self.result is Result.PROMISE_TO_PAY) != (self.promised_fen is not None and self.promised_on is not None):
+            raise ValueError("exactly a promise has its amount and day")
+
+
 class RecordContact(msgspec.Struct, frozen=True, kw_only=True):
     """A contact asked for (`told` None) or reported."""
 

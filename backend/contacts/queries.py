@@ -5,7 +5,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.audit.breaches import breaches_of
@@ -19,7 +19,7 @@ from backend.cases.tables import CaseAddressRow, CaseRow
 from backend.contacts.model import FAILED, Attitude, Channel, ContactFacts, Person, Purpose, Result, Standing
 from backend.contacts.tables import ContactRecordRow, HourAgreementRow, ThirdPartyRow, WorkNumberRow
 from backend.core.fen import Fen
-from backend.core.ids import ContactId, StaffId
+from backend.core.ids import ContactId, StaffId, VisitId
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.policies.model import Policy
@@ -29,6 +29,7 @@ class ContactView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One contact as its case's readers see it."""
 
     id: ContactId
+    visit_id: VisitId | None
     channel: Channel
     at: datetime
     by: StaffId
@@ -61,11 +62,16 @@ def zone_of(session: Session, case_id: UUID) -> ZoneInfo:
     return AGENCY_ZONE if name is None else ZoneInfo(name)
 
 
+def counts_to_cap() -> ColumnElement[bool]:
+    """Return the condition on `ContactRecordRow` that it counts among a debtor's contacts: every visit, and whatever is not a third party's."""
+    return or_(ContactRecordRow.person != Person.THIRD_PARTY, ContactRecordRow.channel == Channel.VISIT)
+
+
 def contacts_today(session: Session, row: CaseRow, local_on: date) -> int:
     """Count the contacts with a debtor on a local day over all channels, and over all banks that placed this debtor (CONT-05)."""
     return session.scalar(
         select(func.count()).select_from(ContactRecordRow).join(CaseRow, CaseRow.id == ContactRecordRow.case_id)
-        .where(CaseRow.debtor_hmac == row.debtor_hmac, ContactRecordRow.local_on == local_on, ContactRecordRow.person != Person.THIRD_PARTY)
+        .where(CaseRow.debtor_hmac == row.debtor_hmac, ContactRecordRow.local_on == local_on, counts_to_cap())
     ) or 0
 
 
@@ -121,8 +127,9 @@ def list_contacts(
     rows = session.scalars(query.order_by(ContactRecordRow.id).limit(limit + 1)).all()
     return [
         ContactView(
-            id=ContactId(row.id), channel=row.channel, at=row.at, by=StaffId(row.by), person=row.person, purpose=row.purpose, result=row.result,
-            attitude=row.attitude, feedback=None if row.feedback is None else box.open("contact_records.feedback", row.feedback),
+            id=ContactId(row.id), visit_id=None if row.visit_id is None else VisitId(row.visit_id), channel=row.channel, at=row.at,
+            by=StaffId(row.by), person=row.person, purpose=row.purpose, result=row.result, attitude=row.attitude,
+            feedback=None if row.feedback is None else box.open("contact_records.feedback", row.feedback),
             next_step=None if row.next_step is None else box.open("contact_records.next_step", row.next_step),
             promised_fen=None if row.promised_fen is None else Fen(row.promised_fen), promised_on=row.promised_on, standing=row.standing,
             rules=tuple(breach.rule.value for breach in breaches_of(session, f"contact:{row.id}")) if row.standing is Standing.BREACH else (),

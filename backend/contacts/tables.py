@@ -11,7 +11,7 @@ from backend.db.base import Base, Choice, Instant, Key, Money, SealedBytes, Seal
 
 
 class ContactRecordRow(Base):
-    """One contact, counted on its local day. `result` is NULL while a permitted one is going on."""
+    """One contact, counted on its local day; at a door it names its visit. `result` is NULL while it is going on."""
 
     __tablename__ = "contact_records"
     __table_args__ = (
@@ -24,12 +24,15 @@ class ContactRecordRow(Base):
         enum_check("result", Result),
         enum_check("attitude", Attitude),
         enum_check("standing", Standing),
-        CheckConstraint("(person = 'third_party') = (third_party_id IS NOT NULL)", name="third_party_is_named"),
+        CheckConstraint(
+            "(person = 'third_party') = (third_party_id IS NOT NULL) OR (person = 'third_party' AND channel = 'visit')", name="third_party_is_named"),
+        UniqueConstraint("visit_id"),
         CheckConstraint("result <> 'promise_to_pay' OR (promised_fen > 0 AND promised_on IS NOT NULL)", name="promise_has_amount_and_day"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     case_id: Mapped[UUID] = mapped_column(ForeignKey("cases.id"))
+    visit_id: Mapped[UUID | None] = mapped_column(ForeignKey("visits.id"))
     channel: Mapped[Channel] = mapped_column(Choice(Channel))
     mode: Mapped[Mode] = mapped_column(Choice(Mode))
     at: Mapped[datetime] = mapped_column(Instant)

@@ -14,10 +14,13 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.actions import step_if_allowed
-from backend.cases.model import CaseEvent
+from backend.cases.model import CaseEvent, today_of
+from backend.cases.queries import stops_of
+from backend.cases.rules import judge_stops
 from backend.cases.tables import CaseRow, RepaymentRow
 from backend.core.ids import BankId, new_id
 from backend.core.problems import Conflict, NotFound
+from backend.core.rulebook import demand
 from backend.offers.model import (
     Concession,
     NewPromise,
@@ -64,16 +67,21 @@ def after_repayments(session: Session, actor: Actor, case_ids: Iterable[UUID], n
         _judge(session, actor, chunk, None, now)
 
 
-def judge_until(session: Session, actor: Actor, bank_id: BankId, as_of_on: date, now: datetime) -> int:
-    """Judge every promise and plan of a bank that its file, whole up to the end of `as_of_on`, can tell of. Returns the cases looked at.
-
-    Those of branches that are not the actor's are left alone: their payments are in another clerk's file.
-    """
+def judged_cases(session: Session, actor: Actor, bank_id: BankId, as_of_on: date) -> list[UUID]:
+    """Return the cases whose promises or plans `judge_until` looks at: the actor's, since a clerk's file tells of no other branch."""
     open_promises = select(PromiseRow.case_id).where(
-        PromiseRow.bank_id == bank_id, visible_to(actor, PromiseRow), PromiseRow.status == PromiseStatus.OPEN, PromiseRow.due_on < as_of_on)
+        PromiseRow.bank_id == bank_id, PromiseRow.status == PromiseStatus.OPEN, PromiseRow.due_on < as_of_on, visible_to(actor, PromiseRow))
     open_plans = select(ProposalRow.case_id).where(
-        ProposalRow.bank_id == bank_id, visible_to(actor, ProposalRow), ProposalRow.status == ProposalStatus.ACCEPTED)
-    found = sorted(set(session.scalars(open_promises)) | set(session.scalars(open_plans)))
+        ProposalRow.bank_id == bank_id, ProposalRow.status == ProposalStatus.ACCEPTED, visible_to(actor, ProposalRow))
+    return sorted(set(session.scalars(open_promises)) | set(session.scalars(open_plans)))
+
+
+def judge_until(session: Session, actor: Actor, bank_id: BankId, as_of_on: date, now: datetime) -> int:
+    """Judge every promise and plan of the actor's cases that a bank's file, whole up to the end of `as_of_on`, can tell of.
+
+    The cases of `judged_cases` are locked before. Returns how many were looked at.
+    """
+    found = judged_cases(session, actor, bank_id, as_of_on)
     for start in range(0, len(found), _CHUNK):
         _judge(session, actor, found[start : start + _CHUNK], as_of_on, now)
     return len(found)
@@ -85,6 +93,7 @@ def follow_up(session: Session, actor: Actor, promise_id: UUID, now: datetime) -
     Raises:
         NotFound: not the actor's to see.
         Conflict: it needs no following up any more.
+        RulesBreached: the case is stopped: a payment was witnessed, it is suspended, paid …
     """
     authorise(actor, Permission.CONTACT_RECORD)
     row = session.scalar(select(PromiseRow).where(PromiseRow.id == promise_id, visible_to(actor, PromiseRow)).with_for_update())
@@ -92,6 +101,7 @@ def follow_up(session: Session, actor: Actor, promise_id: UUID, now: datetime) -
         raise NotFound
     if row.status not in _WAITING:
         raise Conflict(reason="nothing to follow up", status=row.status.value)
+    demand(judge_stops(stops_of(session.get_one(CaseRow, row.case_id), today_of(now))))
     row.followed_up_at, row.followed_up_by = now, actor.id
     session.flush()
     record(session, actor, EventTag.PROMISE_JUDGED, f"case:{row.case_id}", now, promise=row.id, step="followed-up")

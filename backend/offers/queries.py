@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.cases.queries import open_for_collection
+from backend.cases.tables import CaseRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, StaffId
 from backend.offers.model import PromiseStatus, ProposalStatus, Terms
@@ -77,7 +79,11 @@ def visible_to(actor: Actor, rows: Owned) -> ColumnElement[bool]:
 def list_promises(
     session: Session, actor: Actor, *, limit: int, after: UUID | None, case_id: UUID | None = None, due_by: date | None = None
 ) -> list[PromiseView]:
-    """Return at most `limit` + 1 promises after a cursor; with `due_by` those to follow up: open and due by then, or broken and not asked about."""
+    """Return at most `limit` + 1 promises after a cursor.
+
+    With `due_by` those to follow up: open and due by then, or broken and not asked about, of cases that nothing stops on that day.
+    A witnessed payment that the bank has not confirmed yet stops its case, so nobody who has paid is pressed (F10).
+    """
     authorise(actor, Permission.CASE_READ)
     query = select(PromiseRow).where(visible_to(actor, PromiseRow))
     if case_id is not None:
@@ -86,7 +92,8 @@ def list_promises(
         is_due = and_(PromiseRow.status == PromiseStatus.OPEN, PromiseRow.due_on <= due_by)
         is_broken = and_(PromiseRow.status == PromiseStatus.BROKEN, or_(
             PromiseRow.followed_up_at.is_(None), PromiseRow.followed_up_at < PromiseRow.judged_at))
-        query = query.where(or_(is_due, is_broken))
+        is_open = select(CaseRow.id).where(CaseRow.id == PromiseRow.case_id, open_for_collection(due_by)).exists()
+        query = query.where(or_(is_due, is_broken), is_open)
     if after is not None:
         query = query.where(PromiseRow.id > after)
     return [
@@ -97,12 +104,16 @@ def list_promises(
     ]
 
 
-def list_proposals(session: Session, actor: Actor, on: date, *, limit: int, after: UUID | None, case_id: UUID | None = None) -> list[ProposalView]:
-    """Return at most `limit` + 1 proposals after a cursor."""
+def list_proposals(
+    session: Session, actor: Actor, on: date, *, limit: int, after: UUID | None, case_id: UUID | None = None, status: ProposalStatus | None = None
+) -> list[ProposalView]:
+    """Return at most `limit` + 1 proposals after a cursor, oldest first."""
     authorise(actor, Permission.CASE_READ)
     query = select(ProposalRow).where(visible_to(actor, ProposalRow))
     if case_id is not None:
         query = query.where(ProposalRow.case_id == case_id)
+    if status is not None:
+        query = query.where(ProposalRow.status == status)
     if after is not None:
         query = query.where(ProposalRow.id > after)
     return [_view(row, on) for row in session.scalars(query.order_by(ProposalRow.id).limit(limit + 1))]

@@ -53,6 +53,7 @@ _TEXTS: Mapping[Reason, tuple[str, str]] = MappingProxyType({
     Withheld.SUSPENDED: _stopped("持卡人否认或有异议，已暂停", "suspended, because the cardholder denies or disputes it"),
     Withheld.DECEASED: _stopped("债务人已故", "the debtor has died"),
     Withheld.PAID: _stopped("已还清", "it is paid"),
+    Withheld.PAYMENT_CLAIMED: _stopped("债务人已直接向银行还款，待银行核实", "the debtor was seen paying the bank, which has yet to confirm it"),
     Withheld.RECALLED: _stopped("银行已收回", "the bank has recalled it"),
     Withheld.TERM_OVER: ("委托期限已于 {term_ends_on} 届满。", "The placement's term ended on {term_ends_on}."),
     Withheld.VULNERABLE: _stopped("存在重病、怀孕等特殊情况，须主管安排", "somebody there is ill, pregnant or alike; a supervisor arranges it"),

@@ -92,6 +92,7 @@ class Withheld(StrEnum):
     SUSPENDED = "suspended"
     DECEASED = "deceased"
     PAID = "paid"
+    PAYMENT_CLAIMED = "payment-claimed"
     RECALLED = "recalled"
     TERM_OVER = "term-over"
     VULNERABLE = "vulnerable"

@@ -20,7 +20,8 @@ from backend.cases import queries as cases
 from backend.cases.model import AGENCY_ZONE, GenderRule, Stop, today_of, visit_value
 from backend.cases.queries import stops_of, unconfirmed_of
 from backend.cases.tables import CaseAddressRow, CaseRow, VulnerabilityReleaseRow
-from backend.contacts.model import FAILED, Channel, Person
+from backend.contacts.model import FAILED, Channel
+from backend.contacts.queries import counts_to_cap
 from backend.contacts.tables import ContactRecordRow, HourAgreementRow
 from backend.core.fen import Fen
 from backend.core.geo import LonLat
@@ -211,7 +212,7 @@ def _read_day(session: Session, rows: Sequence[_Open], on: date) -> _Day:
         ids, hmacs = case_ids[start : start + 400], debtors[start : start + 400]
         for hmac, count in session.execute(
             select(CaseRow.debtor_hmac, func.count()).join(ContactRecordRow, ContactRecordRow.case_id == CaseRow.id)
-            .where(CaseRow.debtor_hmac.in_(hmacs), ContactRecordRow.local_on == on, ContactRecordRow.person != Person.THIRD_PARTY)
+            .where(CaseRow.debtor_hmac.in_(hmacs), ContactRecordRow.local_on == on, counts_to_cap())
             .group_by(CaseRow.debtor_hmac)
         ):
             contacts[bytes(hmac)] = count

@@ -21,9 +21,9 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases import actions as cases
-from backend.cases.model import CaseEvent, SuspensionReason
+from backend.cases.model import CaseEvent, Stop, SuspensionReason
 from backend.cases.tables import CaseRow
-from backend.contacts.actions import lock_debtor, record_visit_contact
+from backend.contacts.actions import conclude_visit_contact, lock_debtor, record_visit_contact
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, PlanId, VisitId, new_id
 from backend.core.problems import NotFound
@@ -38,6 +38,7 @@ from backend.plans.tables import RouteRow, StopRow
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.requests.actions import fulfil
+from backend.visits.as_contacts import seen_at_door
 from backend.visits.catalogue import CATALOGUE_VERSION, Effect, Outcome, OutcomeSpec
 from backend.visits.gather import check_in_facts, has_entry, right_party_at, start_facts, stops_as_of
 from backend.visits.incidents import add_incident
@@ -129,7 +130,8 @@ def start(session: Session, actor: Actor, command: StartVisit, now: datetime) ->
     if command.is_intent:
         demand(breaches)
     visit.started_at, visit.policy_version = at, policy.version
-    record_visit_contact(session, actor, visit.case_id, at, policy, now)
+    record_visit_contact(session, actor, visit.case_id, visit.id, at, policy, now)
+    _write_back(session, actor, visit, now)  # An outcome may have arrived before the start that it followed.
     fulfil(session, actor, visit.request_id, now)
     return _stored(session, actor, visit, new_id(), breaches, EventTag.VISIT_STARTED, policy, now)
 
@@ -165,7 +167,8 @@ def record_outcome(session: Session, actor: Actor, keyring: Keyring, command: Ou
     case = cases.locked_case(session, actor, visit.case_id)
     facts = OutcomeFacts(
         version=CATALOGUE_VERSION, code=command.code, fields=command.fields, at=command.at, is_started=visit.started_at is not None,
-        right_party_at=right_party_at(session, visit.id, policy), stops=stops_as_of(case, command.at, visit.on), stopped_at=visit.stopped_at,
+        right_party_at=right_party_at(session, visit.id, policy), stops=stops_as_of(case, command.at, visit.on) - {Stop.PAYMENT_CLAIMED},
+        stopped_at=visit.stopped_at,  # What was paid at this door ends no talk at it: the debtor may promise the rest.
     )
     breaches, read, fact_id = judge_outcome(facts), read_outcome(facts), new_id()
     outcome, spec, fields = read if read is not None else (None, None, {})
@@ -182,6 +185,8 @@ def record_outcome(session: Session, actor: Actor, keyring: Keyring, command: Ou
         _take_effect(session, actor, case, outcome, spec, now)
         if outcome is Outcome.PROMISE:
             _note_promise(session, actor, case, visit, (fact_id, command.at, fields), now)
+        session.flush()
+        _write_back(session, actor, visit, now)
         if spec.stops_visit:
             visit.stopped_at = min(visit.stopped_at or command.at, command.at)
         if spec.incident is not None:
@@ -254,6 +259,16 @@ def _note_promise(
     promise(session, actor, case, NewPromise(
         case_id=CaseId(case.id), amount_fen=Fen(int(fields["amount_fen"])), due_on=date.fromisoformat(str(fields["promised_on"])),
         made_on=at.astimezone(ZoneInfo(visit.timezone)).date(), source=PromiseSource.VISIT, source_id=fact_id), now)
+
+
+def _write_back(session: Session, actor: Actor, visit: VisitRow, now: datetime) -> None:
+    """Let the case's contact records say what came of the visit: the outcome that counts."""
+    if visit.outcome is None or visit.outcome_at is None:
+        return
+    told = session.scalars(select(OutcomeRow).where(
+        OutcomeRow.visit_id == visit.id, OutcomeRow.code == visit.outcome, OutcomeRow.at == visit.outcome_at).order_by(OutcomeRow.id)).first()
+    if told is not None:
+        conclude_visit_contact(session, actor, visit.id, seen_at_door(visit.outcome, told.fields, told.at), now)
 
 
 def _cancel_superseded(session: Session, published: PlanPublished) -> set[UUID]:

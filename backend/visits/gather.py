@@ -32,6 +32,7 @@ def stops_as_of(case: CaseRow, at: datetime, on: date) -> frozenset[Stop]:
     """Return what stopped a case at an instant: what came later does not spoil an earlier act."""
     since = {
         Stop.SUSPENDED: case.suspended_at, Stop.DECEASED: case.deceased_at, Stop.PAID: case.paid_at, Stop.RECALLED: case.recalled_at,
+        Stop.PAYMENT_CLAIMED: case.payment_claimed_at,
         Stop.VULNERABLE: case.vulnerable_at, Stop.COMPLAINT: case.complaint_at, Stop.HOLD: case.hold_at,
     }
     return frozenset(stop for stop in stops_of(case, on) if (began := since.get(stop)) is None or began <= at)

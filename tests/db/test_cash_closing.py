@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
@@ -94,8 +95,20 @@ def test_a_closed_day_takes_nothing_more_and_its_correction_is_the_next_days(at:
     assert (day.opening_fen, day.collected_fen, day.corrected_fen, day.closing_fen) == (1_000, 50, -600, 450)
     listed = closing.list_closes(at.session, at.made.kai.actor, limit=10, after=None)
     assert listed == [first, second]
-    for person, count in ((at.made.amina, 2), (at.made.wei, 2), (at.made.yara, 0), (at.made.lin, 0)):
+    for person, count in ((at.made.amina, 2), (at.made.wei, 2), (at.made.yara, 0), (at.made.lin, 2)):
         assert len(closing.list_closes(at.session, person.actor, limit=10, after=None)) == count, person.name
+
+
+def test_SEC_01_a_bank_sees_its_own_part_of_a_close_and_no_other_banks(at: Door) -> None:
+    whole = close(at)
+    (part,) = closing.list_closes(at.session, at.made.lin.actor, limit=5, after=None)
+    assert (part.id, part.receipt_count, part.receipted_fen, part.closing_fen) == (whole.id, 2, 1_000, 1_000)
+    assert (part.custody, part.pairs, part.books) == (whole.custody, (), ())
+    assert {one.bank for one in part.differences} == {at.bank.id}
+    assert closing.list_closes(at.session, at.made.chen.actor, limit=5, after=None) == [], "a close in which bank B has no part"
+    both = msgspec.structs.replace(whole, custody=(*whole.custody, msgspec.structs.replace(whole.custody[0], bank_id=at.made.bank_b.id)))
+    foreign = closing._part_of(both, at.made.bank_b.id)
+    assert (len(foreign.custody), foreign.receipt_count, foreign.differences, foreign.banks) == (1, 0, (), ())
 
 
 def test_the_database_keeps_closed_days(at: Door) -> None:

@@ -105,7 +105,7 @@ def test_CONT_05_fourth_contact_of_a_local_day_is_refused_across_channels_and_ba
     somebody_else = ready_case(session, keyring, made, 3)
     intend(session, keyring, made, case)
     intend(session, keyring, made, same_person, channel=Channel.SMS)
-    record_visit_contact(session, made.bilal.on_phone, case.id, made.now, DEFAULT_POLICY, made.now)
+    record_visit_contact(session, made.bilal.on_phone, case.id, None, made.now, DEFAULT_POLICY, made.now)
     assert refused_rules(session, keyring, made, case) == [Rule.CONT_05]
     assert refused_rules(session, keyring, made, same_person, channel=Channel.LETTER) == [Rule.CONT_05]
     visit = contact_facts(session, case, Channel.VISIT, made.now, DEFAULT_POLICY)

@@ -20,8 +20,9 @@ from backend.banks.tables import TemplateRow
 from backend.cases.actions import record_repayment
 from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow, PlacementBatchRow
-from backend.cash import corrections, custody, reconciliation
+from backend.cash import corrections, custody, hints, reconciliation
 from backend.cash.ledger_tables import AccountRow, VarianceRow
+from backend.cash.model import HintSource
 from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.fen import Fen
 from backend.core.ids import DisputeId, StaffId, TransferId, new_id
@@ -63,7 +64,7 @@ PERSONAL = frozenset({
     "dispute_id", "declaration_id", "incident_id", "manifest_id",
     "item_key", "pack_id", "hold_id", "destruction_id", "production_id",
     "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id",
-    "promise_id", "proposal_id", "notice_id", "transfer_id", "name",
+    "promise_id", "proposal_id", "notice_id", "transfer_id", "hint_id", "name",
 })
 ABSENT_ROLES = {
     "letter": StaffRole.LETTER_DUTY, "police": StaffRole.POLICE_DUTY, "archive": StaffRole.ARCHIVE_ADMIN, "general": StaffRole.GENERAL_MANAGER,
@@ -198,6 +199,8 @@ def _money(at: Door) -> dict[str, str]:
         "variance_id": str(at.session.scalars(select(VarianceRow.id)).one()), "handover_id": str(offered.handover_id),
         "correction_id": str(corrections.propose(at.session, at.made.kai.actor, proposal, at.now)), "transfer_id": str(transfers[numbers[2]]),
         "cash_request_id": str(at.request(cap_fen=1_000)),
+        "hint_id": str(hints.tell(
+            at.session, at.made.hana.actor, hints.Hint(case_id=at.case_id, source=HintSource.COMPLAINT), at.now)),
     }
 
 
