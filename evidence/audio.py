@@ -16,8 +16,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from evidence.errors import UnsupportedMediaType
-from evidence.examination import Audio, Video
+from evidence.examination import Audio, Mark, Video
 from evidence.magic import Container, demuxer
+from evidence.marks import read_marks
 from evidence.policy import ContentPolicy
 
 RATE: Final = 16_000
@@ -25,6 +26,7 @@ _WINDOW: Final = RATE // 10                        # 100 ms.
 _CLIP: Final = 32_700
 _DECODER_ERRORS: Final = (FFmpegError, ValueError, OSError, EOFError, OverflowError)
 _PACKETS_MAX: Final = 2_000_000
+_MARKS_MAX: Final = 64
 
 
 class _Meter:
@@ -120,7 +122,45 @@ def examine_video(raw: bytes, container: Container, policy: ContentPolicy) -> Vi
     sound = examine_audio(raw, container, policy) if has_sound else None
     is_short = declared_ms is not None and end_ms + policy.duration_ms_tolerance < declared_ms
     return Video(codec=codec, width=width, height=height, duration_ms=end_ms, packets=packets, is_first_frame_decoded=is_decoded,
-                 is_cut_off=is_cut_off or is_short, audio=sound)
+                 is_cut_off=is_cut_off or is_short or lacks_bytes(raw), audio=sound, marks=_marks(raw, container, policy.marks_s_max))
+
+
+def lacks_bytes(raw: bytes) -> bool:
+    """Whether the last box of an MP4, MOV or 3GP file reaches beyond its end: what a pulled battery or a cut copy leaves."""
+    at = 0
+    while at + 8 <= len(raw):
+        size = int.from_bytes(raw[at:at + 4], "big")
+        if size == 0:                                # To the end of the file.
+            return False
+        if size == 1:
+            size = int.from_bytes(raw[at + 8:at + 16], "big")
+        if size < 8:
+            return True
+        at += size
+    return at != len(raw)
+
+
+def _marks(raw: bytes, container: Container, seconds: int) -> tuple[Mark, ...]:
+    """Read the QR codes of the key frames of a film's first seconds, each text once, where it is first seen."""
+    seen: dict[str, Mark] = {}
+    if not seconds:
+        return ()
+    with _opened(raw, container) as source:
+        stream = source.streams.video[0]
+        stream.codec_context.skip_frame = "NONKEY"
+        start = stream.start_time or 0
+        for packet in _packets(source, stream):
+            if packet is None or len(seen) >= _MARKS_MAX:
+                break
+            for frame in _frames(packet):
+                if frame.pts is None or frame.time_base is None:
+                    continue
+                at_ms = int((frame.pts - start) * frame.time_base * 1000)
+                if at_ms > seconds * 1000:
+                    return tuple(seen.values())
+                for text in read_marks(frame.to_ndarray(format="gray")):
+                    seen.setdefault(text, Mark(at_ms=at_ms, text=text))
+    return tuple(seen.values())
 
 
 def _opened(raw: bytes, container: Container) -> Any:
@@ -190,10 +230,14 @@ def _packets(source: Any, stream: Any) -> Iterator[Any]:
 
 
 def _yields_frame(packet: Any) -> bool:
+    return bool(_frames(packet))
+
+
+def _frames(packet: Any) -> list[Any]:
     try:
-        return any(True for _ in packet.decode())
+        return list(packet.decode())
     except _DECODER_ERRORS:
-        return False
+        return []
 
 
 def _ms(duration: int | None, time_base: Any) -> int | None:

@@ -39,6 +39,13 @@ class Exif(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail_bits: int | None = None    # Distance of the thumbnail from the picture, of 64 bits.
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """One QR code that a film shows, and how far into the film."""
+
+    at_ms: int
+    text: str
+
+
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded picture. Hashes are of the upright picture and of its mirror image, 16 hex digits each."""
 
@@ -52,6 +59,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     mirror_phash: str
     mirror_dhash: str
     exif: Exif
+    marks: tuple[str, ...] = ()          # QR codes in it, read only where they are asked for.
 
 
 class Audio(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +89,7 @@ class Video(msgspec.Struct, frozen=True, kw_only=True):
     is_first_frame_decoded: bool
     is_cut_off: bool
     audio: Audio | None
+    marks: tuple[Mark, ...] = ()         # QR codes in its key frames, read only where they are asked for.
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ _MEDIA_TYPES: Final = MappingProxyType({
     Container.ADTS: frozenset({"audio/aac"}),
     Container.OGG: frozenset({"audio/ogg", "audio/opus"}),
     Container.WAV: frozenset({"audio/wav", "audio/x-wav"}),
-    Container.MP4: frozenset({"audio/mp4", "audio/3gpp", "video/mp4", "video/3gpp"}),
+    Container.MP4: frozenset({"audio/mp4", "audio/3gpp", "video/mp4", "video/3gpp", "video/quicktime"}),
 })
 _DEMUXERS: Final = MappingProxyType({
     Container.AMR_NB: "amr", Container.AMR_WB: "amr", Container.ADTS: "aac", Container.OGG: "ogg", Container.WAV: "wav", Container.MP4: "mp4",

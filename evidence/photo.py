@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from evidence.errors import TooLarge, UnsupportedMediaType
 from evidence.examination import Exif, Photo, Tail
 from evidence.magic import HEAD_BYTES, IMAGES, sniff
+from evidence.marks import read_marks
 from evidence.photo_marks import STAMP as STAMP
 from evidence.photo_marks import Box as Box
 from evidence.photo_marks import Stamp as Stamp
@@ -54,7 +55,14 @@ def examine_photo(raw: bytes, policy: ContentPolicy) -> Photo:
         exif = msgspec.structs.replace(exif, thumbnail_bits=_thumbnail_bits(raw, upright))
     return Photo(
         width=image.width, height=image.height, frames=frames, tail=tail, tail_bytes=tail_bytes, phash=phash(upright), dhash=dhash(upright),
-        mirror_phash=phash(mirrored), mirror_dhash=dhash(mirrored), exif=exif)
+        mirror_phash=phash(mirrored), mirror_dhash=dhash(mirrored), exif=exif,
+        marks=read_marks(_grey(upright)) if policy.marks_s_max else ())
+
+
+def _grey(image: Image.Image) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    small = image.convert("L")
+    small.thumbnail((_COPY_SIDE_MAX, _COPY_SIDE_MAX))
+    return np.asarray(small, dtype=np.uint8)
 
 
 def hamming(left: str, right: str) -> int:

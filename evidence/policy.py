@@ -28,6 +28,7 @@ class ContentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     decode_wall_s_max: int = 30
     decode_cpu_s_max: int = 20
     decode_bytes_max: int = 1_500_000_000        # Address space of the worker.
+    marks_s_max: int = 0                         # Films are searched for QR codes up to here, pictures when it is not 0.
 
 
 DEFAULT: Final = ContentPolicy()

@@ -49,7 +49,7 @@ class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
     media_types: frozenset[str] = frozenset({
         "image/jpeg", "image/png", "image/heic", "image/heif", "image/webp",
         "audio/mp4", "audio/aac", "audio/amr", "audio/amr-wb", "audio/3gpp", "audio/ogg", "audio/opus", "audio/wav", "audio/x-wav",
-        "video/mp4", "video/3gpp",
+        "video/mp4", "video/3gpp", "video/quicktime",
     })
 
     def bytes_max(self, media_type: str) -> int:

@@ -184,17 +184,17 @@ class Phone:
 
     def state(self, door: Door, facts: Facts, captures: Sequence[Capture] = (), *, at: datetime | None = None) -> str:
         """Sign a statement, write it down with its files and return its digest. Kinds that need two are then signed by the partner."""
-        kind = Kind(_kind_of(facts))
-        seq, prev = self.notebook.next_link()
-        captured_at = at or self._clock()
-        files = [(self._describe(capture), capture) for capture in captures]
-        is_due_twice = kind in COSIGNED_KINDS
+        return self.state_items(door, facts, [(self._describe(capture), capture) for capture in captures], at)
+
+    def state_items(self, door: Door, facts: Facts, files: Sequence[tuple[Item, Capture | None]], at: datetime | None = None) -> str:
+        """Sign and write down; an item without a capture rests at the server already."""
+        kind, (seq, prev) = Kind(_kind_of(facts)), self.notebook.next_link()
+        clocks, is_due_twice = self.clocks(captured_at := at or self._clock()), kind in COSIGNED_KINDS
         manifest = build_manifest(
             manifest_id=str(compat.uuid7()), tenant=self._tenant, bank=door.bank, case=door.case, visit=door.visit, visit_version=door.visit_version,
             kind=kind, device=self.kid, actor=self.staff_id, cosigner_device=door.partner_kid if is_due_twice else None,
-            cosigner=door.partner if is_due_twice else None, seq=seq, prev=prev, captured=_utc(captured_at),
-            monotonic_ms=_milliseconds(captured_at - self._booted_at), boot_id=self._boot_id, beacon=self._beacon[0] if self._beacon else None,
-            beacon_age_ms=_milliseconds(captured_at - self._beacon[1]) if self._beacon else None, clock_offset_ms=None,
+            cosigner=door.partner if is_due_twice else None, seq=seq, prev=prev, captured=clocks["at"], monotonic_ms=clocks["monotonic_ms"],
+            boot_id=self._boot_id, beacon=clocks["beacon"], beacon_age_ms=clocks["beacon_age_ms"], clock_offset_ms=None,
             position=self._position(captured_at), no_fix_reason=None if self.place else NoFixReason.NO_SIGNAL,
             items=tuple(item for item, _ in files), app=self._app, facts=facts,
         )
@@ -203,10 +203,16 @@ class Phone:
         envelope = assemble(payload, [sign(payload, self.link.key, header_for(manifest))])
         kept = Statement(digest=digest, manifest_id=manifest.manifest_id, envelope=envelope, is_complete=not is_due_twice, answer=None, receipt=None)
         self.notebook.add_statement(
-            kept, seq, [(item.item_id, capture.content, capture.media_type) for item, capture in files], is_due_twice=is_due_twice,
+            kept, seq, [(item.item_id, one.content, one.media_type) for item, one in files if one is not None], is_due_twice=is_due_twice,
             taken=taken_of(facts, digest, is_own=True),
         )
         return digest
+
+    def clocks(self, at: datetime | None = None) -> dict[str, Any]:
+        """Return the phone's clocks: wall, monotonic since its boot, its beacon and the age of that."""
+        at, (beacon, held_at) = at or self._clock(), self._beacon or (None, None)
+        age_ms = _milliseconds(at - held_at) if held_at else None
+        return {"at": _utc(at), "monotonic_ms": _milliseconds(at - self._booted_at), "beacon": beacon, "beacon_age_ms": age_ms}
 
     def shown(self, digest: str) -> bytes:
         """Return the payload that the partner's phone reads (by QR, or relayed) before it signs."""

@@ -31,7 +31,7 @@ from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.exhibits import exports
 from backend.exhibits.model import RECORDING_ROLES, ItemState
-from backend.exhibits.tables import ItemRow
+from backend.exhibits.tables import ItemRow, RecordingRow
 from backend.keys.tables import CaseKeyRow
 from backend.policies.queries import policy_in_force
 from evidence.canonical import canonicalise
@@ -145,6 +145,7 @@ def carry_out(session: Session, destruction_id: UUID, now: datetime) -> tuple[UU
     items = _items(session, case.id)
     digests = sorted({item.sha256 for item in items if item.wrapped_key is not None})
     session.execute(update(ItemRow).where(ItemRow.seal_subject == case.id, ItemRow.wrapped_key.is_not(None)).values(wrapped_key=None))
+    session.execute(update(RecordingRow).where(RecordingRow.case_id == case.id, RecordingRow.wrapped_key.is_not(None)).values(wrapped_key=None))
     session.execute(update(CaseKeyRow).where(CaseKeyRow.subject_id == case.id, CaseKeyRow.wrapped.is_not(None)).values(
         wrapped=None, destroyed_at=now))
     packs = exports.close_packs_of(session, case.id)
@@ -162,7 +163,8 @@ def blobs_of(session: Session, destruction_id: UUID) -> tuple[str, ...]:
     """Return the names of the files that a done destruction leaves without a key, for deleting them from the store."""
     case_id = session.scalars(select(DestructionRow.case_id).where(DestructionRow.id == destruction_id)).one()
     keyless = select(ItemRow.blob_key).where(ItemRow.seal_subject == case_id, ItemRow.wrapped_key.is_(None), ItemRow.blob_key.is_not(None))
-    return tuple(sorted({blob for blob in session.scalars(keyless) if blob is not None}))
+    brought = select(RecordingRow.blob_key).where(RecordingRow.case_id == case_id, RecordingRow.wrapped_key.is_(None))
+    return tuple(sorted({blob for query in (keyless, brought) for blob in session.scalars(query) if blob is not None}))
 
 
 def page(session: Session, actor: Actor, *, after: UUID | None, limit: int) -> tuple[DestructionView, ...]:
@@ -182,7 +184,9 @@ def _facts(session: Session, case: CaseRow, now: datetime) -> DestructionFacts:
     return DestructionFacts(
         now=now, is_case_over=case.status in OVER, open_holds=open_holds(session, case.id), items=tuple(
             KeptItem(sha256=item.sha256, role=item.role, ended_at=item.ended_at, until_at=item.retained_until_at, floor_days=days)
-            for item in _items(session, case.id)))
+            for item in _items(session, case.id)) + tuple(
+            KeptItem(sha256=one.sha256, role=one.role, ended_at=one.imported_at, until_at=one.imported_at + timedelta(days=days), floor_days=days)
+            for one in session.scalars(select(RecordingRow).where(RecordingRow.case_id == case.id, RecordingRow.wrapped_key.is_not(None)))))
 
 
 def _items(session: Session, case_id: UUID) -> list[ItemRow]:

@@ -65,6 +65,8 @@ class EventTag(StrEnum):
     UPLOAD_CREATED = "evidence.upload-created"
     UPLOAD_FINISHED = "evidence.upload-finished"
     EVIDENCE_EXAMINED = "evidence.examined"
+    RECORDING_IMPORTED = "recording.imported"
+    RECORDING_EXAMINED = "recording.examined"
     EVIDENCE_COPIED = "evidence.copied"
     EVIDENCE_EXPORTED = "evidence.exported"
     EVIDENCE_REVIEWED = "evidence.reviewed"

@@ -37,7 +37,7 @@ COVERED: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys((
         "placement_batches", "cases", "case_addresses", "case_decisions", "repayments", "contact_records", "hour_agreements", "visit_requests",
         "request_decisions", "visits", "check_ins", "right_party_checks", "visit_entries", "visit_outcomes", "visit_reports", "incidents",
-        "visit_exceptions", "visit_reviews", "manifests", "cosign_refusals", "manifest_signatures", "chain_links", "items", "findings",
+        "visit_exceptions", "visit_reviews", "manifests", "cosign_refusals", "manifest_signatures", "chain_links", "items", "findings", "recordings",
         "evidence_receipts", "evidence_reviews", "visit_samplings", "item_reviews", "item_masks", "legal_holds", "destructions", "productions",
         "packs", "beacons", "copies", "exports", "disputes", "declarations", "breaches", "authorisation_requests",
         "receipt_books", "receipt_numbers", "collections", "receipts", "cash_exceptions", "transfers", "handovers", "deposits", "deposit_lines",

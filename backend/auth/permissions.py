@@ -36,6 +36,7 @@ class Permission(StrEnum):
     VISIT_ARCHIVE = "visit.archive"
     EVIDENCE_SUBMIT = "evidence.submit"
     EVIDENCE_READ = "evidence.read"
+    RECORDING_IMPORT = "recording.import"      # Off recorders and body cameras, at the desk.
     EVIDENCE_EXPORT = "evidence.export"
     EVIDENCE_UNMASK = "evidence.unmask"        # Identity documents legible on copies.
     EVIDENCE_DESTROY = "evidence.destroy"      # One proposes, another decides.
@@ -89,7 +90,7 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType({
         P.DISPUTE_INVESTIGATE,
         P.CASH_REQUEST, P.PLAN_MAKE, P.PLAN_PUBLISH, P.EVIDENCE_EXPORT, P.CONTACT_RECORD, P.DISPUTE_RECORD, P.CASH_RESOLVE,
         P.CASH_CORRECT, P.WORKDAY_MANAGE, P.EQUIPMENT_INSPECT, P.EVIDENCE_UNMASK, P.HOLD_MANAGE, P.PROPOSAL_MAKE, P.PAIR_REUNITE,
-        P.CASH_HINT,
+        P.CASH_HINT, P.RECORDING_IMPORT,
     }) | _READS,
     Role.BANK_LIAISON: frozenset({
         P.CASE_READ, P.VISIT_READ, P.EVIDENCE_READ, P.EVIDENCE_EXPORT, P.VISIT_REVIEW, P.CASH_READ, P.DISPUTE_READ, P.DISPUTE_RULE,

@@ -25,6 +25,7 @@ from backend.console import (
     phones,
     plan_pages,
     plans,
+    recordings,
     replans,
     requests,
     review_pages,
@@ -43,7 +44,8 @@ def routers() -> list[ControllerRouterHandler]:
         route_handlers=[
             *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *authority.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
-            *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *custody.ROUTES, *cash.ROUTES,
+            *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *recordings.ROUTES,
+            *custody.ROUTES, *cash.ROUTES,
             *ledger.ROUTES,
             *books.ROUTES, *offers.ROUTES,
             *disputes.ROUTES, *witnesses.ROUTES,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from backend.auth.actors import Actor
@@ -18,10 +18,12 @@ from backend.console.values import within_reach
 from backend.core.ids import BranchId, StaffId
 from backend.core.problems import InvalidInput, NotFound
 from backend.exhibits import actions as exhibits
-from backend.staff import actions, devices
-from backend.staff.model import DeviceEvent, DeviceState, EquipmentKind, Inspection
+from backend.staff import actions, devices, queries
+from backend.staff.model import DeviceEvent, DeviceState, EquipmentEvent, EquipmentKind, EquipmentState, Inspection
+from backend.staff.queries import EquipmentView
 from backend.web.app import Resources
 from backend.web.body import Body, View
+from backend.web.paging import Page, page_of, read_page
 from backend.web.transaction import transaction
 
 KID_CHARS = 43
@@ -64,6 +66,20 @@ class EquipmentBody(Body):
     branch_id: UUID
     kind: EquipmentKind
     serial: Number
+    owner_id: UUID | None = None
+
+
+class EquipmentEventBody(Body):
+    """Withdraw it, or give it back into use."""
+
+    event: EquipmentEvent
+
+
+class EquipmentStateView(View, frozen=True):
+    """A recorder or camera and its state."""
+
+    id: UUID
+    state: EquipmentState
 
 
 class InspectionBody(Body):
@@ -140,7 +156,29 @@ def register_equipment(
 ) -> Made:
     """Register a recorder or camera."""
     with transaction(resources.sessions, actor, now) as session:
-        return Made(id=actions.register_equipment(session, actor, BranchId(data.branch_id), data.kind, data.serial, now))
+        owner = None if data.owner_id is None else StaffId(data.owner_id)
+        return Made(id=actions.register_equipment(session, actor, BranchId(data.branch_id), data.kind, data.serial, now, owner_id=owner))
+
+
+@get("/api/v1/equipment", operation_id="listEquipment", sync_to_thread=True, tags=["equipment"])
+def list_equipment(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None,
+) -> Page[EquipmentView]:
+    """List the recorders and cameras of the actor's branches."""
+    asked = read_page(limit, cursor)
+    with resources.reads() as session:
+        rows = queries.equipment_page(session, actor, after=asked.after_id, limit=asked.limit + 1)
+    return page_of(rows, asked, lambda row: str(row.id))
+
+
+@post("/api/v1/equipment/{equipment_id:uuid}/state", operation_id="changeEquipment", status_code=200, sync_to_thread=True, tags=["equipment"])
+def change_equipment(
+    equipment_id: FromPath[UUID], data: JSONBody[EquipmentEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> EquipmentStateView:
+    """Withdraw a recorder or camera, or give it back into use."""
+    with transaction(resources.sessions, actor, now) as session:
+        return EquipmentStateView(id=equipment_id, state=actions.change_equipment(session, actor, equipment_id, data.event, now))
 
 
 @post("/api/v1/equipment/{equipment_id:uuid}/inspections", operation_id="inspectEquipment", sync_to_thread=True, tags=["equipment"])
@@ -164,7 +202,10 @@ def assign_equipment(
         actions.assign_equipment(session, actor, equipment_id, StaffId(data.staff_id), data.on, now)
 
 
-ROUTES = [ask_enrolment, list_enrolments, grant_enrolment, change_device, register_equipment, inspect_equipment, assign_equipment]
+ROUTES = [
+    ask_enrolment, list_enrolments, grant_enrolment, change_device, list_equipment,
+    register_equipment, change_equipment, inspect_equipment, assign_equipment,
+]
 
 
 def read_kid(text: str) -> str:

@@ -11,8 +11,10 @@ from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.model import ItemState, ManifestState, Standing
 from backend.exhibits.model import Verdict as ReviewVerdict
+from backend.exhibits.recording_model import ClockProof
 from backend.plans.model import PlanStatus
 from backend.requests.model import Withheld
+from backend.staff.model import EquipmentKind
 from backend.visits.catalogue import Outcome
 from backend.visits.model import Draw, Identity, Recoverability, Reviewer, Verdict, VisitStatus
 from evidence.facts import Kind
@@ -112,6 +114,11 @@ _UNMASKS: Mapping[StrEnum, str] = {
     UnmaskPurpose.IDENTITY_CHECK: N_("identity check"), UnmaskPurpose.DECLARATION_RULING: N_("ruling on a declaration"),
     UnmaskPurpose.LITIGATION: N_("litigation"), UnmaskPurpose.POLICE: N_("police"),
 }
+_RECORDERS: Mapping[StrEnum, str] = {
+    ClockProof.FILMED: N_("time code filmed"), ClockProof.PHOTOGRAPHED: N_("time code photographed"),
+    ClockProof.INHERITED: N_("proven by another file"), ClockProof.NONE: N_("not proven"),
+    EquipmentKind.AUDIO: N_("audio recorder"), EquipmentKind.CAMERA: N_("camera"),
+}
 REASONS: Mapping[str, str] = {
     "cash": N_("cash"), "declaration": N_("declaration"), "entry": N_("entry"), "incident": N_("incident"), "complaint": N_("complaint"),
     "delicate-outcome": N_("delicate outcome"), "evidence-in-doubt": N_("evidence in doubt"), "exception": N_("exceptions at closing"),
@@ -128,7 +135,7 @@ _WORDS = {
     (type(code), code.value): text
     for words in (
         _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS,
-        _CIRCUMSTANCES)
+        _CIRCUMSTANCES, _RECORDERS)
     for code, text in words.items()
 }
 

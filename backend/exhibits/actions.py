@@ -18,6 +18,7 @@ from backend.core.problems import NotFound
 from backend.exhibits import chains, cosignatures, items
 from backend.exhibits.findings import add_findings, findings_of, restand
 from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Statement, standing_of
+from backend.exhibits.recording_model import judge_brought_in
 from backend.exhibits.refusals import ManifestConflict
 from backend.exhibits.rules import Fix, PlaceFacts, is_capturer, judge_clock, judge_devices, judge_place, judge_visit, key_compromised, place_of
 from backend.exhibits.tables import ChainLinkRow, ManifestRow, SignatureRow
@@ -152,6 +153,7 @@ def _judge_new(session: Session, row: ManifestRow, statement: Statement, intake:
     )
     add_findings(session, row, (
         *judge_visit(manifest, bounds, intake.visit), *judge_clock(manifest, bounds, now, policy), *judge_place(manifest, place, policy),
+        *judge_brought_in(manifest, frozenset(one.sha256 for one in manifest.items if items.recording_of(session, row.visit_id, one.sha256))),
     ), now)
 
 

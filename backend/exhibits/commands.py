@@ -17,14 +17,15 @@ from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose, Wanted
 from backend.exhibits.exports import Place, Transaction
 from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
+from backend.exhibits.recordings import TYP as RECORDING_TYP
 from backend.exhibits.spool import Spool
-from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
+from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
 from backend.exhibits.transfers import read_item
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.keys.sealing import CaseKeyDestroyed, SealBrokenError, sealer
 from backend.staff.tables import DeviceRow
-from evidence.canonical import sha256_hex
+from evidence.canonical import canonicalise, sha256_hex
 from evidence.envelope import SignatureMember, assemble, check_shape, verify_signatures
 from evidence.errors import EvidenceError
 from evidence.es256 import compact_verify
@@ -74,7 +75,36 @@ def verify_store(session: Session, keyring: Keyring, store: BlobStore, tenant: s
         fault = _item_fault(session, keyring, (store, tenant), item)
         if fault:
             faults.append(Fault(f"item:{item.id}", fault))
+    for brought in session.scalars(select(RecordingRow).order_by(RecordingRow.id).execution_options(yield_per=200)):
+        items += 1
+        faults.extend(Fault(f"recording:{brought.id}", code) for code in _recording_faults(session, keyring, (store, tenant), brought))
     return StoreReport(items=items, statements=statements, faults=tuple(faults))
+
+
+def _recording_faults(session: Session, keyring: Keyring, place: tuple[BlobStore, str], row: RecordingRow) -> list[str]:
+    found = []
+    try:
+        _, told = compact_verify(row.statement, lambda kid: keyring.resolve(KeyPurpose.DERIVATION, kid), typ=RECORDING_TYP)
+        entry = session.get(LogEntryRow, row.log_entry_id)
+        if entry is None or entry.payload_sha256 != sha256_hex(canonicalise(told)):
+            found.append("not-as-logged")
+        named = (told.get("sha256"), told.get("visit"), told.get("equipment"), told.get("imported_by"))
+        if named != (row.sha256, str(row.visit_id), str(row.equipment_id), str(row.imported_by)):
+            found.append("import-differs")
+    except EvidenceError:
+        found.append("import-invalid")
+    if row.wrapped_key is None:
+        return found                                # Destroyed after its term.
+    try:
+        key = sealer(session, keyring, row.case_id).unwrap_item_key(row.wrapped_key, row.sha256)
+        read_item(place[0], place[1], row.blob_key, (key, row.sha256))
+    except CaseKeyDestroyed:
+        return found
+    except SealBrokenError:
+        found.append("key-altered")
+    except (EvidenceError, Problem) as error:
+        found.append(error.answered_code if isinstance(error, Problem) else error.problem)
+    return found
 
 
 def _statement_faults(session: Session, keyring: Keyring, row: ManifestRow) -> list[str]:

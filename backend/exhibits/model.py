@@ -235,16 +235,20 @@ class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
 BREACH_NAMES = frozenset({"cosignature-missing", "cosignature-lapsed", "cosignature-refused", "signer-not-assigned", "after-hold"})
 """Findings that tell of a broken rule, not of an uncertain capture."""
 GAP, GAP_FILLED = "chain-gap", "chain-gap-filled"
+SILENCES = frozenset({"recording-gap", "recording-missing"})
+SILENCE_FILLED = "recording-gap-filled"
 
 
 def standing_of(findings: Iterable[Finding]) -> Standing:
     """Return how a statement stands by what was found: fraud signs outweigh breaches, breaches outweigh doubts.
 
-    A gap in a chain no longer counts once the missing link arrived.
+    A gap in a chain no longer counts once the missing link arrived, one in the sound no longer once a recorder's file covers it.
     """
     found = tuple(findings)
     filled = {finding.pointer for finding in found if finding.name == GAP_FILLED}
-    counted = [finding for finding in found if not (finding.name == GAP and finding.pointer in filled)]
+    heard = {finding.expected for finding in found if finding.name == SILENCE_FILLED}
+    counted = [finding for finding in found if not (
+        (finding.name == GAP and finding.pointer in filled) or (finding.name in SILENCES and finding.got in heard))]
     grades = {finding.grade for finding in counted}
     if Grade.FRAUD_SIGN in grades:
         return Standing.QUARANTINED

@@ -155,6 +155,15 @@ class QuotaExceeded(Problem):
     explanation = N_("Finish or delete some of them first.")
 
 
+class RecordingOfAnotherVisit(Problem):
+    """The same bytes under two visits: a joint recording (F22)."""
+
+    status, code, title = 409, "recording-of-another-visit", N_("This recording already stands under another visit.")
+    explanation = N_(
+        "No file may belong to two visits or two banks. Cut the recording where one visit ends and the next begins, keep the original on the "
+        "recorder until both parts are accepted, and bring each visit's own part in.")
+
+
 class LogProofInvalid(Problem):
     """A checkpoint or proof that does not hold."""
 

@@ -10,9 +10,10 @@ import msgspec
 
 from backend.core.geo import Datum, LonLat, distance_m, to_wgs84
 from backend.exhibits.model import GAP, RECORDING_DAYS_MIN, RECORDING_ROLES, Bounds, LinkRole, SignedBy, VisitFacts
+from backend.exhibits.recording_model import OCCASION
 from backend.policies.model import Policy
 from evidence.envelope import HeaderPosition, Signer, SignerRole
-from evidence.facts import Kind
+from evidence.facts import CaptureFacts, Kind
 from evidence.manifest import Datum as StatedDatum
 from evidence.manifest import Item, Manifest, Position
 from evidence.model import Finding, Grade
@@ -32,6 +33,11 @@ DOOR_KINDS = frozenset({Kind.ARRIVAL, Kind.CAPTURE, Kind.DECLARATION, Kind.CASH_
 """Statements made at the address; a close or a void may be signed in the car."""
 DEMANDING_KINDS = frozenset({Kind.ARRIVAL, Kind.CASH_RECEIPT})
 """What may not follow a suspension. Declarations and leaving do follow it: a denial suspends at once (DECL-01)."""
+
+
+def is_at_door(manifest: Manifest) -> bool:
+    """Whether a statement is made at the address. Accepting a recorder's file is a capture at a desk, in the evening (F06)."""
+    return manifest.kind in DOOR_KINDS and not (isinstance(manifest.facts, CaptureFacts) and manifest.facts.occasion == OCCASION)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +183,7 @@ def judge_visit(manifest: Manifest, bounds: Bounds, visit: VisitFacts | None) ->
         findings.append(_found("visit-differs", Grade.DOUBT, "the visit's case and bank", "another", pointer="/case"))
     if manifest.visit_version != visit.version:
         findings.append(_found("visit-version-stale", Grade.INFO, str(visit.version), str(manifest.visit_version), pointer="/visit_version"))
-    is_after_end = visit.ended_at is not None and bounds.judged_at > visit.ended_at and manifest.kind in DOOR_KINDS
+    is_after_end = visit.ended_at is not None and bounds.judged_at > visit.ended_at and is_at_door(manifest)
     if is_after_end or (not visit.is_open and visit.ended_at is None):
         findings.append(_found("visit-not-open", Grade.DOUBT, "an open visit", "closed or cancelled"))
     if visit.held_at is not None and bounds.judged_at > visit.held_at:
@@ -227,7 +233,7 @@ def _judge_fix(manifest: Manifest, position: Position, facts: PlaceFacts, policy
         yield _found("weak-fix", Grade.INFO, f"within {WEAK_FIX_M} m", f"{accuracy_m:.0f} m", pointer="/position")
     if position.datum is StatedDatum.UNKNOWN:
         yield _found("datum-unknown", Grade.INFO, "wgs84 or gcj02", "unknown", pointer="/position/datum")
-    if facts.address is not None and manifest.kind in DOOR_KINDS:
+    if facts.address is not None and is_at_door(manifest):
         allowed_m = max(float(policy.distance_m_max), 2 * accuracy_m)
         candidates = [place] if position.datum is not StatedDatum.UNKNOWN else [place, to_wgs84(place, Datum.GCJ02)]
         away_m = min(distance_m(candidate, facts.address) for candidate in candidates)

@@ -15,6 +15,7 @@ from backend.exhibits.custody_tables import ItemMaskRow as ItemMaskRow
 from backend.exhibits.custody_tables import ItemReviewRow as ItemReviewRow
 from backend.exhibits.custody_tables import PackRow as PackRow
 from backend.exhibits.model import ItemState, LinkRole, ManifestState, ReceiptKind, Standing, UploadState, Verdict
+from backend.exhibits.recording_tables import RecordingRow as RecordingRow
 from evidence.facts import Kind, RefusalReason
 from evidence.manifest import Role
 from evidence.model import Grade
@@ -163,6 +164,7 @@ class UploadRow(Base):
         CheckConstraint("length > 0", name="length_positive"),
         Index(None, "item_key"),
         Index(None, "device", "state"),
+        Index(None, "device", "created_at"),
         Index(None, "state", "expires_at"),
     )
 

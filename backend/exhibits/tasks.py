@@ -8,17 +8,20 @@ from uuid import UUID
 
 from backend.audit import log
 from backend.core.problems import Problem
-from backend.exhibits import examinations, receipts, uploads
+from backend.exhibits import examinations, receipts, recordings, uploads
+from backend.exhibits.recording_tables import RecordingRow
 from backend.exhibits.transfers import read_item
 from backend.jobs.means import Means
 from backend.jobs.queue import Task
+from backend.keys.sealing import sealer
 from evidence.errors import EvidenceError
 from evidence.examination import Examination, State
 from evidence.examine_worker import examine
-from evidence.policy import DEFAULT
+from evidence.policy import DEFAULT, ContentPolicy
 
 EXAMINE = "evidence.examine"
 EXPIRE = "evidence.expire-upload"
+LOOK_INTO = "evidence.examine-recording"
 SWEEP_BATCH = 500
 
 
@@ -26,6 +29,7 @@ def tasks(means: Means) -> list[Task]:
     """Return the slice's tasks, bound to what they work with."""
     return [
         Task(name=EXAMINE, run=partial(_examine, means), unfinished=partial(_unexamined, means), abandon=partial(_abandon, means)),
+        Task(name=LOOK_INTO, run=partial(_look_into, means), unfinished=partial(_not_looked_into, means), abandon=partial(_leave_unseen, means)),
         Task(name=EXPIRE, run=partial(_expire, means), unfinished=partial(_expired, means), abandon=lambda _upload_id: None),
     ]
 
@@ -41,13 +45,41 @@ def _examine(means: Means, manifest_id: UUID) -> None:
     _conclude(means, manifest_id)
 
 
-def _look(means: Means, one: examinations.ToExamine) -> Examination:
+def _look(means: Means, one: examinations.ToExamine, policy: ContentPolicy = DEFAULT) -> Examination:
     try:
         content = read_item(means.store, means.settings.tenant, one.blob_key, (one.key, one.sha256))
     except (EvidenceError, Problem) as error:
         # Altered where it lies: said here, named by the check of everything, never guessed at.
         return Examination(state=State.UNDECODABLE, reason=f"the stored bytes do not open: {type(error).__name__}")
-    return examine(content, one.media_type, DEFAULT)
+    return examine(content, one.media_type, policy)
+
+
+def _look_into(means: Means, recording_id: UUID) -> None:
+    """Examine a recorder's file with its time marks, then whatever statements waited for it."""
+    with means.sessions() as session:
+        row = session.get_one(RecordingRow, recording_id)
+        if row.examined_at is not None or row.wrapped_key is None:
+            return
+        key = sealer(session, means.keyring, row.case_id).unwrap_item_key(row.wrapped_key, row.sha256)
+        one = examinations.ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key, key=key)
+    _seen(means, recording_id, _look(means, one, recordings.POLICY))
+
+
+def _leave_unseen(means: Means, recording_id: UUID) -> None:
+    _seen(means, recording_id, Examination(state=State.NOT_EXAMINED, reason="the examination failed repeatedly"))
+
+
+def _seen(means: Means, recording_id: UUID, seen: Examination) -> None:
+    now: datetime = means.clock()
+    with means.sessions.begin() as session:
+        waited = recordings.examined(session, recording_id, examinations.composed(seen), now)
+    for manifest_id in waited:
+        _conclude(means, manifest_id)
+
+
+def _not_looked_into(means: Means) -> tuple[UUID, ...]:
+    with means.sessions() as session:
+        return recordings.unexamined(session)
 
 
 def _conclude(means: Means, manifest_id: UUID) -> None:
@@ -56,6 +88,7 @@ def _conclude(means: Means, manifest_id: UUID) -> None:
         done = [manifest_id] if examinations.conclude(session, manifest_id, now) else []
     with means.sessions.begin() as session:
         done.extend(one for one in examinations.closes_of(session, manifest_id) if examinations.conclude(session, one, now))
+        examinations.hear_again(session, manifest_id, now)
     if not done:
         return
     log.sequence(means.sessions, means.keyring, means.origin, now)

@@ -51,6 +51,16 @@ class Known(msgspec.Struct, frozen=True):
     tail: bytes = b""
 
 
+def demand_room(settings: Settings, length: int) -> None:
+    """Refuse new bytes before the disk is full. Raises `StorageUnavailable`."""
+    if settings.store_url is not None:
+        length = 0                                   # The bytes go elsewhere; the database still needs its reserve here.
+    usage = shutil.disk_usage(settings.data_folder)
+    floor = max(settings.free_bytes_min, int(usage.total * settings.free_share_min))
+    if usage.free - length < floor:
+        raise StorageUnavailable(reason="the disk is nearly full", retry_after_s=600)
+
+
 class Desk:
     """What one process needs to receive uploads."""
 
@@ -67,12 +77,7 @@ class Desk:
 
     def demand_room(self, length: int) -> None:
         """Refuse new bytes before the disk is full: what was acknowledged must stay safe. Raises `StorageUnavailable`."""
-        if self.settings.store_url is not None:
-            length = 0                               # The bytes go elsewhere; the database still needs its reserve here.
-        usage = shutil.disk_usage(self.settings.data_folder)
-        floor = max(self.settings.free_bytes_min, int(usage.total * self.settings.free_share_min))
-        if usage.free - length < floor:
-            raise StorageUnavailable(reason="the disk is nearly full", retry_after_s=600)
+        demand_room(self.settings, length)
 
     def known(self, transfer: Transfer) -> Known:
         """Return how far an upload reaches, by memory where it is still true, else by reading what is stored. Holds the lock."""

@@ -18,7 +18,9 @@ from backend.core.rulebook import demand
 from backend.keys.keyring import Keyring
 from backend.staff.logins import NewLogin, close_sessions_of, set_login
 from backend.staff.model import (
+    EquipmentEvent,
     EquipmentKind,
+    EquipmentState,
     Inspection,
     LoginMade,
     NewBranch,
@@ -30,6 +32,7 @@ from backend.staff.model import (
     SecondPersonNeeded,
     SkillKind,
     Workday,
+    advance_equipment,
 )
 from backend.staff.queries import branch, seen_branch, visible_to
 from backend.staff.rules import EquipmentFacts, judge_equipment
@@ -240,13 +243,19 @@ def set_workdays(session: Session, actor: Actor, days: Sequence[Workday], now: d
     record(session, actor, EventTag.STAFF_CHANGED, f"staff:{actor.id}", now, what="workdays", days=len(days), people=people)
 
 
-def register_equipment(session: Session, actor: Actor, branch_id: BranchId, kind: EquipmentKind, serial: str, now: datetime) -> UUID:
+def register_equipment(
+    session: Session, actor: Actor, branch_id: BranchId, kind: EquipmentKind, serial: str, now: datetime, *, owner_id: StaffId | None = None,
+) -> UUID:
     """Register a recorder or camera of a branch; it may be used once it passed an inspection (EVD-04). Raises `Conflict` on a known serial."""
     authorise(actor, Permission.EQUIPMENT_INSPECT)
     seen_branch(session, actor, branch_id)
+    if owner_id is not None:
+        _agency_person(session, actor, owner_id)
     if session.scalar(select(EquipmentRow.id).where(EquipmentRow.serial == serial)):
         raise Conflict(reason="serial-taken")
-    row = EquipmentRow(id=new_id(), branch_id=branch_id, kind=kind, serial=serial, inspected_at=None, is_passed=None, next_due_on=None)
+    row = EquipmentRow(
+        id=new_id(), branch_id=branch_id, kind=kind, serial=serial, owner_id=owner_id,
+        state=EquipmentState.IN_USE, inspected_at=None, is_passed=None, next_due_on=None)
     session.add(row)
     session.flush()
     record(session, actor, EventTag.EQUIPMENT_CHANGED, f"equipment:{row.id}", now, what="registered")
@@ -268,15 +277,32 @@ def inspect_equipment(session: Session, actor: Actor, inspection: Inspection, no
     return entry.id
 
 
+def change_equipment(session: Session, actor: Actor, equipment_id: UUID, event: EquipmentEvent, now: datetime) -> EquipmentState:
+    """Withdraw a recorder or camera, or give it back into use. What it recorded before stays evidence.
+
+    Raises:
+        IllegalTransition: it stands so already.
+    """
+    authorise(actor, Permission.EQUIPMENT_INSPECT)
+    row = _own_equipment(session, actor, equipment_id)
+    row.state = advance_equipment(row.state, event)
+    session.flush()
+    record(session, actor, EventTag.EQUIPMENT_CHANGED, f"equipment:{row.id}", now, what=event.value)
+    return row.state
+
+
 def assign_equipment(session: Session, actor: Actor, equipment_id: UUID, staff_id: StaffId, on: date, now: datetime) -> None:
     """Hand a piece of equipment to an employee for a day; replaces who had it.
 
     Raises:
+        Conflict: it is withdrawn.
         RulesBreached: its inspection failed or is overdue on that day (EVD-04).
     """
     authorise(actor, Permission.WORKDAY_MANAGE)
     _agency_person(session, actor, staff_id)
     row = _own_equipment(session, actor, equipment_id)
+    if row.state is not EquipmentState.IN_USE:
+        raise Conflict(reason="withdrawn")
     demand(judge_equipment(EquipmentFacts(kind=row.kind, is_passed=bool(row.is_passed), next_due_on=row.next_due_on), on))
     session.merge(EquipmentAssignmentRow(equipment_id=equipment_id, on=on, staff_id=staff_id))
     session.flush()

@@ -114,6 +114,31 @@ class EquipmentKind(StrEnum):
     CAMERA = "camera"
 
 
+class EquipmentState(StrEnum):
+    """Whether a recorder or camera may be handed out, and beside it who acts next."""
+
+    IN_USE = "in_use"                # Whoever hands it out.
+    WITHDRAWN = "withdrawn"          # Its owner may give it back.
+
+
+class EquipmentEvent(StrEnum):
+    """What can happen to a recorder or camera."""
+
+    WITHDRAW = "withdraw"
+    GIVE_BACK = "give_back"
+
+
+EQUIPMENT_TRANSITIONS: Mapping[tuple[EquipmentState, EquipmentEvent], EquipmentState] = MappingProxyType({
+    (EquipmentState.IN_USE, EquipmentEvent.WITHDRAW): EquipmentState.WITHDRAWN,
+    (EquipmentState.WITHDRAWN, EquipmentEvent.GIVE_BACK): EquipmentState.IN_USE,
+})
+
+
+def advance_equipment(state: EquipmentState, event: EquipmentEvent) -> EquipmentState:
+    """Return the state after `event`. Raises `IllegalTransition` when it cannot follow."""
+    return follow(EQUIPMENT_TRANSITIONS, state, event)
+
+
 class NewBranch(msgspec.Struct, frozen=True, kw_only=True):
     """A branch to open; `timezone` is an IANA name, `territory` None serves no address yet."""
 

@@ -9,10 +9,12 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor, Role
+from backend.auth.authorise import authorise
+from backend.auth.permissions import Permission
 from backend.core.geo import LonLat, MultiPolygon
 from backend.core.ids import BankId, BranchId, StaffId
 from backend.core.problems import NotFound
-from backend.staff.model import DeviceLevel, DeviceState, EquipmentKind, Gender, QualificationKind, SkillKind
+from backend.staff.model import DeviceLevel, DeviceState, EquipmentKind, EquipmentState, Gender, QualificationKind, SkillKind
 from backend.staff.rules import CredentialFacts, EquipmentFacts, MemberFacts, PairFacts, is_fit
 from backend.staff.tables import (
     BranchRow,
@@ -224,7 +226,8 @@ def equipment_facts(session: Session, staff_ids: Collection[StaffId], on: date) 
     rows = session.execute(
         select(EquipmentAssignmentRow.staff_id, EquipmentRow.kind, EquipmentRow.is_passed, EquipmentRow.next_due_on)
         .join(EquipmentRow, EquipmentRow.id == EquipmentAssignmentRow.equipment_id)
-        .where(EquipmentAssignmentRow.on == on, EquipmentAssignmentRow.staff_id.in_(sorted(set(staff_ids))))
+        .where(EquipmentAssignmentRow.on == on, EquipmentAssignmentRow.staff_id.in_(sorted(set(staff_ids))),
+               EquipmentRow.state == EquipmentState.IN_USE)
         .order_by(EquipmentRow.serial)
     )
     for row in rows:
@@ -262,6 +265,35 @@ def offered_s(session: Session, staff_ids: Collection[StaffId], since: date, bef
         ).group_by(WorkdayRow.staff_id)
     )
     return {StaffId(staff_id): int(total) for staff_id, total in rows}
+
+
+class EquipmentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One recorder or camera of the register."""
+
+    id: UUID
+    branch_id: BranchId
+    kind: EquipmentKind
+    serial: str
+    owner_id: StaffId | None
+    state: EquipmentState
+    is_passed: bool | None
+    inspected_at: datetime | None
+    next_due_on: date | None
+
+
+def equipment_page(session: Session, actor: Actor, *, after: UUID | None, limit: int) -> tuple[EquipmentView, ...]:
+    """Return recorders and cameras of the actor's branches in the order of their registration."""
+    authorise(actor, Permission.STAFF_READ)
+    query = select(EquipmentRow).order_by(EquipmentRow.id).limit(limit)
+    if actor.bank is not None:
+        return ()
+    if not actor.sees_every_branch:
+        query = query.where(EquipmentRow.branch_id.in_(actor.branches))
+    rows = session.scalars(query if after is None else query.where(EquipmentRow.id > after))
+    return tuple(EquipmentView(
+        id=row.id, branch_id=BranchId(row.branch_id), kind=row.kind, serial=row.serial,
+        owner_id=None if row.owner_id is None else StaffId(row.owner_id), state=row.state, is_passed=row.is_passed, inspected_at=row.inspected_at,
+        next_due_on=row.next_due_on) for row in rows)
 
 
 def fit_kinds(equipment: Iterable[EquipmentFacts], on: date) -> frozenset[EquipmentKind]:

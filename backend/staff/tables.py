@@ -10,7 +10,7 @@ from backend.auth.actors import Role
 from backend.core.geo import LonLat, MultiPolygon
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, SealedBytes, SealedValue, Uuid, enum_check
 from backend.db.geo import Area, Point
-from backend.staff.model import DeviceLevel, DeviceState, EquipmentKind, Gender, QualificationKind, SkillKind
+from backend.staff.model import DeviceLevel, DeviceState, EquipmentKind, EquipmentState, Gender, QualificationKind, SkillKind
 
 _IS_ACTIVE = text("state = 'active'")
 
@@ -284,15 +284,20 @@ class StaffSkillRow(Base):
 
 
 class EquipmentRow(Base):
-    """A recorder or camera with its latest inspection; never inspected counts as overdue (EVD-04)."""
+    """A recorder or camera with its latest inspection; never inspected counts as overdue (EVD-04). `owner_id` answers for it."""
 
     __tablename__ = "equipment"
-    __table_args__ = (UniqueConstraint("serial"), enum_check("kind", EquipmentKind), Index("ix_equipment_branch_id", "branch_id"))
+    __table_args__ = (
+        UniqueConstraint("serial"), enum_check("kind", EquipmentKind), enum_check("state", EquipmentState),
+        Index("ix_equipment_branch_id", "branch_id"),
+    )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     branch_id: Mapped[UUID] = mapped_column(ForeignKey("branches.id"))
     kind: Mapped[EquipmentKind] = mapped_column(Choice(EquipmentKind))
     serial: Mapped[str] = mapped_column(Key(64))
+    owner_id: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+    state: Mapped[EquipmentState] = mapped_column(Choice(EquipmentState), default=EquipmentState.IN_USE)
     inspected_at: Mapped[datetime | None] = mapped_column(Instant)
     is_passed: Mapped[bool | None]
     next_due_on: Mapped[date | None]

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from backend.cases.tables import CaseAddressRow, CaseRow
@@ -14,6 +14,15 @@ from backend.visits.tables import VisitRow
 _OPEN = frozenset({
     VisitStatus.DISPATCHED, VisitStatus.STARTED, VisitStatus.ENTERED, VisitStatus.CONCLUDED, VisitStatus.REPORTED, VisitStatus.RETURNED,
 })
+
+
+RECENT_MAX = 100
+
+
+def recent_visits(session: Session, staff_id: StaffId) -> tuple[VisitId, ...]:
+    """Return a person's newest visits, whose recorders' files may still wait for their signature."""
+    own = select(VisitRow.id).where(or_(VisitRow.collector_a == staff_id, VisitRow.collector_b == staff_id))
+    return tuple(VisitId(one) for one in session.scalars(own.order_by(VisitRow.on.desc(), VisitRow.id.desc()).limit(RECENT_MAX)))
 
 
 def facts_for_evidence(session: Session, visit: str | None) -> VisitFacts | None:

@@ -32,6 +32,9 @@ def send(whole: Whole, route: Route, row: Row, person: Person | None) -> httpx.R
         request["json"] = body
     elif row.content.endswith("urlencoded"):
         request["data"] = body
+    elif row.content.startswith("multipart"):
+        request["data"] = {name: value for name, value in body.items() if name != "file"}
+        request["files"] = {"file": ("recording.wav", body["file"].encode())}
     elif body is not None:
         request["content"], headers["Content-Type"] = body, row.content
     return whole.send(route.method, route.address(things), headers=headers, **request)

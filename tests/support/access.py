@@ -73,6 +73,9 @@ SESSION = {
     "submitHold": Row(permission=P.HOLD_MANAGE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "ground": "police", "reason": TEXT}),
     "submitLift": Row(
         permission=P.HOLD_MANAGE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "reason": TEXT}, not_roles=frozenset({Role.BANK_LIAISON})),
+    "showRecordings": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE),
+    "submitRecording": Row(permission=P.RECORDING_IMPORT, whose=Whose.CASE, content="multipart/form-data", body={
+        "csrf": "$csrf", "equipment": "$recorder", "started": "2026-11-27T09:00:00", "file": "no sound either"}),
     "submitPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "purpose": "audit"}),
     "submitCopies": Row(
         permission=P.EVIDENCE_READ, whose=Whose.CASE, body={"purpose": "audit", "item": "$item_key", "csrf": "$csrf"}, content=_FORM),
@@ -108,6 +111,8 @@ PEOPLE = {
         "event": "revoke", "reason": "lost", "compromisedSince": "2026-11-20T00:00:00Z"}),
     "registerEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"branchId": "$branch", "kind": "audio", "serial": "A-77"}),
     "inspectEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"isPassed": True, "nextDueOn": "2027-01-01"}),
+    "listEquipment": Row(permission=P.STAFF_READ),
+    "changeEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"event": "withdraw"}),
     "assignEquipment": Row(permission=P.WORKDAY_MANAGE, whose=Whose.BRANCH, body={"staffId": "$staff_id", "on": "$on"}),
 }
 BANKS = {
@@ -198,6 +203,9 @@ DAY = {
     "reviewVisit": Row(permission=P.VISIT_REVIEW, whose=Whose.CASE, body={"verdict": "accepted", "checklist": {}}),
     "cancelVisit": Row(permission=P.PLAN_PUBLISH, whose=Whose.CASE), "archiveVisit": Row(permission=P.VISIT_ARCHIVE, whose=Whose.CASE),
     "listIncidents": Row(permission=P.VISIT_REVIEW), "settleIncident": Row(permission=P.VISIT_REVIEW, whose=Whose.BRANCH),
+    "listRecordings": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE),
+    "importRecording": Row(permission=P.RECORDING_IMPORT, whose=Whose.CASE, body="no sound at all", content="audio/wav", query={
+        "equipmentId": "$recorder", "startedAt": "2026-11-27T01:00:00Z"}),
     "readVisitEvidence": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE),
     "copyEvidence": Row(permission=P.EVIDENCE_READ, whose=Whose.CASE, body=EXPORT),
     "exportVisitPack": Row(permission=P.EVIDENCE_EXPORT, whose=Whose.CASE, body=EXPORT),
@@ -295,6 +303,7 @@ DISPUTES = {
 }
 PHONES = {
     "sendEvent": Row(), "sendEventBatch": Row(), "readBeacon": Row(query={"nonce": "0123456789abcdef"}), "readBundle": Row(query={"on": "$on"}),
+    "listWaitingRecordings": Row(permission=P.EVIDENCE_SUBMIT),
     "sendStatement": Row(permission=P.EVIDENCE_SUBMIT, body={}), "readReceipt": Row(permission=P.EVIDENCE_SUBMIT, whose=Whose.CASE),
 }
 CONSOLE: dict[str, Row] = {**SESSION, **PEOPLE, **BANKS, **CASES, **DAY, **CASH, **DISPUTES}

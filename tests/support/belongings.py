@@ -43,6 +43,7 @@ from backend.offers.tables import PaymentNoticeRow
 from backend.plans.tables import RouteRow, StopRow
 from backend.requests.tables import VisitRequestRow
 from backend.staff import devices, invitations, logins
+from backend.staff.model import EquipmentKind
 from backend.staff.tables import CredentialRow, EquipmentRow, StaffRoleRow, StaffRow
 from backend.visits.model import Incident, IncidentKind
 from backend.visits.reports import report_incident
@@ -120,6 +121,8 @@ def _of_the_branch(session: Session, resources: Resources, made: World) -> dict[
         "enrolment_id": str(asked.id), "on": str(made.today), "tomorrow": str(made.today + timedelta(days=1)), "investigator": str(made.amina.id),
         "credential_id": str(session.scalars(select(CredentialRow.id).where(CredentialRow.staff_id == made.bilal.id)).one()),
         "equipment_id": str(session.scalars(select(EquipmentRow.id).limit(1)).one()),
+        "recorder": str(session.scalars(select(EquipmentRow.id).where(
+            EquipmentRow.branch_id == made.sh1, EquipmentRow.kind == EquipmentKind.AUDIO).limit(1)).one()),
     }
 
 
