@@ -10,7 +10,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "recordings"
-down_revision = "witnesses"
+down_revision = "cash_pauses"
 branch_labels = None
 depends_on = None
 
