@@ -10,7 +10,7 @@ import numpy as np
 
 from routing.alone import Alone, alone
 from routing.changes import GRANTS, Change, ChangeKind, apply_changes
-from routing.engines.insertion import cheapest_place
+from routing.engines.insertion import IMPOSSIBLE, cheapest_place, offers
 from routing.engines.polish import Swap, cheapest_swaps, idle_pair
 from routing.engines.regroup import formations
 from routing.matrix import TravelMatrix, travel_matrix
@@ -92,7 +92,7 @@ def explain_tours(instance: Instance, matrix: TravelMatrix, tours: Sequence[Tour
             found.append(_reason(visit, ReasonCode.DEBTOR_VISITED, {"visits": [seen[str(visit.debtor)]]}))
         elif left.issuperset(nodes_of[visit.id]):
             found.append(case.explain_visit(visit, nodes_of[visit.id]))
-    return _confirm_changes(instance, matrix, (problem, tours), found)
+    return _confirm_changes(instance, matrix, (problem, tours), found, is_late)
 
 
 def _reason(visit: Visit, code: ReasonCode, params: dict[str, Any], *changes: Change) -> Reason:
@@ -284,8 +284,13 @@ class _Case:
         return _reason(visit, ReasonCode.PAIR_NOT_FORMED, {"pair": pair, "visits": given_up, "price": option.price}, change)
 
 
-def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Problem, Sequence[Tour]], found: list[Reason]) -> tuple[Reason, ...]:
-    """Keep only changes that make the visit possible; add `make_mandatory` where it would still compete with others for room in the plan."""
+def _confirm_changes(
+    instance: Instance, matrix: TravelMatrix, state: tuple[Problem, Sequence[Tour]], found: list[Reason], is_late: Callable[[], bool]
+) -> tuple[Reason, ...]:
+    """Keep only changes that make the visit possible; add `make_mandatory` where it would still compete with others for room in the plan.
+
+    Once `is_late`, a visit that carries cash competes unless a place is plain to see.
+    """
     hard = [reason for reason in found if reason.code in HARD_REASONS and reason.changes]
     if not hard:
         return tuple(found)
@@ -293,21 +298,37 @@ def _confirm_changes(instance: Instance, matrix: TravelMatrix, state: tuple[Prob
     changed = apply_changes(instance, [change for reason in hard for change in reason.changes])
     after = build_problem(changed, matrix)
     nodes_of = after.nodes_of()
-    moved = [_renumber(before, after, tour) for tour in tours]
+    moved = _renumber(before, after, tours)
+    may_compete = sorted({node for reason in hard for node in nodes_of.get(reason.visit, []) if is_open(after, moved, node)})
+    extra_s = _least_extra(after, moved, may_compete)
     confirmed: dict[str, Reason] = {}
     for reason in hard:
         nodes = nodes_of.get(reason.visit, [])
         changes = reason.changes
         if not after.pairs_max or not any(alone(after, node).with_cash.any() for node in nodes):
             changes = ()
-        elif not after.visits[nodes[0]].mandatory and not any(is_open(after, moved, node) and _fits(after, moved, node) for node in nodes):
+        elif not after.visits[nodes[0]].mandatory and not any(
+            node in extra_s and _fits(after, moved, node, extra_s[node], is_late) for node in nodes
+        ):
             changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
         confirmed[reason.visit] = msgspec.structs.replace(reason, changes=changes)
     return tuple(confirmed.get(reason.visit, reason) for reason in found)
 
 
-def _fits(problem: Problem, tours: list[Tour], node: int) -> bool:
+def _least_extra(problem: Problem, tours: list[Tour], nodes: list[int]) -> dict[int, int]:
+    """Return, per visit, the least travel that adding it to some tour costs, deposits kept where they are; IMPOSSIBLE where it has no place."""
+    asked, least = np.array(nodes, dtype=np.int64), np.full(len(nodes), IMPOSSIBLE, dtype=np.int64)
+    for tour in tours if nodes else ():
+        least = np.minimum(least, offers(problem, tour, asked).extra_s)
+    return dict(zip(nodes, least.tolist(), strict=True))
+
+
+def _fits(problem: Problem, tours: list[Tour], node: int, extra_s: int, is_late: Callable[[], bool]) -> bool:
     """Report whether the visit finds a place in the plan, or an idle pair, that costs less than the visit is worth."""
+    if problem.travel_weight * extra_s < int(problem.loss[node]):
+        return True
+    if not problem.cash_fen[node] or is_late():
+        return extra_s == IMPOSSIBLE and idle_pair(problem, tours, node) is not None
     place = cheapest_place(problem, tours, node)
     if place is None:
         return idle_pair(problem, tours, node) is not None
@@ -315,12 +336,15 @@ def _fits(problem: Problem, tours: list[Tour], node: int) -> bool:
     return problem.travel_weight * extra_s < int(problem.loss[node])
 
 
-def _renumber(before: Problem, after: Problem, tour: Tour) -> Tour:
+def _renumber(before: Problem, after: Problem, tours: Sequence[Tour]) -> list[Tour]:
+    """Return the tours in the node numbers of the changed day."""
     number = {(visit, rank): node for visit, nodes in after.nodes_of().items() for rank, node in enumerate(nodes)}
     key_of = {node: (visit, rank) for visit, nodes in before.nodes_of().items() for rank, node in enumerate(nodes)}
     shift = after.n - before.n
-    nodes = tuple(number[key_of[node]] if node in key_of else node + shift for node in tour.timing.nodes)
-    pair = make_pair(after, *tour.collectors)
-    timing = time_route(after, pair, nodes)
-    assert timing is not None
-    return Tour(pair, timing)
+    moved: list[Tour] = []
+    for tour in tours:
+        pair = make_pair(after, *tour.collectors)
+        timing = time_route(after, pair, tuple(number[key_of[node]] if node in key_of else node + shift for node in tour.timing.nodes))
+        assert timing is not None
+        moved.append(Tour(pair, timing))
+    return moved

@@ -1,4 +1,4 @@
-"""Improve a day part by part: OR-Tools sub-solves of a few neighbouring pairs and the visits around them, warm-started."""
+"""Improve a day part by part: OR-Tools sub-solves of a few neighbouring pairs and the visits around them, warm-started; pairs formed anew too."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
+from routing.engines.exchange import re_form, shake
 from routing.engines.ortools import Effort, route_pairs
 from routing.objective import Tour, is_open, total_cost, unserved_of, visits_of
-from routing.problem import Problem
+from routing.pairing import pair_weights
+from routing.problem import I64, Problem
 
 PART_VISITS_MAX = 90
 UNSERVED_OFFERED = 25
 SUB_SOLVE_S_PER_PAIR = 0.08
-GUARD_S = 20.0
+SUB_SOLVE_S_PER_VISIT = 0.004
+RE_FORM_SHARE, SHAKE_SHARE = 0.4, 0.3
+ASKS_PER_VISIT = 1_000
+GUARD_S = 600.0
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop: a predicate, and optionally a number of sub-solves, which also makes each of them one repeatable descent."""
+    """When to stop: a predicate, and optionally a number of sub-solves, which also makes each of them repeatable."""
 
     stop: Callable[[], bool]
     iterations_max: int | None = None
@@ -33,16 +38,14 @@ def improve_parts(
     rng = random.Random(seed)
     best = list(tours)
     best_cost, made = total_cost(problem, best), 0
+    weight = pair_weights(problem).weight
     while best and not pace.stop() and (pace.iterations_max is None or made < pace.iterations_max):
-        rows = _neighbours(problem, best, rng)
-        chosen = [best[row] for row in rows]
-        visits = sorted({node for tour in chosen for node in visits_of(problem, tour)} | set(_offered(problem, best, chosen, rng)))
-        effort = _effort(pace, len(rows))
-        routed = route_pairs(problem, chosen, visits, effort)
         made += 1
-        candidate = list(best)
-        for row, tour in zip(rows, routed, strict=True):
-            candidate[row] = tour
+        rows, chosen, visits = _part(problem, best, (rng, weight), pace)
+        if not rows:
+            continue
+        routed = route_pairs(problem, chosen, visits, _effort(pace, len(chosen), len(visits)))
+        candidate = [tour for row, tour in enumerate(best) if row not in rows] + routed
         candidate_cost = total_cost(problem, candidate)
         if candidate_cost < best_cost:
             best, best_cost = candidate, candidate_cost
@@ -50,14 +53,32 @@ def improve_parts(
     return best, made
 
 
-def _effort(pace: Pace, pairs: int) -> Effort:
+def _part(problem: Problem, tours: list[Tour], drawn: tuple[random.Random, I64], pace: Pace) -> tuple[tuple[int, ...], list[Tour], list[int]]:
+    """Choose the tours to replace, those to begin with, and the visits to offer; no rows when the draw came to nothing."""
+    rng, weight = drawn
+    kind = rng.random()
+    if kind < RE_FORM_SHARE:
+        again = re_form(
+            problem, tours, weight, rng, pace.stop, lambda: _neighbours(problem, tours, rng),
+            lambda gone, fresh: _offered(problem, tours, gone, rng, fresh),
+        )
+        return ((), [], []) if again is None else again
+    rows = tuple(sorted(_neighbours(problem, tours, rng)))
+    chosen = [tours[row] for row in rows]
+    visits = sorted({node for tour in chosen for node in visits_of(problem, tour)} | set(_offered(problem, tours, chosen, rng, chosen)))
+    if kind < RE_FORM_SHARE + SHAKE_SHARE:
+        chosen = shake(problem, chosen, visits, rng, pace.stop)
+    return rows, chosen, visits
+
+
+def _effort(pace: Pace, pairs: int, visits: int) -> Effort:
     if pace.iterations_max is not None:
-        return Effort(search_s=GUARD_S, is_descent=True)
-    return Effort(search_s=max(0.02, min(SUB_SOLVE_S_PER_PAIR * pairs, pace.left_s())))
+        return Effort(search_s=GUARD_S, asks_max=ASKS_PER_VISIT * visits)
+    return Effort(search_s=max(0.02, min(SUB_SOLVE_S_PER_PAIR * pairs, SUB_SOLVE_S_PER_VISIT * visits, pace.left_s())))
 
 
 def _neighbours(problem: Problem, tours: Sequence[Tour], rng: random.Random) -> list[int]:
-    """Pick a tour and the one to three nearest to one of its stops; a tour without stops counts by its pair's first leg."""
+    """Pick a tour and the one to three nearest to one of its stops, nearest first; a tour without stops counts by its pair's first leg."""
     first = rng.randrange(len(tours))
     wanted = rng.choice((2, 3, 3, 4))
     visits = visits_of(problem, tours[first]) or tuple(unserved_of(problem, tours))
@@ -71,7 +92,7 @@ def _neighbours(problem: Problem, tours: Sequence[Tour], rng: random.Random) -> 
         if count > PART_VISITS_MAX:
             break
         rows.append(row)
-    return sorted(rows)
+    return rows
 
 
 def _distance_s(problem: Problem, tour: Tour, node: int) -> int:
@@ -79,9 +100,9 @@ def _distance_s(problem: Problem, tour: Tour, node: int) -> int:
     return int(problem.travel_s[node, stops].min()) if stops else int(tour.pair.out_s[node])
 
 
-def _offered(problem: Problem, tours: Sequence[Tour], chosen: Sequence[Tour], rng: random.Random) -> list[int]:
-    """Offer the dearest unserved visits that some chosen pair may make, with a little chance in the order."""
-    serves = np.any([problem.pair_serves(*tour.collectors) for tour in chosen], axis=0)
+def _offered(problem: Problem, tours: Sequence[Tour], chosen: Sequence[Tour], rng: random.Random, pairs: Sequence[Tour]) -> list[int]:
+    """Offer the dearest unserved visits that one of the pairs to route may make, with a little chance in the order."""
+    serves = np.any([problem.pair_serves(*tour.collectors) for tour in pairs], axis=0)
     others = [tour for tour in tours if not any(tour is one for one in chosen)]
     able = [node for node in unserved_of(problem, tours) if serves[node] and (problem.rivals[node] < 0 or is_open(problem, others, node))]
     able.sort(key=lambda node: -float(problem.loss[node]) * rng.uniform(0.5, 1.0))

@@ -150,16 +150,26 @@ def insert_visit(problem: Problem, tour: Tour, node: int, gap: int, bank: int) -
     return Tour(tour.pair, min(timings, key=lambda timing: (timing.travel_s, timing.return_at)))
 
 
-def regret_start(problem: Problem, tours: Sequence[Tour], stop: Callable[[], bool]) -> list[Tour]:
-    """Insert every visit that fits: first the one that loses most by waiting (regret against its second-best tour, plus a share of its loss)."""
+def regret_start(
+    problem: Problem, tours: Sequence[Tour], stop: Callable[[], bool], asked: Sequence[int] | None = None,
+    favour: Sequence[float] | None = None, *, is_thrifty: bool = False,
+) -> list[Tour]:
+    """Insert every visit that fits: first the one that loses most by waiting (regret against its second-best tour, plus a share of its loss).
+
+    `asked` are the visits to insert where these tours are not the whole plan; by default all that are open. `favour` is added to the score
+    of each of them: by chance, a start of another shape. Thrifty: nothing is inserted that costs more travel
+    than it is worth.
+    """
     grown = list(tours)
-    open_visits = np.array(open_of(problem, grown), dtype=np.int64)
+    open_visits = np.array(open_of(problem, grown) if asked is None else asked, dtype=np.int64)
     if not grown or not len(open_visits):
         return grown
     table = [offers(problem, tour, open_visits) for tour in grown]
     extra = np.vstack([one.extra_s for one in table])
     gap, bank = np.vstack([one.gap for one in table]), np.vstack([one.bank for one in table])
-    weight = LOSS_SHARE * np.minimum(problem.loss[open_visits], LOSS_CAP)
+    dearest_s = problem.loss[open_visits] // max(1, problem.travel_weight) if is_thrifty else np.full(len(open_visits), IMPOSSIBLE)
+    extra[extra > dearest_s[None, :]] = IMPOSSIBLE
+    weight = LOSS_SHARE * np.minimum(problem.loss[open_visits], LOSS_CAP) + (0.0 if favour is None else np.array(favour))
     waiting = np.ones(len(open_visits), dtype=np.bool_)
     while waiting.any() and not stop():
         best = extra.min(axis=0)
@@ -180,7 +190,7 @@ def regret_start(problem: Problem, tours: Sequence[Tour], stop: Callable[[], boo
             waiting[np.isin(open_visits, problem.rivals_of(int(open_visits[column])))] = False
             extra[:, ~waiting] = IMPOSSIBLE
         fresh = offers(problem, tour, open_visits)
-        extra[row], gap[row], bank[row] = np.where(waiting, fresh.extra_s, IMPOSSIBLE), fresh.gap, fresh.bank
+        extra[row], gap[row], bank[row] = np.where(waiting & (fresh.extra_s <= dearest_s), fresh.extra_s, IMPOSSIBLE), fresh.gap, fresh.bank
     return grown
 
 

@@ -27,10 +27,13 @@ LEAN_OFF = (
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one solve may take: guided local search for `search_s`, or one descent to a local optimum, which is repeatable."""
+    """How long one solve may take: guided local search for `search_s`, or one descent to a local optimum, or guided local search until the
+    solver has asked `asks_max` times whether to stop; the latter two are repeatable.
+    """
 
     search_s: float
     is_descent: bool = False
+    asks_max: int | None = None
     cancelled: Callable[[], bool] | None = None
 
 
@@ -306,6 +309,8 @@ def lean_parameters(search_s: float, *, is_descent: bool = False) -> Any:
 def _search(model: _Model, tours: Sequence[Tour], effort: Effort) -> object | None:
     """Close the model first: parameters given after a start is read would be ignored."""
     parameters = lean_parameters(effort.search_s, is_descent=effort.is_descent)
+    if effort.asks_max is not None:
+        model.routing.AddSearchMonitor(model.routing.solver().CustomLimit(_times(effort.asks_max)))
     if effort.cancelled is not None:
         model.routing.AddSearchMonitor(model.routing.solver().CustomLimit(_every(CANCEL_ASKED_EVERY, effort.cancelled)))
     model.routing.CloseModelWithParameters(parameters)
@@ -323,6 +328,18 @@ def _every(calls: int, asked: Callable[[], bool]) -> Callable[[], bool]:
         nonlocal count
         count += 1
         return count % calls == 0 and asked()
+
+    return limit
+
+
+def _times(asks_max: int) -> Callable[[], bool]:
+    """Stop after so many askings, whatever the clock says."""
+    count = 0
+
+    def limit() -> bool:
+        nonlocal count
+        count += 1
+        return count > asks_max
 
     return limit
 

@@ -43,7 +43,9 @@ def cheapest_swaps(problem: Problem, tours: Sequence[Tour], left: Sequence[int],
 
 def polish(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:
     """Repair, then take every exchange and every other pairing that lowers the cost, repairing after each."""
-    grown = regroup(problem, send_out(problem, repair(problem, tours, is_late), is_late), is_late)
+    # A pair that stayed at home goes out only where that pays: `send_out` asks, `repair` does not.
+    out = [tour for tour in tours if tour.timing.nodes]
+    grown = regroup(problem, send_out(problem, repair(problem, out, is_late), is_late), is_late)
     for _ in range(ROUNDS_MAX):
         swaps = cheapest_swaps(problem, grown, open_of(problem, grown), is_late)
         gains = sorted((swap.price, node) for node, swap in swaps.items() if swap.price < 0)
