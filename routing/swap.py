@@ -26,6 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from routing.check import check
+from routing.hand import Draft, lay_out
 from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import Bank, CollectorId, Instance, Plan, Route, Stop, StopType, Visit
 from routing.provenance import instance_digest, plan_digest
@@ -224,7 +225,13 @@ def _broken(instance: Instance, base: Plan, matrix: TravelMatrix, routes: list[R
 
 
 def timed(instance: Instance, matrix: TravelMatrix, pair: Pair, stops: tuple[Stop, ...]) -> Route:
-    """Give a pair's route its earliest times, leaving as late as its first stop allows. Whether that is legal is not judged here."""
+    """Give a pair's route its earliest times, leaving as late as its first stop allows. Whether that is legal is not judged here.
+
+    Where somebody has a break or some hours are slower, pauses and deposits are placed anew for the same visits in the same order.
+    """
+    if instance.travel.speeds or any(one.breaks for one in instance.collectors):
+        order = tuple(stop.id for stop in stops if stop.type is StopType.VISIT and stop.id is not None)
+        return lay_out(instance, (Draft(pair, order),), matrix).routes[0]
     row = {one: index for index, one in enumerate(matrix.ids)}
     crew = [next(one for one in instance.collectors if one.id == name) for name in pair]
     places = [_place(instance, stop) for stop in stops]

@@ -131,8 +131,8 @@ def _arrays(problem: Vrptw, heat: Heat) -> Arrays:
     stops = min(n, int((closes - opens) // max(1, int(problem.service[1:].min()))) + 2)
     return Arrays(
         travel=travel, inward=travel.T.copy(), node=node, win=win, way_out=problem.distance[:1, 1:].astype(np.int64),
-        way_back=problem.distance[1:, 0][None, :].astype(np.int64), rest=np.zeros((1, 0, 3), dtype=np.int64),
-        speeds=np.zeros((0, 3), dtype=np.int64), banks=np.zeros((n, 0), dtype=np.int64),
+        way_back=problem.distance[1:, 0][None, :].astype(np.int64), rest=None, speeds=None,
+        banks=np.zeros((n, 0), dtype=np.int64),
         crew=np.array([[opens, closes, 0]], dtype=np.int64), needs=np.zeros((n, 1), dtype=np.int64), excluded=np.zeros((n, 1), dtype=np.bool_),
         near=nearest(travel.astype(np.int64)), rivals=np.full(n, -1, dtype=np.int64), weight=np.zeros((1, 1), dtype=np.int64),
         par=np.array([n, FAR, problem.capacity, 1, FAR, 1, 0, heat.ruin, heat.string, 0], dtype=np.int64), stops_max=stops + 6,

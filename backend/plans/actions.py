@@ -262,6 +262,7 @@ def store_routes(
     """Write the routes and stops of a plan whose times are all known.
 
     Of a running day only what is still to be made: a visit that has begun stays the visit of the version that sent the pair there.
+    Pauses are no stops of ours: they stay in the plan, and the times of the stops leave room for them.
     """
     zone = str(row.instance["timezone"])
     wanted = sorted(UUID(one) for one in plan.served())
@@ -269,7 +270,10 @@ def store_routes(
     case_of = {one.id: one.case_id for one in cases}
     for number, route in enumerate((one for one in plan.routes if one.stops), start=1):
         count, begun = locked_of.get(frozenset(map(str, route.collectors)), (0, frozenset()))
-        ahead = [stop for index, stop in enumerate(route.stops) if index >= count or (stop.type is StopType.VISIT and stop.id not in begun)]
+        ahead = [
+            stop for index, stop in enumerate(route.stops)
+            if stop.type is not StopType.PAUSE and (index >= count or (stop.type is StopType.VISIT and stop.id not in begun))
+        ]
         if route.return_at is None and not ahead:
             continue    # A pair that has parted, with nothing left to make.
         assert route.departure is not None

@@ -6,6 +6,8 @@ Everything that VIS-01, VIS-04, VIS-06, VIS-10, TEAM-01 and REQ-03 ask of a plan
 
 from itertools import combinations
 
+import msgspec
+
 from backend.core.geo import EARTH_RADIUS_M, LonLat
 from backend.core.ids import BankId, StaffId
 from backend.plans.facts import CollectorFacts, DayFacts
@@ -15,8 +17,11 @@ from backend.policies.model import Policy
 from backend.requests.queries import PlannableRequest
 from backend.staff.model import Gender
 from routing.model import (
+    INSTANCE_SCHEMA,
+    RUNNING_SCHEMA,
     Approval,
     Bank,
+    Break,
     CashRules,
     Collector,
     CollectorId,
@@ -27,6 +32,7 @@ from routing.model import (
     Objective,
     PairingRules,
     PastDay,
+    SpeedSpan,
     TravelModel,
     Visit,
 )
@@ -41,7 +47,9 @@ GREAT_CIRCLE = TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_F
 
 
 def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy: Policy, name: str) -> Instance:
-    """Translate a screened day. Ids in the instance are ours: employees, requests and deposit offices by their UUIDs.
+    """Translate a screened day, as `fieldday/2` where the policy gives breaks or hours of another speed, else as `fieldday/1`.
+
+    Ids in the instance are ours: employees, requests and deposit offices by their UUIDs.
 
     A bank's credential must be held by *both* visitors (VIS-06), while a certificate of `fieldday/1` is met by one of two; so
     it is written as the exclusion of everybody who does not hold it. Two who carry no recorder and camera between them are
@@ -56,11 +64,13 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
     locations += [_location(f"bank:{office.id}", LocationKind.BANK, office.place) for office in offices]
     locations += [_location(f"visit:{request.request_id}", LocationKind.VISIT, request.point) for request in entering]
     visits = tuple(_visit(request, people, policy) for request in entering)
+    is_paced = bool(policy.break_s or policy.travel_speeds)
     return Instance(
-        name=name, date=facts.on.isoformat(), timezone=facts.timezone, horizon=_horizon(visits, policy),
-        travel=GREAT_CIRCLE, objective=OBJECTIVE,
+        schema=RUNNING_SCHEMA if is_paced else INSTANCE_SCHEMA, name=name, date=facts.on.isoformat(),
+        timezone=facts.timezone, horizon=_horizon(visits, policy),
+        travel=msgspec.structs.replace(GREAT_CIRCLE, speeds=_speeds(policy)), objective=OBJECTIVE,
         pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
-        collectors=tuple(_collector(one, facts.load_s.get(one.id, 0)) for one in people),
+        collectors=tuple(_collector(one, facts.load_s.get(one.id, 0), policy) for one in people),
         banks=tuple(
             Bank(id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s)
             for office in offices
@@ -80,12 +90,17 @@ def _location(name: str, kind: LocationKind, place: LonLat) -> Location:
     return Location(id=name, kind=kind, lat=place.lat, lon=place.lon)
 
 
-def _collector(one: CollectorFacts, load_s: int) -> Collector:
+def _speeds(policy: Policy) -> tuple[SpeedSpan, ...]:
+    return tuple(SpeedSpan(span=(one.from_s, one.to_s), percent=one.percent) for one in policy.travel_speeds)
+
+
+def _collector(one: CollectorFacts, load_s: int, policy: Policy) -> Collector:
+    rest = (Break(window=(policy.break_from_s, policy.break_until_s), duration_s=policy.break_s),) if policy.break_s else ()
     return Collector(
         id=str(one.id), gender=RoutingGender.F if one.gender is Gender.F else RoutingGender.M, lead=one.is_lead,
         certs=tuple(sorted(one.certificates)), languages=tuple(sorted(one.languages)), available=True,
         shift=(one.shift_from_s, one.shift_to_s), start=OFFICE if one.start is None else LocationId(f"start:{one.id}"),
-        end=OFFICE if one.end is None else LocationId(f"end:{one.id}"), recent_load_s=load_s,
+        end=OFFICE if one.end is None else LocationId(f"end:{one.id}"), recent_load_s=load_s, breaks=rest,
     )
 
 

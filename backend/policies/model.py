@@ -16,11 +16,20 @@ _DaySeconds = Annotated[int, Meta(ge=0, le=86_400)]
 _Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
+class TravelSpeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours in which a way goes at `percent` of the ordinary speed."""
+
+    from_s: _DaySeconds
+    to_s: _DaySeconds
+    percent: Annotated[int, Meta(ge=5, le=1000)]
+
+
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every threshold with its default and the bounds a policy may move it within.
 
     Raises (on decoding and construction alike):
-        ValueError: the hours are reversed or longer than 08:00–21:00, which no policy may widen (VIS-10, CONT-04).
+        ValueError: the hours are reversed or longer than 08:00–21:00, which no policy may widen (VIS-10, CONT-04); a break's window is reversed,
+            or hours of another speed overlap.
     """
 
     # Hours and frequency (VIS-10, CONT-04, CONT-05).
@@ -37,6 +46,11 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pair_days_max: Annotated[int, Meta(ge=1, le=90)] = 15
     pair_window_days: Annotated[int, Meta(ge=1, le=90)] = 28
     pair_rest_days_min: Annotated[int, Meta(ge=0, le=30)] = 1
+    # A collector's break while planning: when it begins, how long it lasts (0: none is planned); hours slower or faster than others, in order.
+    break_from_s: _DaySeconds = 11 * 3600 + 1800
+    break_until_s: _DaySeconds = 13 * 3600 + 1800
+    break_s: Annotated[int, Meta(ge=0, le=7200)] = 0
+    travel_speeds: Annotated[tuple[TravelSpeed, ...], Meta(max_length=12)] = ()
     # Evidence (VIS-10, EVD-02): both signatures within the window, check-in near the address.
     cosignature_window_s: Annotated[int, Meta(ge=60, le=7200)] = 1800
     cosignature_due_s: Annotated[int, Meta(ge=3600, le=7 * 86_400)] = 12 * 3600  # From receipt; then it lapses, visibly.
@@ -79,6 +93,11 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("hours lie within 08:00-21:00 and are not empty")
         if self.pair_min < 2:
             raise ValueError("a visit takes at least two people")
+        if self.break_from_s > self.break_until_s:
+            raise ValueError("a break begins within a window that does not close before it opens")
+        edges = [edge for one in self.travel_speeds for edge in (one.from_s, one.to_s - 1)]
+        if edges != sorted(edges):
+            raise ValueError("hours of another speed follow each other in time and do not overlap")
 
 
 class Policy(Thresholds, frozen=True, kw_only=True, forbid_unknown_fields=True):

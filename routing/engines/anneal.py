@@ -102,8 +102,8 @@ def ruin_route(r, centre, length, n, rt, rs, where, gone, gone_count, rng):
 def refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, rt, rs, par, lab, order, where, gone, gone_count):
     """Give route r to its new pair: keep, in order, the visits they may make and reach in time; the others leave."""
     clock, here, q, cash = rs[r, LO], -1, 0, 0
-    loaded, taken, due_count, pauses = 0, 0, 0, speeds[:0]
-    if rest.shape[1] > 0:
+    loaded, taken, due_count = 0, 0, 0
+    if speeds is not None:
         pauses, due_count = pauses_of(rest, rs[r, A], rs[r, B])
     for p in range(rs[r, LEN]):
         v = rt[r, p, NODE]
@@ -112,18 +112,20 @@ def refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew,
         start, upto, back = -1, taken, 0
         if may_serve(crew, needs, excluded, rs, r, v) and loaded + node[v, LOAD] <= par[P_CAPACITY]:
             leg = leg_out(way_out, rs, r, v) if here < 0 else travel[here, v]
-            arrival = reach(speeds, clock, leg)
-            start = start_at(win, v, arrival)
+            start = start_at(win, v, clock + leg if speeds is None else reach(speeds, clock, leg))
             upto = taken
-            while start >= 0 and upto < due_count and start + node[v, SERVICE] > pauses[upto, 1]:
-                # The latest pause that still precedes the visit: on arrival, or at home before the first stop.
-                over = pauses[upto, 0] + pauses[upto, 2]
-                arrival = reach(speeds, max(clock, over), leg) if here < 0 else rest_until(pauses, upto, upto + 1, arrival)
-                clock = max(clock, over) if here < 0 else clock
-                start = start_at(win, v, arrival) if arrival >= 0 else -1
-                upto += 1
+            if speeds is not None:
+                arrival = reach(speeds, clock, leg)
+                while start >= 0 and upto < due_count and start + node[v, SERVICE] > pauses[upto, 1]:
+                    # The latest pause that still precedes the visit: on arrival, or at home before the first stop.
+                    over = pauses[upto, 0] + pauses[upto, 2]
+                    arrival = reach(speeds, max(clock, over), leg) if here < 0 else rest_until(pauses, upto, upto + 1, arrival)
+                    clock = max(clock, over) if here < 0 else clock
+                    start = start_at(win, v, arrival) if arrival >= 0 else -1
+                    upto += 1
         if start >= 0:
-            back = reach(speeds, start + node[v, SERVICE], leg_back(way_back, rs, r, v))
+            done, way = start + node[v, SERVICE], leg_back(way_back, rs, r, v)
+            back = done + way if speeds is None else reach(speeds, done, way)
         if start < 0 or back > rs[r, HI]:
             where[v] = -1
             gone[gone_count] = v

@@ -10,6 +10,7 @@ Plain arrays only (a namedtuple passed into small functions made them six times 
     crew[c, :]              SHIFT_LO, SHIFT_HI, then the skill words
     rest[c, k, :]           k-th break of a collector: may begin from, until, lasts; closed slots may begin until -1; no slots: nobody has one
     speeds[k, :]            from, percent, work done by then (see `routing.speeds`); no rows: always the ordinary speed
+                            Both None on a day without either: numba then compiles the kernels without all that, as fast as if it were not there
     rt[r, p, :]             NODE, LEAVE, DUE, ROOM, LEG of stop p of route r; position len is the way home
     rs[r, :]                LEN, A, B, LO, HI, TRAVEL, WORK, LOADED
     par                     see the P_ constants
@@ -220,19 +221,6 @@ def may_serve(crew, needs, excluded, rs, r, v):
 
 
 @njit(cache=True)
-def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
-    """Recompute all fields of a route from its NODE column; return whether it is feasible."""
-    if rest.shape[1] > 0 and rs[r, LEN] > 0:
-        pauses, count = pauses_of(rest, rs[r, A], rs[r, B])
-        if count > 0:
-            before, after = np.empty(rs[r, LEN] + 1, np.int64), np.empty(rs[r, LEN] + 1, np.int64)
-            if not take_pauses(r, par[P_VISITS], pauses, count, travel, node, win, way_out, speeds, way_back, rt, rs, before, after):
-                return False
-            return lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par)
-    return lay(r, speeds[:0], par[:0], par[:0], travel, node, win, way_out, way_back, speeds, rt, rs, par)
-
-
-@njit(cache=True)
 def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par):
     """Write a route's times, forward and backward, with its pauses where they were chosen to be."""
     n, size = par[P_VISITS], rs[r, LEN]
@@ -303,14 +291,75 @@ def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, 
 
 
 @njit(cache=True)
+def refresh_paced(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
+    """As `refresh`, on a day with breaks or with hours of different speed."""
+    if rest.shape[1] > 0 and rs[r, LEN] > 0:
+        pauses, count = pauses_of(rest, rs[r, A], rs[r, B])
+        if count > 0:
+            before, after = np.empty(rs[r, LEN] + 1, np.int64), np.empty(rs[r, LEN] + 1, np.int64)
+            if not take_pauses(r, par[P_VISITS], pauses, count, travel, node, win, way_out, speeds, way_back, rt, rs, before, after):
+                return False
+            return lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par)
+    return lay(r, speeds[:0], par[:0], par[:0], travel, node, win, way_out, way_back, speeds, rt, rs, par)
+
+
+@njit(cache=True)
+def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
+    """Recompute all fields of a route from its NODE column; return whether it is feasible."""
+    if speeds is not None:
+        return refresh_paced(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
+    n, size = par[P_VISITS], rs[r, LEN]
+    clock, carried, loaded, way, service = rs[r, LO], 0, 0, 0, 0
+    for p in range(size):
+        v = rt[r, p, NODE]
+        leg = leg_out(way_out, rs, r, v) if p == 0 else travel[rt[r, p - 1, NODE], v]
+        start = start_at(win, v, clock + leg)
+        if start < 0:
+            return False
+        rt[r, p, LEG] = leg
+        way += leg
+        service += node[v, SERVICE]
+        clock = start + node[v, SERVICE]
+        rt[r, p, LEAVE] = clock
+        if v < n:
+            carried += node[v, CASH]
+            loaded += node[v, LOAD]
+            if carried > par[P_CARRY]:
+                return False
+        else:
+            carried = 0
+        rt[r, p, ROOM] = carried
+    back = leg_back(way_back, rs, r, rt[r, size - 1, NODE]) if size > 0 else 0
+    if clock + back > rs[r, HI] or carried > 0 or loaded > par[P_CAPACITY]:
+        return False
+    rt[r, size, NODE], rt[r, size, LEG], rt[r, size, DUE], rt[r, size, ROOM] = -1, back, rs[r, HI], -1
+    rs[r, TRAVEL], rs[r, WORK], rs[r, LOADED] = way + back, way + back + service, loaded
+    room = -1
+    for p in range(size - 1, -1, -1):
+        v = rt[r, p, NODE]
+        spare = rt[r, p + 1, DUE] - rt[r, p + 1, LEG] - node[v, SERVICE]
+        due = -1
+        for k in range(0, win.shape[1], 2):
+            hi = min(win[v, k + 1], spare)
+            if win[v, k + 1] >= 0 and win[v, k] <= hi:
+                due = max(due, hi)
+        rt[r, p, DUE] = due
+        if v >= n:
+            before = rt[r, p - 1, ROOM] if p > 0 else 0
+            room = par[P_CARRY] - before
+        rt[r, p, ROOM] = room
+    return True
+
+
+@njit(cache=True)
 def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
     """Keep the order of visits of a route, place its deposits anew by dynamic programming, and refresh it; False if no way exists.
 
     lab[i, j] holds TIME, TRAVEL, CARRIED, PLACE, PARENT, TAKEN of label j after visit i (PLACE may be a bank; TAKEN pauses are behind it).
     """
     n, m = par[P_VISITS], 0
-    count_rest, pauses = 0, speeds[:0]
-    if rest.shape[1] > 0:
+    count_rest = 0
+    if speeds is not None:
         pauses, count_rest = pauses_of(rest, rs[r, A], rs[r, B])
     for p in range(rs[r, LEN]):
         if rt[r, p, NODE] < n:
@@ -322,8 +371,9 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
         for j in range(count if i > 0 else count_rest + 1):
             if i == 0:
                 clock, way, carried, taken = rs[r, LO], 0, 0, j
-                for k in range(j):
-                    clock = max(clock, pauses[k, 0] + pauses[k, 2])
+                if speeds is not None:
+                    for k in range(j):
+                        clock = max(clock, pauses[k, 0] + pauses[k, 2])
                 leg = leg_out(way_out, rs, r, v)
             else:
                 clock, way, carried, taken = lab[i - 1, j, 0], lab[i - 1, j, 1], lab[i - 1, j, 2], lab[i - 1, j, 5]
@@ -331,31 +381,32 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
             carried += node[v, CASH]
             if carried > par[P_CARRY]:
                 continue
-            arrival = reach(speeds, clock, leg)
-            way += arrival - clock
-            if count_rest == 0:
-                start = start_at(win, v, arrival)
-                if start < 0:
-                    continue
-                clock = start + node[v, SERVICE]
-                made = keep_label(lab, i, made, clock, way, carried, v, j, 0)
-                if carried > 0:
-                    for k in range(banks.shape[1]):
-                        bank = banks[v, k]
-                        hop = travel[v, bank]
-                        reached = reach(speeds, clock, hop)
-                        begin = start_at(win, bank, reached)
-                        if begin >= 0:
-                            made = keep_label(lab, i, made, begin + node[bank, SERVICE], way + reached - clock, 0, bank, j, 0)
-            else:
+            if speeds is not None:
+                arrival = reach(speeds, clock, leg)
+                way += arrival - clock
                 made = grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count_rest, travel, node, win, banks, speeds, lab)
+                continue
+            start = start_at(win, v, clock + leg)
+            if start < 0:
+                continue
+            clock = start + node[v, SERVICE]
+            way += leg
+            made = keep_label(lab, i, made, clock, way, carried, v, j, 0)
+            if carried > 0:
+                for k in range(banks.shape[1]):
+                    bank = banks[v, k]
+                    hop = travel[v, bank]
+                    begin = start_at(win, bank, clock + hop)
+                    if begin >= 0:
+                        made = keep_label(lab, i, made, begin + node[bank, SERVICE], way + hop, 0, bank, j, 0)
         if made == 0:
             return False
         count = made
     best, chosen = FAR, -1
     for j in range(count):
         if m > 0 and lab[m - 1, j, 2] == 0:
-            home = reach(speeds, lab[m - 1, j, 0], leg_back(way_back, rs, r, lab[m - 1, j, 3]))
+            back = leg_back(way_back, rs, r, lab[m - 1, j, 3])
+            home = lab[m - 1, j, 0] + back if speeds is None else reach(speeds, lab[m - 1, j, 0], back)
             if home <= rs[r, HI] and lab[m - 1, j, 1] + home - lab[m - 1, j, 0] < best:
                 best, chosen = lab[m - 1, j, 1] + home - lab[m - 1, j, 0], j
     if m > 0 and chosen < 0:
@@ -458,7 +509,7 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds
             continue
         if draw(rng) & BLINK_MASK == 0:
             continue
-        start = start_at(win, v, reach(speeds, leave, to))
+        start = start_at(win, v, leave + to if speeds is None else reach(speeds, leave, to))
         if start < 0:
             continue
         done = start + service
@@ -466,7 +517,7 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds
         if done > due:
             continue
         if cash == 0 or rt[r, p, ROOM] >= cash:
-            if to + on - old < best and reach(speeds, done, on) <= due:
+            if to + on - old < best and (done + on if speeds is None else reach(speeds, done, on)) <= due:
                 best = to + on - old
                 found[0], found[1] = p, -1
         elif rt[r, p, ROOM] < 0 and cash <= par[P_CARRY]:
@@ -476,10 +527,12 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds
                 onward = leg_back(way_back, rs, r, bank) if p == size else travel[bank, after]
                 price = to + hop + onward - old
                 if price < best:
-                    begin = start_at(win, bank, reach(speeds, done, hop))
-                    if begin >= 0 and reach(speeds, begin + node[bank, SERVICE], onward) <= due:
-                        best = price
-                        found[0], found[1] = p, bank
+                    begin = start_at(win, bank, done + hop if speeds is None else reach(speeds, done, hop))
+                    if begin >= 0:
+                        over = begin + node[bank, SERVICE]
+                        if (over + onward if speeds is None else reach(speeds, over, onward)) <= due:
+                            best = price
+                            found[0], found[1] = p, bank
     return best
 
 

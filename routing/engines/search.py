@@ -1,6 +1,6 @@
 """Drive the compiled search: problem to arrays, start, annealing by the clock or by iterations, tours back.
 
-numba is optional. `is_ready` says whether the kernels can run at once; compiling them (45 s) never happens inside a solve but in `warm`,
+numba is optional. `is_ready` says whether the kernels can run at once; compiling them (about a minute) never happens inside a solve but in `warm`,
 which the installation runs and which leaves a mark beside numba's cache.
 """
 
@@ -77,8 +77,8 @@ class Arrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     win: I64
     way_out: I64
     way_back: I64
-    rest: I64
-    speeds: I64
+    rest: I64 | None
+    speeds: I64 | None
     banks: I64
     crew: I64
     needs: I64
@@ -131,8 +131,13 @@ def warm() -> float:
 
 
 def load() -> None:
-    """Bring every kernel into this process's memory by solving a tiny problem; without numba's cache this compiles them."""
-    anneal_routes(_tiny(), [(0, 1)], Heat(start=10.0, pair_permille=500), Pace(search_s=60, stop=lambda: False, iterations_max=50), 0)
+    """Bring every kernel into this process's memory by solving tiny problems; without numba's cache this compiles them.
+
+    They exist twice: for days with breaks or hours of different speed, and without all that.
+    """
+    paced = _tiny()
+    for arrays in (msgspec.structs.replace(paced, rest=None, speeds=None), paced):
+        anneal_routes(arrays, [(0, 1)], Heat(start=10.0, pair_permille=500), Pace(search_s=60, stop=lambda: False, iterations_max=50), 0)
 
 
 def _forget() -> None:
@@ -193,7 +198,8 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     return Arrays(
         travel=np.ascontiguousarray(problem.travel_s), inward=np.ascontiguousarray(problem.travel_s.T), node=node, win=win,
         way_out=problem.out_s.astype(np.int64),
-        way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), rest=_rests(problem), speeds=problem.speeds.rows,
+        way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), rest=None if problem.is_plain else _rests(problem),
+        speeds=None if problem.is_plain else problem.speeds.rows,
         banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
         excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), rivals=problem.rivals, weight=pair_weights(problem).weight,
         par=par.astype(np.int64), stops_max=2 * stops + 6,

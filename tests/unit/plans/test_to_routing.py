@@ -17,6 +17,7 @@ from backend.plans.reasons import Beside, Reason, screen
 from backend.plans.to_routing import to_instance
 from backend.policies.model import DEFAULT_POLICY, Policy
 from backend.requests.model import Withheld
+from routing import Limits, instance_object, solve
 from routing.check import Code, check
 from routing.model import PLAN_SCHEMA, CollectorId, Instance, Plan, Route, StopType, VisitId
 from routing.model import Stop as RoutingStop
@@ -155,3 +156,25 @@ def test_the_instance_survives_its_own_format_and_the_shared_validator_agrees() 
     violations, result = validator.check(stored, msgspec.to_builtins(plan))
     assert violations == [] == list(check(instance, plan))
     assert result["served"] == 3
+
+
+def test_a_policy_gives_everybody_a_break_and_the_hours_their_speed() -> None:
+    plain = instance_of(day())
+    assert (plain.schema, plain.travel.speeds, plain.collectors[0].breaks) == ("fieldday/1", (), ())
+    policy = msgspec.convert({"break_s": 1800, "travel_speeds": [{"from_s": 8 * 3600, "to_s": 9 * 3600, "percent": 60}]}, Policy)
+    paced = load_instance(instance_object(instance_of(day(), policy)))
+    assert paced.schema == "fieldday/2"
+    assert [(one.window, one.duration_s) for one in paced.collectors[0].breaks] == [((11 * 3600 + 1800, 13 * 3600 + 1800), 1800)]
+    assert [(one.span, one.percent) for one in paced.travel.speeds] == [((8 * 3600, 9 * 3600), 60)]
+    plan = solve(paced, Limits(search_s=60, iterations_max=1))
+    assert check(paced, plan) == ()
+
+
+@pytest.mark.parametrize("changed", [
+    {"break_from_s": 50_000, "break_until_s": 40_000}, {"travel_speeds": [{"from_s": 10, "to_s": 10, "percent": 50}]},
+    {"travel_speeds": [{"from_s": 10, "to_s": 30, "percent": 50}, {"from_s": 20, "to_s": 40, "percent": 50}]},
+    {"travel_speeds": [{"from_s": 10, "to_s": 30, "percent": 0}]}, {"break_s": 9000},
+])
+def test_a_policy_whose_breaks_or_speeds_cannot_be_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(changed, Policy)

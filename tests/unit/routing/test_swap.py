@@ -54,6 +54,18 @@ def test_REQ_06_the_same_seed_gives_the_same_draw_and_another_seed_another(base:
     assert 15 <= rolls.count(SWAPPED) <= 45
 
 
+def test_REQ_06_partners_change_on_a_day_with_breaks_and_slow_hours() -> None:
+    crew = [{**one, "breaks": [{"window": [12 * HOUR, 13 * HOUR], "duration_s": 1800}]} for one in day()["collectors"]]
+    travel = {**day()["travel"], "speeds": [{"span": [8 * HOUR, 12 * HOUR], "percent": 60}]}
+    made = whole_day(schema="fieldday/2", collectors=crew, travel=travel)
+    base = solve(made, Limits(iterations_max=3), seed=1)
+    drawn = draw(SEED, "plan-1", made, base, chance_pct=100)
+    assert drawn.document.outcome == SWAPPED
+    assert check(made, drawn.plan) == ()
+    assert drawn.plan.served() == base.served()
+    assert verify_in_full(drawn.document, commit(SEED, "plan-1", made, 100), made, base, drawn.plan) == ()
+
+
 @pytest.mark.parametrize(("chance", "outcome"), [(0, NOT_DRAWN), (100, SWAPPED)])
 def test_a_chance_of_nothing_never_and_of_all_always(base: tuple[Instance, Plan], chance: int, outcome: str) -> None:
     for number in range(5):
