@@ -198,6 +198,12 @@ def case_of(session: Session, actor: Actor, case_id: UUID) -> CaseRow:
     return row
 
 
+def references_of(session: Session, actor: Actor, case_ids: Iterable[UUID]) -> dict[CaseId, str]:
+    """Return the bank's references of cases that `actor` may see."""
+    query = select(CaseRow.id, CaseRow.bank_reference).where(CaseRow.id.in_(sorted(set(case_ids))), visible_to(actor))
+    return {CaseId(row.id): row.bank_reference for row in session.execute(query)}
+
+
 def cases_of_batch(session: Session, actor: Actor, batch_id: UUID) -> tuple[CaseId, ...]:
     """Return the cases of a placement batch that `actor` may see. Raises `NotFound` when there is none."""
     found = session.scalars(select(CaseRow.id).where(CaseRow.batch_id == batch_id, visible_to(actor)).order_by(CaseRow.id)).all()

@@ -11,6 +11,7 @@ from backend.console import (
     branches,
     cases,
     cash,
+    close_pages,
     contacts,
     custody,
     disputes,
@@ -18,6 +19,7 @@ from backend.console import (
     ledger,
     log_tiles,
     login,
+    offer_pages,
     offers,
     packs,
     pages,
@@ -42,7 +44,7 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *authority.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *authority.ROUTES, *offer_pages.ROUTES, *close_pages.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *recordings.ROUTES,
             *custody.ROUTES, *cash.ROUTES,

@@ -12,8 +12,10 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
 from backend.auth.actors import Actor
+from backend.banks import queries as banks
+from backend.banks.queries import ChannelView
 from backend.cases import actions, queries, upkeep
-from backend.cases.model import AddressKind, CaseStatus, Field, ReadPurpose, Release, Signal, Source, Stop
+from backend.cases.model import AddressKind, CaseStatus, Field, ReadPurpose, Release, Signal, Source, Stop, today_of
 from backend.cases.queries import CaseDetail, CaseSummary, Sought, Unmaskable
 from backend.cash import repayments
 from backend.cash.claims import Repayment
@@ -22,6 +24,7 @@ from backend.console.values import Moment, Note, sound_values, within_reach
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.geo import Datum, LonLat
 from backend.core.ids import AddressId, CaseId, StaffId
+from backend.offers.queries import ProposalView, offers_of
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -122,6 +125,13 @@ class AddressBody(Body):
             )
 
 
+class CaseSheet(CaseDetail, frozen=True, kw_only=True, rename="camel"):
+    """One case as it is worked on: `payment_channels` are offered before anything else (CASH-10), only `offers` may be promised (CONT-18)."""
+
+    payment_channels: tuple[ChannelView, ...]
+    offers: tuple[ProposalView, ...]
+
+
 class CountView(View, frozen=True):
     """How many were changed."""
 
@@ -175,10 +185,13 @@ def search_cases(
 @get("/api/v1/cases/{case_id:uuid}", operation_id="readCase", sync_to_thread=True, tags=["cases"])
 def read_case(
     case_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
-) -> CaseDetail:
-    """Return one case, masked. The read is recorded."""
+) -> CaseSheet:
+    """Return one case, masked, with the bank's own ways to pay and its standing offers: nothing else may be promised. The read is recorded."""
     with transaction(resources.sessions, actor, now) as session:
-        return queries.show_case(session, actor, resources.keyring, case_id, now)
+        shown = queries.show_case(session, actor, resources.keyring, case_id, now)
+        return CaseSheet(
+            payment_channels=banks.channels(session, shown.bank_id), offers=tuple(offers_of(session, (case_id,), today_of(now))),
+            **msgspec.structs.asdict(shown))
 
 
 @post("/api/v1/cases/{case_id:uuid}/unmask", operation_id="unmaskCase", status_code=200, sync_to_thread=True, tags=["cases"])

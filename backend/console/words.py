@@ -5,13 +5,17 @@ from enum import StrEnum
 
 from backend.archive.model import HoldGround
 from backend.auth.actors import Role
+from backend.cases.model import Stop
+from backend.cash.claim_model import ClaimStatus
 from backend.cash.model import Circumstance
+from backend.contacts.model import Channel, Person, Result
 from backend.core.i18n import N_
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.model import ItemState, ManifestState, Standing
 from backend.exhibits.model import Verdict as ReviewVerdict
 from backend.exhibits.recording_model import ClockProof
+from backend.offers.model import Concession, PromiseStatus, ProposalStatus
 from backend.plans.model import PlanStatus
 from backend.requests.model import Withheld
 from backend.staff.model import EquipmentKind
@@ -131,11 +135,42 @@ _CIRCUMSTANCES: Mapping[StrEnum, str] = {
     Circumstance.REMOTE_AREA: N_("remote area"), Circumstance.LIMITED_MOBILITY: N_("limited mobility"),
     Circumstance.NO_BANK_CHANNEL: N_("no bank channel in reach"), Circumstance.OTHER_OBSTACLE: N_("another obstacle"),
 }
+_STOPS: Mapping[StrEnum, str] = {
+    Stop.SUSPENDED: N_("collection suspended"), Stop.DECEASED: N_("deceased"), Stop.PAID: N_("paid"),
+    Stop.PAYMENT_CLAIMED: N_("payment claimed, not confirmed yet"), Stop.RECALLED: N_("recalled by the bank"),
+    Stop.TERM_OVER: N_("placement term over"), Stop.VULNERABLE: N_("vulnerable person, held"), Stop.COMPLAINT: N_("complaint being handled"),
+    Stop.HOLD: N_("held by decision"), Stop.CLOSED: N_("case closed"),
+}
+_OFFERS: Mapping[StrEnum, str] = {
+    Concession.INSTALMENT: N_("instalments"), Concession.WAIVER: N_("waiver of fees"), Concession.DEFERRAL: N_("deferral"),
+    Concession.REACTIVATION: N_("reactivation of the card"), Concession.AUTOMATIC_DEBIT: N_("automatic debit"),
+    Concession.FLEXIBLE_DUE_DATE: N_("another due date"),
+    ProposalStatus.PROPOSED: N_("proposed"), ProposalStatus.DECLINED: N_("declined"), ProposalStatus.WITHDRAWN: N_("withdrawn by the agency"),
+    ProposalStatus.OFFERED: N_("offered"), ProposalStatus.REVOKED: N_("taken back by the bank"), ProposalStatus.ACCEPTED: N_("accepted"),
+    ProposalStatus.KEPT: N_("kept"), ProposalStatus.BROKEN: N_("broken"),
+    PromiseStatus.OPEN: N_("open"), PromiseStatus.KEPT: N_("kept"), PromiseStatus.BROKEN: N_("broken"),
+    PromiseStatus.REPLACED: N_("replaced by another promise"),
+    ClaimStatus.CLAIMED: N_("payment claimed, not confirmed yet"), ClaimStatus.CONFIRMED: N_("confirmed by the bank"),
+    ClaimStatus.CONTRADICTED: N_("not found by the bank"),
+}
+_CONTACTS: Mapping[StrEnum, str] = {
+    Channel.PHONE: N_("phone"), Channel.SMS: N_("SMS"), Channel.LETTER: N_("letter"), Channel.VISIT: N_("visit"),
+    Person.DEBTOR: N_("debtor"), Person.THIRD_PARTY: N_("third party"), Person.NOBODY: N_("nobody"),
+    Result.CONNECTED: N_("spoken with"), Result.NO_ANSWER: N_("no answer"), Result.BUSY: N_("busy"), Result.SWITCHED_OFF: N_("switched off"),
+    Result.WRONG_NUMBER: N_("wrong number"), Result.PROMISE_TO_PAY: N_("promise to pay"), Result.VAGUE_PROMISE: N_("vague promise"),
+    Result.REFUSES: N_("refused to pay"), Result.HARDSHIP: N_("hardship"), Result.CLAIMS_PAID: N_("says it is paid"),
+    Result.DENIES_APPLICATION: N_("denies having applied"), Result.DENIES_SPENDING: N_("denies the spending"),
+    Result.DISPUTES_AMOUNT: N_("disputes the amount"), Result.SUSPECTED_FRAUD: N_("suspected fraud"),
+    Result.VULNERABLE: N_("vulnerable person found"),
+    Result.COMPLAINT: N_("complaint"), Result.DECEASED: N_("deceased"), Result.DELIVERED: N_("letter delivered"),
+    Result.INFORMED: N_("told something"),
+    Result.DOES_NOT_KNOW: N_("does not know"), Result.UNWILLING: N_("unwilling"), Result.DISPLEASED: N_("displeased"),
+}
 _WORDS = {
     (type(code), code.value): text
     for words in (
         _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS,
-        _CIRCUMSTANCES, _RECORDERS)
+        _CIRCUMSTANCES, _RECORDERS, _STOPS, _OFFERS, _CONTACTS)
     for code, text in words.items()
 }
 

@@ -3,6 +3,7 @@
 A concession is a proposal until the case's bank turns it into an offer; nothing but an offer may be shown to anybody (BANK-01).
 """
 
+from calendar import monthrange
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -119,6 +120,18 @@ class Instalment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             raise ValueError("an instalment is above zero")
 
 
+def monthly(amount: Fen, first_on: date, parts: int) -> tuple[Instalment, ...]:
+    """Divide an amount into monthly instalments, the odd fen in the first; a day that a month lacks is its last."""
+    assert 1 <= parts <= min(INSTALMENTS_MAX, amount), (parts, amount)
+    share, odd = divmod(amount, parts)
+    made = []
+    for number in range(parts):
+        year, month = divmod(first_on.year * 12 + first_on.month - 1 + number, 12)
+        day = min(first_on.day, monthrange(year, month + 1)[1])
+        made.append(Instalment(due_on=date(year, month + 1, day), amount_fen=Fen(share + (odd if number == 0 else 0))))
+    return tuple(made)
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is conceded; exactly the members that its kind needs. `ability_fen` is what the debtor can pay a month, as assessed (BANK-13)."""
 
@@ -135,7 +148,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         days = [one.due_on for one in self.instalments]
         if days != sorted(set(days)):
             raise ValueError("instalments fall due one after the other")
-        if (self.waived_fen is not None) != (self.kind is Concession.WAIVER) or not 0 < (self.waived_fen or 1) <= FEN_MAX:
+        if (self.waived_fen is not None) != (self.kind is Concession.WAIVER) or (self.waived_fen is not None and not 0 < self.waived_fen <= FEN_MAX):
             raise ValueError("exactly a waiver names an amount above zero")
         if (self.until_on is not None) != (self.kind in (Concession.DEFERRAL, Concession.FLEXIBLE_DUE_DATE)):
             raise ValueError("exactly a deferral or another due date names its day")

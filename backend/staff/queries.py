@@ -129,6 +129,12 @@ def seen_branch(session: Session, actor: Actor, branch_id: BranchId) -> BranchVi
     return branch(session, branch_id)
 
 
+def branches_named(session: Session, branch_ids: Iterable[BranchId]) -> tuple[BranchView, ...]:
+    """Return branches by id, for whoever may see what names them."""
+    query = select(BranchRow).where(BranchRow.id.in_(sorted(set(branch_ids)))).order_by(BranchRow.code)
+    return tuple(_branch_view(row) for row in session.scalars(query))
+
+
 def branches(session: Session, actor: Actor) -> tuple[BranchView, ...]:
     """Return the branches an actor sees, by code."""
     if actor.bank is not None:

@@ -20,7 +20,8 @@ from backend.banks.tables import TemplateRow
 from backend.cases.actions import record_repayment
 from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow, PlacementBatchRow
-from backend.cash import corrections, custody, hints, reconciliation
+from backend.cash import corrections, custody, hints, reconciliation, repayments
+from backend.cash.bank_files import BankFile
 from backend.cash.ledger_tables import AccountRow, VarianceRow
 from backend.cash.model import HintSource
 from backend.cash.tables import CollectionRow, ReceiptBookRow
@@ -188,7 +189,10 @@ def _money(at: Door) -> dict[str, str]:
     assert unallowed.exception_number is not None
     net = at.deposit(580, numbers[0])
     custody.report_deposit(at.session, at.made.bilal.actor, net, at.policy, at.now)
-    file = reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("NOBODY", "x")), at.policy, at.now)
+    refused = repayments.import_repayments(at.session, at.made.gu.actor, BankFile(
+        bank_id=at.bank.id, content=f"case,reference,paid_on,amount\nNOBODY,R-1,{at.made.today},1.00".encode(), row_count=1,
+        amount_total_fen=Fen(100), as_of_on=at.made.today), at.now)
+    reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("NOBODY", "x")), at.policy, at.now)
     offered = at.handover(at.made.bilal, at.made.kai, 100, signs=False)
     custody.hand_over(at.session, at.made.bilal.on_phone, offered, at.now)
     transfers = dict(at.session.execute(select(CollectionRow.receipt_number, CollectionRow.transfer_id)).all())
@@ -196,7 +200,7 @@ def _money(at: Door) -> dict[str, str]:
     return {
         **_dealings(at), "account_id": str(at.session.scalars(select(AccountRow.id).where(
             AccountRow.kind == "custody", AccountRow.owner == str(at.made.bilal.id))).one()),
-        "jti": jti, "file_id": str(file.statement_id), "number": unallowed.exception_number,
+        "jti": jti, "file_id": str(refused.file_id), "number": unallowed.exception_number,
         "book_id": str(at.session.scalars(select(ReceiptBookRow.id)).one()),
         "collection_id": str(collected[1].collection_id), "deposit_id": str(net.deposit_id), "receipt_number": numbers[2],
         "variance_id": str(at.session.scalars(select(VarianceRow.id)).one()), "handover_id": str(offered.handover_id),
