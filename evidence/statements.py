@@ -37,7 +37,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     """One step in a device key's life. `compromised_since` may lie before `at`."""
 
-    state: str                                   # `pending`, `active`, `suspended`, `revoked`.
+    state: str                                   # `pending`, `active`, `suspended`, `revoked`, `renewed`: gave way to a new key.
     at: str
     compromised_since: str | None = None
 
@@ -49,6 +49,7 @@ class DeviceHistory(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     level: str                                   # `strongbox`, `tee`, `enclave`, `software`, `unattested`, `unparsed`.
     states: tuple[DeviceState, ...]
+    last_seq: int | None = None                  # The key was renewed; it signed that its chain ends here.
 
 
 class Derivation(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,4 +93,6 @@ def _device(device: DeviceHistory) -> JsonObject:
     states: list[JsonValue] = [
         {"state": one.state, "at": one.at, **({} if one.compromised_since is None else {"compromised_since": one.compromised_since})}
         for one in device.states]
-    return {"kid": thumbprint(device.key), "jwk": dict(public_jwk(device.key)), "person": device.person, "level": device.level, "states": states}
+    return {
+        "kid": thumbprint(device.key), "jwk": dict(public_jwk(device.key)), "person": device.person, "level": device.level, "states": states,
+        **({} if device.last_seq is None else {"last_seq": device.last_seq})}

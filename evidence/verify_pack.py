@@ -69,9 +69,7 @@ def zip_files(pack: Buffer) -> tuple[dict[str, memoryview], list[dict[str, str]]
         files[text], at, last = content, start + size, text
     end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(files), len(files), len(central), at, 0)
     demand(files, "unreadable", "not a pack")
-    if bytes(view[at:]) != central + end:
-        faults.append({"name": "container-differs", "file": "", "detail": "directory of the container"})
-    return files, faults
+    return files, faults + [{"name": "container-differs", "file": "", "detail": "directory"}] * (bytes(view[at:]) != central + end)
 
 
 def read_json(raw: Buffer) -> Any:
@@ -353,8 +351,8 @@ class Verifier:
         demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == (digest, *entry, meant), "receipt-differs")
         for kid in (manifest["device"], manifest["cosigner_device"]):
             for state in self.devices.get(kid, {}).get("states", []):
-                since = state.get("compromised_since") or state["at"]
-                demand(state["state"] != "revoked" or seconds(receipt["received_at"]) < seconds(since), "device-revoked", str(kid))
+                is_past = seconds(receipt["received_at"]) < seconds(state.get("compromised_since") or state["at"])
+                demand(state["state"] != "revoked" or is_past, "device-revoked", str(kid))
 
     def check_proof(self, name: str, payload: bytes, entry_type: str) -> int:
         """Verify a `tlog-proof@v1` for a payload; return the entry's index."""
@@ -378,6 +376,7 @@ class Verifier:
             for seq, (_, prev) in chain.items():
                 joined = (seq == 1) == (prev == 64 * "0") and chain.get(seq - 1, ("", prev))[0] in ("", prev)
                 self.guard("data/manifests", demand, joined, "chain-broken", f"{kid} seq {seq}")
+                self.guard("data/manifests", demand, seq <= self.devices[kid].get("last_seq", seq), "device-renewed", f"{kid} seq {seq}")
         for digest, manifest in self.manifests.items():
             for covered in manifest["facts"]["manifests"] if manifest["kind"] == "visit_close" else ():
                 self.guard(f"data/manifests/{digest}.json", demand, covered in self.manifests, "manifest-missing", covered)

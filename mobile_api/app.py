@@ -5,7 +5,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from backend.web.auth import phone_actor
-from mobile_api import bundle, events, login, manifests, recordings, uploads
+from mobile_api import bundle, events, login, manifests, recordings, renewals, uploads
 
 TITLE = "fieldvisit for phones"
 
@@ -14,6 +14,6 @@ def routers() -> list[ControllerRouterHandler]:
     """Return the phones' routers: those that need a signed-in phone, and those that make one."""
     signed_in = Router(
         path="/", dependencies={"actor": Provide(phone_actor, sync_to_thread=True)},
-        route_handlers=[*events.ROUTES, *bundle.ROUTES, *manifests.ROUTES, *recordings.ROUTES, *login.ROUTES],
+        route_handlers=[*events.ROUTES, *bundle.ROUTES, *manifests.ROUTES, *recordings.ROUTES, *login.ROUTES, *renewals.ROUTES],
     )
     return [signed_in, *login.OPEN_ROUTES, *uploads.ROUTES]

@@ -120,7 +120,7 @@ def complete_enrolment(data: JSONBody[EnrolBody], resources: NamedDependency[Res
         attestation = tuple(b64u_decode(one, f"/attestation/{index}") for index, one in enumerate(data.attestation))
     enrolment = devices.Enrolment(code=data.code, jwk=jwk, proof=data.proof, model=data.model, attestation=attestation)
     with transaction(resources.sessions, None, now) as session:
-        enrolled = devices.enrol(session, enrolment, now, _roots(resources))
+        enrolled = devices.enrol(session, enrolment, now, attestation_roots(resources))
     return EnrolledView(
         kid=enrolled.kid, staff_id=str(enrolled.staff_id), state=enrolled.state, level=enrolled.level, valid_until=enrolled.valid_until,
     )
@@ -164,7 +164,8 @@ OPEN_ROUTES = [begin_enrolment, complete_enrolment, issue_token]
 ROUTES = [read_beacon]
 
 
-def _roots(resources: Resources) -> Roots:
+def attestation_roots(resources: Resources) -> Roots:
+    """Return the roots that the operator pinned; none without a file."""
     path = resources.settings.attestation_roots_file
     return Roots() if path is None else msgspec.json.decode(path.read_bytes(), type=Roots)
 

@@ -62,6 +62,10 @@ class Link:
         self._token: str | None = None
         self._token_until: datetime | None = None
 
+    def take_key(self, key: PrivateKey) -> None:
+        """Speak with another key from now on; what was signed in with the former one is over."""
+        self.key, self.kid, self._token, self._token_until = key, thumbprint(key), None, None
+
     def now(self) -> datetime:
         """Return the phone's clock corrected by what the server's answers told."""
         return self._clock() + self._skew

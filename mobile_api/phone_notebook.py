@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS links (seq INTEGER PRIMARY KEY, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS former_links (chain INTEGER NOT NULL, seq INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (chain, seq));
 CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, seq INTEGER NOT NULL, envelope TEXT NOT NULL, answer TEXT, problem TEXT);
 CREATE TABLE IF NOT EXISTS statements (
     digest TEXT PRIMARY KEY, seq INTEGER NOT NULL, manifest_id TEXT NOT NULL, envelope BLOB NOT NULL, is_due_twice INTEGER NOT NULL,
@@ -89,6 +90,12 @@ class Notebook:
         """Return the chain's next place: sequence number from 1 and the digest before it."""
         row = self._database.execute("SELECT seq, digest FROM links ORDER BY seq DESC LIMIT 1").fetchone()
         return Link(seq=row[0] + 1, prev=row[1]) if row else Link(seq=1, prev="0" * 64)
+
+    def begin_chain(self) -> None:
+        """Begin the chain anew, under a new key; the statements of the former one stay."""
+        with self.writing() as database:
+            database.execute("INSERT INTO former_links SELECT coalesce((SELECT max(chain) FROM former_links), 0) + 1, seq, digest FROM links")
+            database.execute("DELETE FROM links")
 
     def add_link(self, seq: int, digest: str) -> None:
         """Add a statement captured or witnessed to the chain."""

@@ -17,6 +17,7 @@ class EventTag(StrEnum):
     INVITED = "staff.invited"
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_STATE_CHANGED = "device.state-changed"
+    DEVICE_RENEWED = "device.renewed"
     DEVICE_QUARANTINED = "device.quarantined"
     EQUIPMENT_CHANGED = "equipment.changed"
     BANK_CHANGED = "bank.changed"

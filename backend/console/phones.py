@@ -18,7 +18,7 @@ from backend.console.values import within_reach
 from backend.core.ids import BranchId, StaffId
 from backend.core.problems import InvalidInput, NotFound
 from backend.exhibits import actions as exhibits
-from backend.staff import actions, devices, queries
+from backend.staff import actions, devices, queries, renewals
 from backend.staff.model import DeviceEvent, DeviceState, EquipmentEvent, EquipmentKind, EquipmentState, Inspection
 from backend.staff.queries import EquipmentView
 from backend.web.app import Resources
@@ -127,6 +127,25 @@ def grant_enrolment(
         return devices.grant_enrolment(session, actor, enrolment_id, now)
 
 
+@get("/api/v1/device-renewals", operation_id="listDeviceRenewals", sync_to_thread=True, tags=["phones"])
+def list_renewals(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> tuple[renewals.RenewalView, ...]:
+    """List the phones that ask to renew their key."""
+    authorise(actor, Permission.DEVICE_APPROVE)
+    with resources.reads() as session:
+        return renewals.waiting(session, actor, now)
+
+
+@post("/api/v1/device-renewals/{renewal_id:uuid}/approve", operation_id="grantDeviceRenewal", status_code=200, sync_to_thread=True, tags=["phones"])
+def grant_renewal(
+    renewal_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> renewals.RenewalView:
+    """Grant a renewal to somebody else, whose phone it is."""
+    with transaction(resources.sessions, actor, now) as session:
+        return renewals.grant(session, actor, renewal_id, now)
+
+
 @post("/api/v1/devices/{kid:str}/state", operation_id="changeDevice", status_code=200, sync_to_thread=True, tags=["phones"])
 def change_device(
     kid: FromPath[str], data: JSONBody[DeviceEventBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
@@ -203,7 +222,7 @@ def assign_equipment(
 
 
 ROUTES = [
-    ask_enrolment, list_enrolments, grant_enrolment, change_device, list_equipment,
+    ask_enrolment, list_enrolments, grant_enrolment, list_renewals, grant_renewal, change_device, list_equipment,
     register_equipment, change_equipment, inspect_equipment, assign_equipment,
 ]
 

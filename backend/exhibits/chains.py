@@ -14,6 +14,7 @@ from backend.exhibits.model import GAP, GAP_FILLED, LinkRole
 from backend.exhibits.rules import ChainFacts, ChainTimes, judge_chain, judge_order
 from backend.exhibits.tables import ChainLinkRow, ManifestRow
 from backend.staff.model import DeviceEvent, DeviceState, advance_device
+from backend.staff.queries import renewed_among
 from backend.staff.tables import DeviceChangeRow, DeviceRow
 from evidence.envelope import Signer
 from evidence.manifest import decode_manifest
@@ -28,7 +29,9 @@ def extend(session: Session, row: ManifestRow, signer: Signer, role: LinkRole, n
     seq, prev = (row.seq, row.prev) if role is LinkRole.CAPTURER else (signer.header.seq, signer.header.prev)
     at_same_seq = _digests(session, signer.kid, seq)
     before = _digests(session, signer.kid, seq - 1)
-    facts = ChainFacts(kid=signer.kid, seq=seq, prev=prev, digest=row.digest, at_same_seq=at_same_seq, at_seq_before=before)
+    facts = ChainFacts(
+        kid=signer.kid, seq=seq, prev=prev, digest=row.digest, at_same_seq=at_same_seq, at_seq_before=before,
+        last=renewed_among(session, (signer.kid,)).get(signer.kid))
     if row.digest not in at_same_seq:
         session.add(ChainLinkRow(
             id=new_id(), device=signer.kid, seq=seq, digest=row.digest, prev=prev, role=role, manifest_id=row.id, received_at=now))

@@ -26,6 +26,7 @@ from backend.exhibits.refusals import NotExportable, refusing
 from backend.exhibits.tables import CopyRow, ExportRow, ItemRow, ManifestRow, SignatureRow
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
+from backend.staff.queries import renewed_among
 from backend.staff.tables import DeviceChangeRow, DeviceRow
 from evidence.envelope import SignatureMember, assemble
 from evidence.es256 import compact_peek
@@ -217,15 +218,19 @@ def _entry(session: Session, manifest_id: UUID) -> PackEntry:
 
 
 def _devices(session: Session, keyring: Keyring, manifest_ids: Sequence[UUID]) -> str:
-    kids = session.scalars(select(SignatureRow.kid).where(SignatureRow.manifest_id.in_(manifest_ids)).distinct())
-    histories = []
+    kids = session.scalars(select(SignatureRow.kid).where(SignatureRow.manifest_id.in_(manifest_ids)).distinct()).all()
+    histories, renewed = [], renewed_among(session, kids)
     for row in session.scalars(select(DeviceRow).where(DeviceRow.kid.in_(sorted(kids))).order_by(DeviceRow.kid)):
         states = [DeviceState(state="active", at=format_utc(row.enrolled_at))]
         for change in session.scalars(select(DeviceChangeRow).where(DeviceChangeRow.kid == row.kid).order_by(DeviceChangeRow.at, DeviceChangeRow.id)):
             since = row.compromised_since if change.to_state.value == "revoked" else None
+            is_renewal = change.to_state.value == "revoked" and row.kid in renewed
             states.append(DeviceState(
-                state=change.to_state.value, at=format_utc(change.at), compromised_since=format_utc(since) if since is not None else None))
-        histories.append(DeviceHistory(key=key_from_jwk(row.public_jwk), person=str(row.staff_id), level=row.level.value, states=tuple(states)))
+                state="renewed" if is_renewal else change.to_state.value, at=format_utc(change.at),
+                compromised_since=format_utc(since) if since is not None else None))
+        histories.append(DeviceHistory(
+            key=key_from_jwk(row.public_jwk), person=str(row.staff_id), level=row.level.value, states=tuple(states),
+            last_seq=renewed[row.kid][0] if row.kid in renewed else None))
     kid = keyring.active(KeyPurpose.RECEIPT).kid
     return sign_devices(histories, _signer(keyring, kid), kid)
 

@@ -130,6 +130,7 @@ class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     at_same_seq: frozenset[str]              # Digests stored under this number.
     at_seq_before: frozenset[str]            # Digests stored under the number before.
+    last: tuple[int, str] | None = None      # The key was renewed, and signed that this number and digest are its last.
 
 
 def judge_chain(link: ChainFacts) -> tuple[Finding, ...]:
@@ -138,6 +139,8 @@ def judge_chain(link: ChainFacts) -> tuple[Finding, ...]:
     findings: list[Finding] = []
     if link.at_same_seq - {link.digest}:
         findings.append(_found("chain-fork", Grade.FRAUD_SIGN, "one payload per number", "two", "EVD-09", pointer=pointer))
+    if link.last is not None and (link.seq > link.last[0] or (link.seq == link.last[0] and link.digest != link.last[1])):
+        findings.append(_found("chain-after-renewal", Grade.FRAUD_SIGN, f"{link.last[0]} as the last", str(link.seq), "EVD-09", pointer=pointer))
     if link.seq > 1 and not link.at_seq_before:
         findings.append(_found(GAP, Grade.DOUBT, f"number {link.seq - 1}", "not yet here", "EVD-09", pointer=pointer))
     elif link.seq > 1 and link.prev not in link.at_seq_before:

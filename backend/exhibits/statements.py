@@ -16,6 +16,7 @@ from backend.exhibits.model import SignedBy, Statement
 from backend.exhibits.refusals import DeviceNotActive, DeviceRevoked, refusing
 from backend.exhibits.rules import bound_capture
 from backend.staff.model import DeviceState
+from backend.staff.queries import renewed_among
 from backend.staff.tables import DeviceRow
 from evidence.envelope import Envelope, check_shape, verify_signatures
 from evidence.errors import CosignatureMissing, CosignerNotDistinct, SignatureInvalid, UnknownDevice
@@ -43,9 +44,12 @@ def open_statement(session: Session, raw: bytes, now: datetime) -> Statement:
         _demand_people(manifest, envelope, enrolled)                                      # 5. Two people, two devices (VIS-01).
     issued = issued_at(session, manifest.beacon, manifest.device)
     bounds = bound_capture(manifest, issued, now, lower_before(session, manifest.device, manifest.seq))         # 6. Bounded time.
-    devices = tuple(_signed_by(enrolled[signer.kid]) for signer in signers)
-    for device in devices:
-        if device.revoked_at is not None and bounds.judged_at >= device.revoked_at:
+    renewed = renewed_among(session, enrolled.keys())
+    devices = tuple(_signed_by(enrolled[signer.kid], is_renewed=signer.kid in renewed) for signer in signers)
+    for signer, device in zip(signers, devices, strict=True):
+        # A renewed key signed where its chain ends: what stands before is its own, however far ahead the phone's clock was.
+        is_own = device.is_renewed and signer.header.seq <= renewed[device.kid][0]
+        if device.revoked_at is not None and bounds.judged_at >= device.revoked_at and not is_own:
             raise DeviceRevoked(kid=device.kid)
     return Statement(
         envelope=envelope, signers=signers, manifest=manifest, digest=manifest_digest(envelope.payload), devices=devices, bounds=bounds,
@@ -97,6 +101,7 @@ def _owner(enrolled: Mapping[str, DeviceRow], kid: str) -> StaffId:
     return StaffId(enrolled[kid].staff_id)
 
 
-def _signed_by(row: DeviceRow) -> SignedBy:
+def _signed_by(row: DeviceRow, *, is_renewed: bool) -> SignedBy:
     return SignedBy(
-        kid=row.kid, staff_id=StaffId(row.staff_id), state=row.state.value, revoked_at=row.revoked_at, compromised_since=row.compromised_since)
+        kid=row.kid, staff_id=StaffId(row.staff_id), state=row.state.value, revoked_at=row.revoked_at, compromised_since=row.compromised_since,
+        is_renewed=is_renewed)

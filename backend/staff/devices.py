@@ -9,6 +9,7 @@ import secrets
 from base64 import b32encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -32,6 +33,7 @@ from evidence.canonical import b64u_decode, b64u_encode
 from evidence.errors import EvidenceError
 from evidence.keys import PublicKey, key_from_jwk, thumbprint
 
+Attestation: TypeAlias = tuple[bytes, ...]
 CODE_LIFE_S = 24 * 3600
 CHALLENGE_LIFE_S = 600
 DEVICE_VALID_DAYS = 365
@@ -52,7 +54,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     jwk: Mapping[str, str]
     proof: str
     model: str
-    attestation: tuple[bytes, ...] = ()      # DER certificates, leaf first; empty: the platform gave none.
+    attestation: Attestation = ()            # DER certificates, leaf first; empty: the platform gave none.
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -131,7 +133,7 @@ def grant_enrolment(session: Session, actor: Actor, enrolment_id: UUID, now: dat
     row.approved_by, row.approved_at = actor.id, now
     if row.kid is not None:
         change = DeviceChange(kid=row.kid, event=DeviceEvent.ACTIVATE, reason="enrolment granted")
-        _advance(session, actor, _locked_device(session, row.kid), change, now)
+        advance(session, actor, locked_device(session, row.kid), change, now)
     record(session, actor, EventTag.DEVICE_ENROLLED, f"staff:{row.staff_id}", now, step="granted", enrolment=row.id, device=row.kid)
     return _enrolment_view(row)
 
@@ -169,7 +171,7 @@ def enrol(session: Session, enrolment: Enrolment, now: datetime, roots: Roots | 
     kid = thumbprint(key)
     if session.get(DeviceRow, kid) is not None:
         raise Conflict(reason="key-enrolled-already")
-    attested = _attested(enrolment, key, row.challenge, roots or Roots(), now)
+    attested = attested_level(enrolment.attestation, key, row.challenge, roots or Roots(), now)
     device = DeviceRow(
         kid=kid, staff_id=row.staff_id, public_jwk=dict(enrolment.jwk), model=enrolment.model, level=DeviceLevel(attested.level),
         state=DeviceState.PENDING, enrolled_at=now, valid_until=now + timedelta(days=DEVICE_VALID_DAYS), revoked_at=None, compromised_since=None,
@@ -178,17 +180,18 @@ def enrol(session: Session, enrolment: Enrolment, now: datetime, roots: Roots | 
     session.flush()
     row.kid, row.used_at, row.challenge, row.challenge_expires_at = kid, now, None, None
     if row.approved_by is not None:
-        _advance(session, None, device, DeviceChange(kid=kid, event=DeviceEvent.ACTIVATE, reason="enrolment granted before"), now)
+        advance(session, None, device, DeviceChange(kid=kid, event=DeviceEvent.ACTIVATE, reason="enrolment granted before"), now)
     subject = f"staff:{row.staff_id}"
     record(session, None, EventTag.DEVICE_ENROLLED, subject, now, step="proven", enrolment=row.id, device=kid, state=device.state.value,
            level=attested.level, attestation=attested.reason)
     return Enrolled(kid=kid, staff_id=StaffId(row.staff_id), state=device.state, level=device.level, valid_until=device.valid_until)
 
 
-def _attested(enrolment: Enrolment, key: PublicKey, challenge: str, roots: Roots, now: datetime) -> Attested:
-    if not enrolment.attestation:
+def attested_level(attestation: Attestation, key: PublicKey, challenge: str, roots: Roots, now: datetime) -> Attested:
+    """Grade what the platform gave for a key under a challenge; nothing is neutral."""
+    if not attestation:
         return Attested(level="unattested", reason="none-given")
-    return judge_android(enrolment.attestation, key, b64u_decode(challenge), roots, now)
+    return judge_android(attestation, key, b64u_decode(challenge), roots, now)
 
 
 def change_device(session: Session, actor: Actor, change: DeviceChange, now: datetime) -> DeviceState:
@@ -213,7 +216,7 @@ def change_device(session: Session, actor: Actor, change: DeviceChange, now: dat
     if change.event is DeviceEvent.ACTIVATE:
         raise InvalidInput(pointer="/event", expected="suspend, resume or revoke", got=change.event.value)
     before = device.state
-    after = _advance(session, actor, device, change, now)
+    after = advance(session, actor, device, change, now)
     record(session, actor, EventTag.DEVICE_STATE_CHANGED, f"staff:{device.staff_id}", now, device=device.kid, before=before.value, after=after.value)
     return after
 
@@ -240,7 +243,8 @@ def forget_proofs(session: Session, now: datetime) -> None:
     session.execute(delete(ProofRow).where(ProofRow.expires_at < now))
 
 
-def _advance(session: Session, actor: Actor | None, device: DeviceRow, change: DeviceChange, now: datetime) -> DeviceState:
+def advance(session: Session, actor: Actor | None, device: DeviceRow, change: DeviceChange, now: datetime) -> DeviceState:
+    """Let an event happen to a phone, locked by the caller, and note it. Raises IllegalTransition, Conflict."""
     before, after = device.state, advance_device(device.state, change.event)
     if after is DeviceState.ACTIVE:
         other = select(DeviceRow.kid).where(DeviceRow.staff_id == device.staff_id, DeviceRow.state == DeviceState.ACTIVE, DeviceRow.kid != device.kid)
@@ -256,8 +260,10 @@ def _advance(session: Session, actor: Actor | None, device: DeviceRow, change: D
     return after
 
 
-def _locked_device(session: Session, kid: str) -> DeviceRow:
-    return session.execute(select(DeviceRow).where(DeviceRow.kid == kid).with_for_update()).scalar_one()
+def locked_device(session: Session, kid: str) -> DeviceRow:
+    """Return an enrolled phone, locked and as it stands now."""
+    return session.execute(
+        select(DeviceRow).where(DeviceRow.kid == kid).with_for_update().execution_options(populate_existing=True)).scalar_one()
 
 
 def _open_enrolment(session: Session, code: str, now: datetime) -> DeviceEnrolmentRow:

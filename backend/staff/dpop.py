@@ -26,6 +26,7 @@ ASSERTION_TYP = "client-authentication+jwt"
 PROOF_TYP = "dpop+jwt"
 ACCESS_TYP = "access+jwt"
 ENROLMENT_TYP = "device-enrolment+jws"
+RENEWAL_TYP = "device-renewal+jws"
 PROOF_AGE_S_MAX = 60
 CLOCK_SKEW_S_MAX = 60         # Added on both sides: a phone that learnt the time from our answers is off by no more.
 ASSERTION_LIFE_S_MAX = 300
@@ -90,6 +91,18 @@ class EnrolmentStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     challenge: _Text
     staff: _Text
+    app: Literal["fieldvisit"] = "fieldvisit"
+
+
+class RenewalStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a phone's old key signs to give way to a new one. `last_seq` 0: the old key's chain is empty."""
+
+    challenge: _Text
+    staff: _Text
+    old: _Text
+    new: _Text
+    last_seq: _Seconds
+    last_digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     app: Literal["fieldvisit"] = "fieldvisit"
 
 
@@ -187,6 +200,17 @@ def check_enrolment(proof: str, key: PublicKey, expected: EnrolmentStatement) ->
     claims, _ = _verified(proof, lambda named: key if named == kid else None, ENROLMENT_TYP, EnrolmentStatement)
     if claims != expected:
         raise ProofRefused("statement-mismatch")
+
+
+def check_renewal(consent: str, old_key: PublicKey) -> RenewalStatement:
+    """Verify the old key's consent (typ `device-renewal+jws`) and return what it says; whom it names is the caller's to compare.
+
+    Raises:
+        ProofRefused: another key signed, another typ, or it says anything else.
+    """
+    kid = thumbprint(old_key)
+    claims, _ = _verified(consent, lambda named: old_key if named == kid else None, RENEWAL_TYP, RenewalStatement)
+    return claims
 
 
 def _read_proof(token: str) -> tuple[_ProofClaims, str]:

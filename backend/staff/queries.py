@@ -19,6 +19,7 @@ from backend.staff.rules import CredentialFacts, EquipmentFacts, MemberFacts, Pa
 from backend.staff.tables import (
     BranchRow,
     CredentialRow,
+    DeviceRenewalRow,
     DeviceRow,
     EquipmentAssignmentRow,
     EquipmentRow,
@@ -169,6 +170,13 @@ def device(session: Session, kid: str) -> DeviceView | None:
     """Return a phone by its key id, whatever its state; None when it was never enrolled."""
     row = session.get(DeviceRow, kid)
     return None if row is None else _device_view(row)
+
+
+def renewed_among(session: Session, kids: Collection[str]) -> dict[str, tuple[int, str]]:
+    """Return, of some keys, those that gave way to their successor, each with number and digest of its chain's last link."""
+    rows = session.scalars(
+        select(DeviceRenewalRow).where(DeviceRenewalRow.old_kid.in_(sorted(kids)), DeviceRenewalRow.used_at.is_not(None)))
+    return {row.old_kid: (row.last_seq or 0, row.last_digest or "") for row in rows}
 
 
 def devices_of(session: Session, staff_ids: Collection[StaffId]) -> tuple[DeviceView, ...]:

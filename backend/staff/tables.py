@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.auth.actors import Role
@@ -13,6 +13,7 @@ from backend.db.geo import Area, Point
 from backend.staff.model import DeviceLevel, DeviceState, EquipmentKind, EquipmentState, Gender, QualificationKind, SkillKind
 
 _IS_ACTIVE = text("state = 'active'")
+_IS_USED = text("used_at IS NOT NULL")
 
 
 class BranchRow(Base):
@@ -220,6 +221,40 @@ class DeviceEnrolmentRow(Base):
     challenge: Mapped[str | None] = mapped_column(Key(43))
     challenge_expires_at: Mapped[datetime | None] = mapped_column(Instant)
     kid: Mapped[str | None] = mapped_column(Key(43), ForeignKey("devices.kid"))
+    used_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class DeviceRenewalRow(Base):
+    """A phone's key giving way to its successor: asked by the old key, granted by another person, signed by both keys, used once."""
+
+    __tablename__ = "device_renewals"
+    __table_args__ = (
+        UniqueConstraint("new_kid"),
+        CheckConstraint("(approved_by IS NULL) = (approved_at IS NULL)", name="approval_whole"),
+        CheckConstraint("approved_by <> staff_id", name="second_person"),
+        CheckConstraint("new_kid <> old_kid", name="another_key"),
+        CheckConstraint(
+            "(used_at IS NULL) = (new_kid IS NULL) AND (used_at IS NULL) = (consent IS NULL) AND (used_at IS NULL) = (last_seq IS NULL) "
+            "AND (used_at IS NULL) = (last_digest IS NULL)", name="use_whole"),
+        CheckConstraint("used_at IS NULL OR (approved_at IS NOT NULL AND challenge IS NULL)", name="used_once_granted"),
+        Index("uq_device_renewals_used_old_kid", "old_kid", unique=True, sqlite_where=_IS_USED, postgresql_where=_IS_USED),
+        Index("ix_device_renewals_old_kid", "old_kid"),
+        Index("ix_device_renewals_staff_id", "staff_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    old_kid: Mapped[str] = mapped_column(Key(43), ForeignKey("devices.kid"))
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id"))
+    asked_at: Mapped[datetime] = mapped_column(Instant)
+    expires_at: Mapped[datetime] = mapped_column(Instant)
+    approved_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
+    approved_at: Mapped[datetime | None] = mapped_column(Instant)
+    challenge: Mapped[str | None] = mapped_column(Key(43))
+    challenge_expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    new_kid: Mapped[str | None] = mapped_column(Key(43), ForeignKey("devices.kid"))
+    last_seq: Mapped[int | None] = mapped_column(BigInteger)
+    last_digest: Mapped[str | None] = mapped_column(Key(64))
+    consent: Mapped[str | None] = mapped_column(Text)
     used_at: Mapped[datetime | None] = mapped_column(Instant)
 
 

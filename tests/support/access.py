@@ -117,6 +117,8 @@ PEOPLE = {
     "listDeviceEnrolments": Row(permission=P.DEVICE_APPROVE),
     "askDeviceEnrolment": Row(permission=P.STAFF_MANAGE, whose=Whose.BRANCH, body={"staffId": "$newcomer"}),
     "grantDeviceEnrolment": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH),
+    "listDeviceRenewals": Row(permission=P.DEVICE_APPROVE),
+    "grantDeviceRenewal": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH),
     "changeDevice": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH, body={
         "event": "revoke", "reason": "lost", "compromisedSince": "2026-11-20T00:00:00Z"}),
     "registerEquipment": Row(permission=P.EQUIPMENT_INSPECT, whose=Whose.BRANCH, body={"branchId": "$branch", "kind": "audio", "serial": "A-77"}),
@@ -312,6 +314,8 @@ DISPUTES = {
     "ruleDeclaration": Row(permission=P.DISPUTE_RULE, whose=Whose.CASE, body={"ruling": "fraud"}),
 }
 PHONES = {
+    "askRenewal": Row(), "completeRenewal": Row(body={
+        "jwk": {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}, "proof": "x.y.z", "consent": "x.y.z"}),
     "sendEvent": Row(), "sendEventBatch": Row(), "readBeacon": Row(query={"nonce": "0123456789abcdef"}), "readBundle": Row(query={"on": "$on"}),
     "listWaitingRecordings": Row(permission=P.EVIDENCE_SUBMIT),
     "sendStatement": Row(permission=P.EVIDENCE_SUBMIT, body={}), "readReceipt": Row(permission=P.EVIDENCE_SUBMIT, whose=Whose.CASE),

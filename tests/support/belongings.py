@@ -43,7 +43,7 @@ from backend.offers.model import Concession, NewPromise, NewProposal, PromiseSou
 from backend.offers.tables import PaymentNoticeRow
 from backend.plans.tables import RouteRow, StopRow
 from backend.requests.tables import VisitRequestRow
-from backend.staff import devices, invitations, logins
+from backend.staff import devices, invitations, logins, renewals
 from backend.staff.model import EquipmentKind
 from backend.staff.tables import CredentialRow, EquipmentRow, StaffRoleRow, StaffRow
 from backend.visits.model import Incident, IncidentKind
@@ -119,6 +119,7 @@ def _of_the_branch(session: Session, resources: Resources, made: World) -> dict[
     return {
         "branch": str(made.sh1), "staff_id": str(made.dong.id), "newcomer": str(newcomer), "kid": _kid(made.dong),
         "phone_collector": str(made.hana.id), "witness": _witness(session, resources, made),
+        "renewal_id": str(renewals.ask(session, made.dong.on_phone, made.now).renewal.id),
         "enrolment_id": str(asked.id), "on": str(made.today), "tomorrow": str(made.today + timedelta(days=1)), "investigator": str(made.amina.id),
         "credential_id": str(session.scalars(select(CredentialRow.id).where(CredentialRow.staff_id == made.bilal.id)).one()),
         "equipment_id": str(session.scalars(select(EquipmentRow.id).limit(1)).one()),
