@@ -154,6 +154,13 @@ def _known_values(table: Table) -> dict[str, list[str]]:
     return {match[1]: re.findall(r"'((?:[^']|'')*)'", match[2]) for match in matches}
 
 
+def _bytes_of(column: Column[Any]) -> int:
+    """Return how many bytes a CHECK asks of a column, 32 where none does."""
+    texts = (str(one.sqltext) for one in column.table.constraints if isinstance(one, CheckConstraint))
+    asked = (match for sql in texts if (match := re.search(rf"length\({column.name}\) = (\d+)", sql)))
+    return next((int(match[1]) for match in asked), 32)
+
+
 def _value(column: Column[Any], known: list[str] | None, chance: random.Random) -> Any:
     if column.nullable and chance.random() < 0.5:
         return None
@@ -176,7 +183,7 @@ def _value(column: Column[Any], known: list[str] | None, chance: random.Random) 
         (Float, chance.random()),
         (Date, _NOW.date() + timedelta(days=chance.randrange(-3, 4))),
         (Time, _NOW.time()),
-        (LargeBinary, chance.randbytes(32)),
+        (LargeBinary, chance.randbytes(_bytes_of(column))),
     )
     for type_, value in by_type:
         if isinstance(kind, type_):
