@@ -16,7 +16,7 @@ from uuid_utils import compat
 from evidence.envelope import COSIGNED_KINDS, SignatureHeader, SignatureMember, SignerRole, assemble, check_shape, header_for, sign
 from evidence.es256 import compact_peek, compact_sign, compact_verify
 from evidence.facts import FACTS_BY_KIND, Facts, Kind
-from evidence.keys import PrivateKey, key_from_jwk, public_jwk, thumbprint
+from evidence.keys import key_from_jwk, public_jwk
 from evidence.manifest import (
     App,
     Datum,
@@ -121,25 +121,6 @@ class Phone:
         proof = compact_sign(statement, self.link.key, typ="device-enrolment+jws", kid=self.kid)
         enrolled = self.link.post_open("/mobile/v1/device-enrolments/complete", {"code": code, "jwk": public_jwk(self.link.key), "proof": proof})
         return str(enrolled["state"])
-
-    def renew(self, new_key: PrivateKey) -> bool:
-        """Ask to renew the key or, once a second person has granted it, do so; tells whether the new key is in force.
-
-        What the old key signed keeps it and is sent as it is; the chain begins anew under the new key. Raises Offline, Refused.
-        """
-        offered = self.link.call("POST", "/mobile/v1/device-renewals").json()
-        if offered["challenge"] is None:
-            return False
-        last, new_kid = self.notebook.next_link(), thumbprint(new_key)
-        shared = {"app": "fieldvisit", "challenge": offered["challenge"], "staff": self.staff_id}
-        consent = {**shared, "old": self.kid, "new": new_kid, "last_seq": last.seq - 1, "last_digest": last.prev}
-        self.link.call("POST", "/mobile/v1/device-renewals/complete", json={
-            "jwk": public_jwk(new_key), "proof": compact_sign(dict(shared), new_key, typ="device-enrolment+jws", kid=new_kid),
-            "consent": compact_sign(consent, self.link.key, typ="device-renewal+jws", kid=self.kid)})
-        self.notebook.begin_chain()
-        self.link.take_key(new_key)
-        self._beacon = None                                     # It was signed for the old key.
-        return True
 
     def pin(self, server_keys: dict[str, list[dict[str, Any]]], log: PinnedLog | None = None) -> None:
         """Pin the server's public keys by purpose (lists of `{kid, jwk}`) and its log's origin and key. They come with the app, not by network."""

@@ -30,6 +30,7 @@ from mobile_api.phone import Door as PhoneDoor
 from mobile_api.phone import Phone
 from mobile_api.phone_link import Link, Refused
 from mobile_api.phone_notebook import Notebook
+from mobile_api.phone_renewal import renew
 from tests.support.cash import Door, door
 from tests.support.http import SteppedClock, console_headers, make_client, make_resources, signed_in
 from tests.support.phones import PUBLIC_URL, enrolment_proof
@@ -203,7 +204,7 @@ def test_EVD_09_the_old_key_keeps_what_it_signed_and_the_new_one_begins_a_chain(
     office.phone.fetch_beacon()
     office.granted()
     new = generate_key()
-    assert office.phone.renew(new)
+    assert renew(office.phone, new)
     assert office.states() == {office.old_kid: DeviceState.REVOKED, thumbprint(new): DeviceState.ACTIVE}
     office.clock.step(60)
     office.phone.fetch_beacon()
@@ -227,7 +228,7 @@ def test_EVD_09_what_the_old_key_appends_after_its_end_is_a_fraud_sign(office: O
     kept = office.phone.link.key
     office.granted()
     new = generate_key()
-    assert office.phone.renew(new)
+    assert renew(office.phone, new)
     # The old key lives on in other hands: it goes on from where its chain ended, with a time from before.
     office.phone.notebook.begin_chain()
     office.phone.notebook.add_link(1, first)
