@@ -100,15 +100,19 @@ def _judge_pages(claim: Manifest, facts: DeclarationFacts, content: Mapping[str,
     findings = []
     if not any(item.role is Role.DECLARATION_PAGE for item in claim.items):
         findings.append(_found("declaration-page-missing", "DECL-11", "a picture of each page", "none", pointer="/items"))
-    fronts = [item for item in claim.items if item.role is Role.ID_FRONT]
-    backs = [item for item in claim.items if item.role is Role.ID_BACK]
+    fronts, backs = ([item for item in claim.items if item.role is role] for role in (Role.ID_FRONT, Role.ID_BACK))
     if facts.id_card_generation == 2 and not (fronts and backs):
         findings.append(_found("id-sides-missing", "DECL-12", "front and back", f"{len(fronts)} front, {len(backs)} back", pointer="/items"))
-    findings += [
+    return [*findings, *judge_sides(claim, content, policy)]
+
+
+def judge_sides(claim: Manifest, content: Mapping[str, Examination], policy: ContentPolicy) -> tuple[Finding, ...]:
+    """Judge whether front and back of an identity card are two pictures, by digest and by look: the same one re-encoded is one (DECL-12)."""
+    fronts, backs = ([item for item in claim.items if item.role is role] for role in (Role.ID_FRONT, Role.ID_BACK))
+    return tuple(
         _found("id-sides-missing", "DECL-12", "two different pictures", "the same picture twice", pointer=back.item_id)
         for front in fronts for back in backs
-        if front.sha256 == back.sha256 or _looks_alike(content.get(front.item_id), content.get(back.item_id), policy)]
-    return findings
+        if front.sha256 == back.sha256 or _looks_alike(content.get(front.item_id), content.get(back.item_id), policy))
 
 
 def _looks_alike(front: Examination | None, back: Examination | None, policy: ContentPolicy) -> bool:

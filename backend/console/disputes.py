@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
@@ -12,6 +12,7 @@ from backend.auth.actors import Actor
 from backend.cases.model import SuspensionReason
 from backend.core.ids import CaseId, DisputeId, StaffId, new_id
 from backend.disputes import actions, queries
+from backend.disputes.form_paper import form_pdf
 from backend.disputes.model import DeclarationView, DisputeView, Handwriting, RecordDeletion, Rule, Ruling, StateDispute
 from backend.policies.queries import policy_in_force
 from backend.web.app import Resources
@@ -140,6 +141,17 @@ def rule_declaration(
     return StatusView(status=status.value)
 
 
+@get(
+    "/api/v1/templates/{template_id:uuid}/form", operation_id="readDeclarationForm", sync_to_thread=True, tags=["disputes"],
+    media_type="application/pdf")
+def read_form(template_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> Response[bytes]:
+    """Read a bank's approved declaration form as PDF, to be printed and written by the cardholder's own hand (DECL-11, DECL-13)."""
+    with resources.reads() as session:
+        paper = form_pdf(session, actor, template_id)
+    return Response(paper, media_type="application/pdf", headers={"Content-Disposition": f'attachment; filename="declaration-{template_id}.pdf"'})
+
+
 ROUTES: list[Any] = [
+    read_form,
     list_disputes, state_dispute, rule_dispute, show_declaration, name_investigator, compare_handwriting, rule_declaration,
 ]

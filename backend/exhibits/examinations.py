@@ -28,6 +28,7 @@ from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from evidence.canonical import sha256_hex
 from evidence.coverage import Recording, judge_coverage
+from evidence.declaration import judge_sides
 from evidence.examination import Examination, Photo, State
 from evidence.facts import Kind, VisitCloseFacts
 from evidence.manifest import Manifest, Role, decode_manifest
@@ -98,7 +99,7 @@ def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
         return True
     content = {item.item_id: _seen(item) for item in session.scalars(select(ItemRow).where(ItemRow.manifest_id == row.id))}
     judged = verify(content, manifest, ContentFacts(), DEFAULT)
-    add_findings(session, row, judged.findings, now)
+    add_findings(session, row, (*judged.findings, *judge_sides(manifest, content, DEFAULT)), now)
     add_findings(session, row, _similar(session, row, manifest, content), now)
     add_findings(session, row, _judge_recorders(session, row), now)
     if isinstance(manifest.facts, VisitCloseFacts) and row.visit_id is not None:

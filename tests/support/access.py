@@ -136,6 +136,7 @@ BANKS = {
     "endMandate": Row(permission=P.MANDATE_END, or_permission=P.BANK_MANAGE, whose=Whose.BANK),
     "listTemplates": Row(permission=P.BANK_READ, whose=Whose.BANK),
     "addTemplate": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={"kind": "letter", "textZh": "文本"}),
+    "readDeclarationForm": Row(permission=P.BANK_READ, whose=Whose.BANK),
     "approveTemplate": Row(permission=P.TEMPLATE_APPROVE, whose=Whose.OWN_BANK),
     "listAccounts": Row(permission=P.BANK_READ, whose=Whose.BANK),
     "designateAccount": Row(permission=P.BANK_MANAGE, whose=Whose.BANK, body={"number": "11002200330044", "holder": "Sample Bank A"}),
