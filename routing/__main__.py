@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_MAX = 86_400.0
 EXIT_S = 0.2
+SEARCH_S_MIN = 0.5
 
 
 class BadUsage(ValueError):
@@ -132,7 +133,7 @@ def _solve(asked: argparse.Namespace) -> int:
         raise BadUsage(f"{asked.out.parent}: no such folder")
     matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
     late_s = time.monotonic() - STARTED + EXIT_S
-    search_s = max(0.05, asked.seconds - late_s) if asked.iterations is None else asked.seconds
+    search_s = max(min(SEARCH_S_MIN, asked.seconds), asked.seconds - late_s) if asked.iterations is None else asked.seconds
     limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
     seen: list[Progress] = []
     plan = solve(

@@ -115,6 +115,8 @@ class _Case:
 
     def __init__(self, instance: Instance, problem: Problem, tours: list[Tour], swaps: dict[int, Swap]) -> None:
         self.instance, self.problem, self.tours, self.swaps = instance, problem, tours, swaps
+        given_up = [(row, given_up_of(problem, tour)) for row, tour in enumerate(tours)]
+        self.losses = [(row, sum(int(problem.loss[one]) for one in gone)) for row, gone in given_up if gone]
 
     def names(self, a: int, b: int) -> list[str]:
         return [self.instance.collectors[a].id, self.instance.collectors[b].id]
@@ -229,14 +231,16 @@ class _Case:
         latest_s = np.minimum(tried.latest_s, last - visit.service_s)
         earliest_s = np.maximum(tried.arrival_s, first)
         able = np.flatnonzero(tried.allowed & (earliest_s <= latest_s))
-        options: list[tuple[int, int, int]] = []
-        for pair in able.tolist():
-            for opens, closes in visit.windows:
-                start = int(min(max(opens, earliest_s[pair]), latest_s[pair]))
-                start = start if start > closes or start < opens else int(earliest_s[pair])
-                options.append((max(start - closes, opens - start, 0), start, int(latest_s[pair])))
-        if not options:
+        if not len(able):
             return None
+        earliest_s, latest_s = earliest_s[able], latest_s[able]
+        options: list[tuple[int, int, int]] = []
+        for opens, closes in visit.windows:
+            starts = np.minimum(np.maximum(opens, earliest_s), latest_s)
+            starts = np.where((starts > closes) | (starts < opens), starts, earliest_s)
+            off_s = np.maximum(np.maximum(starts - closes, opens - starts), 0)
+            least = np.lexsort((latest_s, starts, off_s))[0]
+            options.append((int(off_s[least]), int(starts[least]), int(latest_s[least])))
         _, start, latest = min(options)
         return start, min(latest, start + WINDOW_SLACK_S)
 
@@ -253,11 +257,10 @@ class _Case:
 
     def whole_tour(self, node: int, tried: Alone) -> Swap | None:
         """Give up a whole tour of an able pair of the plan: the cheapest such."""
-        able = {(int(a), int(b)) for a, b in zip(tried.a[tried.with_cash], tried.b[tried.with_cash], strict=True)}
-        options: list[tuple[int, int]] = []
-        for row, tour in enumerate(self.tours):
-            if tour.collectors in able and given_up_of(self.problem, tour):
-                options.append((sum(int(self.problem.loss[one]) for one in given_up_of(self.problem, tour)), row))
+        size = len(self.problem.shift_lo)
+        able = np.zeros((size, size), dtype=np.bool_)
+        able[tried.a[tried.with_cash], tried.b[tried.with_cash]] = True
+        options = [(lost, row) for row, lost in self.losses if able[self.tours[row].collectors]]
         if not options:
             return None
         lost, row = min(options)

@@ -13,6 +13,7 @@ from routing.model import RUNNING_SCHEMA, Instance, InstanceError, Plan
 from routing.reader_running import check_running_references, refuse_unknown_keys, without_running_keys
 
 BYTES_MAX = 512 * 1024 * 1024
+HALF, HALF_ESCAPED = re.compile("[\ud800-\udfff]"), re.compile(r"\\u[dD][89a-fA-F]")
 
 T = TypeVar("T")
 
@@ -79,7 +80,10 @@ def _decode_json(source: bytes | str) -> Any:
         raise InstanceError(f"file: larger than {BYTES_MAX} bytes")
     try:
         text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
-        return json.loads(text, object_pairs_hook=_unique_keys)
+        decoded = json.loads(text, object_pairs_hook=_unique_keys)
+        if HALF_ESCAPED.search(text):
+            _refuse_halves(decoded, "")
+        return decoded
     except InstanceError:
         raise
     except UnicodeDecodeError as error:
@@ -88,6 +92,19 @@ def _decode_json(source: bytes | str) -> Any:
         raise InstanceError("file: nested too deeply") from None
     except ValueError as error:
         raise InstanceError(f"file: not JSON: {_one_line(str(error))}") from None
+
+
+def _refuse_halves(found: Any, where: str) -> None:
+    """Refuse half a character (a lone surrogate): JSON can write it, no text can hold it."""
+    if isinstance(found, dict):
+        for key, one in found.items():
+            _refuse_halves(key, where or "file")
+            _refuse_halves(one, f"{where}.{key}" if where else key)
+    elif isinstance(found, list):
+        for index, one in enumerate(found):
+            _refuse_halves(one, f"{where}[{index}]")
+    elif isinstance(found, str) and HALF.search(found):
+        raise InstanceError(f"{where}: holds half a character, a lone surrogate")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ PART_VISITS_MAX = 90
 UNSERVED_OFFERED = 25
 SUB_SOLVE_S_PER_PAIR = 0.08
 SUB_SOLVE_S_PER_VISIT = 0.004
-RE_FORM_SHARE, SHAKE_SHARE = 0.4, 0.3
+AS_IT_IS, RE_FORM, SHAKE = 0, 1, 2
+LEAST_SHARE = 0.1
+MEMORY = 0.9
 ASKS_PER_VISIT = 1_000
 GUARD_S = 600.0
 
@@ -38,26 +40,37 @@ def improve_parts(
     rng = random.Random(seed)
     best = list(tours)
     best_cost, made = total_cost(problem, best), 0
-    weight = pair_weights(problem).weight
+    weight, gains = pair_weights(problem).weight, [2.0, 1.0, 1.0]
     while best and not pace.stop() and (pace.iterations_max is None or made < pace.iterations_max):
         made += 1
-        rows, chosen, visits = _part(problem, best, (rng, weight), pace)
+        kind = _draw_kind(rng, gains)
+        rows, chosen, visits = _part(problem, best, kind, (rng, weight), pace)
+        gains[kind] *= MEMORY
         if not rows:
             continue
         routed = route_pairs(problem, chosen, visits, _effort(pace, len(chosen), len(visits)))
         candidate = [tour for row, tour in enumerate(best) if row not in rows] + routed
         candidate_cost = total_cost(problem, candidate)
         if candidate_cost < best_cost:
+            gains[kind] += (1 - MEMORY) * (best_cost - candidate_cost)
             best, best_cost = candidate, candidate_cost
             on_better(best, made)
     return best, made
 
 
-def _part(problem: Problem, tours: list[Tour], drawn: tuple[random.Random, I64], pace: Pace) -> tuple[tuple[int, ...], list[Tour], list[int]]:
+def _draw_kind(rng: random.Random, gains: list[float]) -> int:
+    """Draw how the next part begins: each way has its least share, and the rest goes by what each brought lately."""
+    every = sum(gains)
+    shares = [LEAST_SHARE + (1 - len(gains) * LEAST_SHARE) * (gain / every if every > 1.0 else 1 / len(gains)) for gain in gains]
+    return rng.choices((AS_IT_IS, RE_FORM, SHAKE), shares)[0]
+
+
+def _part(
+    problem: Problem, tours: list[Tour], kind: int, drawn: tuple[random.Random, I64], pace: Pace
+) -> tuple[tuple[int, ...], list[Tour], list[int]]:
     """Choose the tours to replace, those to begin with, and the visits to offer; no rows when the draw came to nothing."""
     rng, weight = drawn
-    kind = rng.random()
-    if kind < RE_FORM_SHARE:
+    if kind == RE_FORM:
         again = re_form(
             problem, tours, weight, rng, pace.stop, lambda: _neighbours(problem, tours, rng),
             lambda gone, fresh: _offered(problem, tours, gone, rng, fresh),
@@ -66,7 +79,7 @@ def _part(problem: Problem, tours: list[Tour], drawn: tuple[random.Random, I64],
     rows = tuple(sorted(_neighbours(problem, tours, rng)))
     chosen = [tours[row] for row in rows]
     visits = sorted({node for tour in chosen for node in visits_of(problem, tour)} | set(_offered(problem, tours, chosen, rng, chosen)))
-    if kind < RE_FORM_SHARE + SHAKE_SHARE:
+    if kind == SHAKE:
         chosen = shake(problem, chosen, visits, rng, pace.stop)
     return rows, chosen, visits
 

@@ -18,7 +18,7 @@ from routing.schedule import plan_deposits
 
 IDLE_OFFERED = 3
 MARGIN_SHARE = 0.25
-SCREEN_S = 3_600.0
+SCREEN_SHARE = 0.15
 FAVOUR_S = 4_000.0
 
 Pairs = tuple[tuple[int, int], ...]
@@ -45,7 +45,8 @@ def re_form(
     fresh = [empty_tour(problem, a, b) for a, b in new]
     freed = [node for row in rows for node in visits_of(problem, tours[row])]
     visits = sorted({*freed, *offered([tours[row] for row in rows], fresh)})
-    grown = regret_start(problem, fresh, stop, visits)
+    favour = [rng.expovariate(1 / FAVOUR_S) for _ in visits] if rng.random() < 0.5 else None
+    grown = regret_start(problem, fresh, stop, visits, favour, is_thrifty=rng.random() < 0.5)
     before, after = _worth(problem, [tours[row] for row in rows], visits), _worth(problem, grown, visits)
     margin = MARGIN_SHARE * problem.travel_weight * sum(tour.timing.travel_s for tour in grown)
     return (rows, grown, visits) if after < before + margin else None
@@ -70,7 +71,8 @@ def _draw(old: Pairs, idle: Sequence[int], weight: I64, room: int, rng: random.R
     """Draw one of the other ways to pair up these people, at most `room` pairs; screened by the loss of matching weight."""
     people = [one for pair in old for one in pair] + list(idle)
     legal = [(min(a, b), max(a, b)) for a, b in combinations(people, 2) if weight[a, b] > 0]
-    now, share = sum(int(weight[pair]) for pair in old), SCREEN_S * rng.expovariate(1.0)
+    now = sum(int(weight[pair]) for pair in old)
+    share = SCREEN_SHARE * now * rng.expovariate(1.0)
     ways: list[Pairs] = [(one,) for one in legal] if room == 1 or len(old) == 1 else []
     if room > 1:
         ways += [(one, two) for one, two in combinations(legal, 2) if set(one).isdisjoint(two)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from routing.alone import Alone, alone
+from routing.alone import NEVER, Alone, alone
 from routing.engines.insertion import cheapest_place, regret_start
 from routing.objective import Tour, empty_tour, is_open, open_of, total_cost, visits_of
 from routing.pairing import pair_weights
@@ -27,28 +27,32 @@ class Formation(msgspec.Struct, frozen=True):
 
 
 def formations(problem: Problem, tours: Sequence[Tour], node: int, tried: Alone) -> list[Formation]:
-    """Return every able pair that is not in the plan, cheapest first. Two idle people dissolve the least tour when no pair may be added."""
-    used = {one: row for row, tour in enumerate(tours) for one in tour.collectors if tour.timing.nodes}
-    losses = [sum(int(problem.loss[one]) for one in visits_of(problem, tour)) for tour in tours]
-    rows_used = sorted(set(used.values()))
-    is_full = len(rows_used) >= problem.pairs_max
-    options: list[Formation] = []
-    for index in np.flatnonzero(tried.with_cash).tolist():
-        a, b = int(tried.a[index]), int(tried.b[index])
-        rows = {used[one] for one in (a, b) if one in used}
-        if len(rows) == 1 and a in used and b in used:
-            continue
-        if any(problem.anchor_of[tours[row].pair.a] >= 0 for row in rows):
-            continue
-        if not rows and is_full:
-            free = [row for row in rows_used if problem.anchor_of[tours[row].pair.a] < 0]
-            if not free:
-                continue
-            rows = {min(free, key=lambda row: losses[row])}
-        saved_s = sum(tours[row].timing.travel_s for row in rows)
-        price = sum(losses[row] for row in rows) + problem.travel_weight * (int(tried.travel_s[index]) - saved_s) - int(problem.loss[node])
-        options.append(Formation(price, a, b, tuple(sorted(rows))))
-    return sorted(options, key=lambda one: (one.price, one.a, one.b))
+    """Return the able pairs that are not in the plan, the cheapest few. Two idle people dissolve the least tour when no pair may be added."""
+    row_of = np.full(len(problem.shift_lo), -1, dtype=np.int64)
+    losses, travel_s, is_fixed = (np.zeros(len(tours) + 1, dtype=np.int64) for _ in range(3))
+    rows_used = [row for row, tour in enumerate(tours) if tour.timing.nodes]
+    for row in rows_used:
+        row_of[list(tours[row].collectors)] = row
+        losses[row] = sum(int(problem.loss[one]) for one in visits_of(problem, tours[row]))
+        travel_s[row], is_fixed[row] = tours[row].timing.travel_s, problem.anchor_of[tours[row].pair.a] >= 0
+    able = np.flatnonzero(tried.with_cash)
+    a, b = tried.a[able], tried.b[able]
+    first, second = row_of[a], row_of[b]
+    allowed = ((first != second) | (first < 0)) & (is_fixed[first] == 0) & (is_fixed[second] == 0)
+    if len(rows_used) >= problem.pairs_max:
+        free = [row for row in rows_used if not is_fixed[row]]
+        is_idle = (first < 0) & (second < 0)
+        first = np.where(is_idle, min(free, key=lambda row: int(losses[row])) if free else -1, first)
+        allowed &= ~is_idle | bool(free)
+    # Row -1 is the spare entry behind the last: a member who is in no tour gives nothing up.
+    price = losses[first] + losses[second] - int(problem.loss[node])
+    price += problem.travel_weight * (tried.travel_s[able] - travel_s[first] - travel_s[second])
+    price[~allowed] = NEVER
+    order = np.lexsort((b, a, price))[:OPTIONS_TRIED]
+    return [
+        Formation(int(price[one]), int(a[one]), int(b[one]), tuple(sorted({int(first[one]), int(second[one])} - {-1})))
+        for one in order.tolist() if price[one] < NEVER
+    ]
 
 
 def regroup(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:

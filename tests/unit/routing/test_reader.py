@@ -20,6 +20,8 @@ def _edit(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 
 BAD_DAYS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("visits[0].service_s", lambda d: d["visits"][0].pop("service_s")),
+    ("visits[0].id", lambda d: d["visits"][0].update(id="half \ud800")),
+    ("collectors[0].certs[0]", lambda d: d["collectors"][0].update(certs=["\udfff"])),
     ("visits", lambda d: d.pop("visits")),
     ("collectors", lambda d: d.pop("collectors")),
     ("objective.travel_s", lambda d: d["objective"].pop("travel_s")),
@@ -68,6 +70,12 @@ def test_what_is_no_day_at_all_is_refused_in_one_line(text: bytes) -> None:
         load_instance(text)
     assert str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_character_written_as_two_escapes_is_read_and_half_a_key_is_refused() -> None:
+    assert load_instance(json.dumps(day(visit("V\U0001f600", "p0"))).encode()).visits[0].id == "V\U0001f600"
+    with pytest.raises(InstanceError, match=r"^file: "):
+        load_instance(b'{"\\ud83d": 1}')
 
 
 def test_days_without_visits_or_collectors_are_read() -> None:
