@@ -69,6 +69,7 @@ class ReceiptAnswer(View, frozen=True, kw_only=True):
     proof: str | None
     examined_receipt: str | None
     examined_proof: str | None
+    examined_sha256: str | None = None       # The logged report's salted digest: all that a phone needs of it.
 
 
 @post(
@@ -103,10 +104,12 @@ def read_receipt(
     with resources.reads() as session:
         known = queries.statement(session, actor, ManifestId(manifest_id))
         examined = receipts.receipt_of(session, manifest_id, ReceiptKind.EXAMINED)
+        examined_sha256 = receipts.salted_digest(session, manifest_id, ReceiptKind.EXAMINED)
     receipt = _receipt(resources, actor, known.id, now) if known.state in ENDED else None
     return ReceiptAnswer(
         manifest_id=manifest_id, state=known.state, receipt=receipt.jws if receipt else None, proof=receipt.proof if receipt else None,
-        examined_receipt=examined.jws if examined else None, examined_proof=examined.proof if examined else None)
+        examined_receipt=examined.jws if examined else None, examined_proof=examined.proof if examined else None,
+        examined_sha256=examined_sha256)
 
 
 ROUTES = [send_statement, read_receipt]

@@ -7,7 +7,7 @@ is signed, chained and written down before anything is sent; it is kept until th
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from uuid_utils import compat
 
 from evidence.envelope import COSIGNED_KINDS, SignatureHeader, SignatureMember, SignerRole, assemble, check_shape, header_for, sign
 from evidence.es256 import compact_peek, compact_sign, compact_verify
-from evidence.facts import FACTS_BY_KIND, Facts, Kind
+from evidence.facts import FACTS_BY_KIND, Facts
 from evidence.keys import key_from_jwk, public_jwk
 from evidence.manifest import (
     App,
@@ -32,9 +32,10 @@ from evidence.manifest import (
     encode_manifest,
 )
 from evidence.manifest import manifest_digest as digest_of
+from evidence.times import format_utc as _utc
 from mobile_api.phone_link import Link, Offline, Refused
 from mobile_api.phone_notebook import Notebook, Piece, Statement
-from mobile_api.phone_receipts import PinnedLog, check_receipt
+from mobile_api.phone_receipts import PinnedLog, check_examined, check_receipt
 from mobile_api.phone_wallet import CashLeave, CashWish, TakeNothing, decide, taken_of, unbooked
 
 EVENTS_PER_BATCH = 50
@@ -188,7 +189,7 @@ class Phone:
 
     def state_items(self, door: Door, facts: Facts, files: Sequence[tuple[Item, Capture | None]], at: datetime | None = None) -> str:
         """Sign and write down; an item without a capture rests at the server already."""
-        kind, (seq, prev) = Kind(_kind_of(facts)), self.notebook.next_link()
+        kind, (seq, prev) = next(kind for kind, known in FACTS_BY_KIND.items() if type(facts) is known), self.notebook.next_link()
         clocks, is_due_twice = self.clocks(captured_at := at or self._clock()), kind in COSIGNED_KINDS
         manifest = build_manifest(
             manifest_id=str(compat.uuid7()), tenant=self._tenant, bank=door.bank, case=door.case, visit=door.visit, visit_version=door.visit_version,
@@ -271,6 +272,15 @@ class Phone:
         """Return the verified receipt of each statement, None where none has come yet: only then may the phone delete it."""
         return {statement.digest: statement.receipt for statement in self.notebook.statements()}
 
+    def is_examined(self, digest: str) -> bool:
+        """Fetch and verify a statement's `examined` receipt; False while there is none. Raises Offline, Refused or as `check_examined`."""
+        payload = self.shown(digest)
+        assert self._log is not None, "a log is pinned"
+        told = self.link.call("GET", f"/mobile/v1/receipts/{decode_manifest(payload).manifest_id}").json()
+        if receipt := told["examinedReceipt"]:
+            check_examined(payload, receipt, (told["examinedProof"], told["examinedSha256"]), self._resolver("receipt"), self._log)
+        return bool(receipt)
+
     def _send_events(self, refused: list[dict[str, Any]]) -> int:
         settled = 0
         while waiting := self.notebook.waiting_events()[:EVENTS_PER_BATCH]:
@@ -345,8 +355,6 @@ class Phone:
             raise Refused(answer.status_code, {"type": f"/problems/{answer.headers.get('x-problem', 'upload-gone')}", "title": answer.reason_phrase})
         return int(answer.headers["upload-offset"])
 
-    # -- Small parts ---------------------------------------------------------------------------------------------
-
     def _write_event(self, kind: str, mode: str, body: dict[str, Any], at: datetime | None) -> dict[str, Any]:
         envelope = self._envelope(kind, mode, body, at)
         self.notebook.add_event(envelope["id"], envelope["seq"], envelope)
@@ -386,14 +394,6 @@ class Phone:
 def sign_together(first: Phone, second: Phone, digest: str, *, at: datetime | None = None) -> None:
     """Let the partner's phone read a statement and sign it, as two phones held together do by QR code."""
     first.add_witness(digest, second.witness(first.shown(digest), at=at))
-
-
-def _kind_of(facts: Facts) -> Kind:
-    return next(kind for kind, known in FACTS_BY_KIND.items() if type(facts) is known)
-
-
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 def _milliseconds(elapsed: Any) -> int:

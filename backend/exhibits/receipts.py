@@ -41,6 +41,13 @@ def receipt_of(session: Session, manifest_id: UUID, kind: ReceiptKind = ReceiptK
     return None if row is None else Receipt(row.jws, row.proof)
 
 
+def salted_digest(session: Session, manifest_id: UUID, kind: ReceiptKind) -> str | None:
+    """Return the salted digest of the log entry that a receipt names, None while there is no receipt."""
+    return session.scalars(
+        select(LogEntryRow.salted_sha256).join(EvidenceReceiptRow, EvidenceReceiptRow.log_entry_id == LogEntryRow.id)
+        .where(EvidenceReceiptRow.manifest_id == manifest_id, EvidenceReceiptRow.kind == kind)).one_or_none()
+
+
 def issue(session: Session, keyring: Keyring, manifest_id: UUID, now: datetime, *, origin: str) -> Receipt | None:
     """Make the `received` receipt if it is due and not made; return the one that stands, None while something is missing."""
     row = session.execute(select(ManifestRow).where(ManifestRow.id == manifest_id).with_for_update()).scalar_one()
