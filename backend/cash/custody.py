@@ -4,12 +4,15 @@ What is reported before the money it spends has arrived here is held, and booked
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from backend.audit import breaches as kept
@@ -47,6 +50,8 @@ from evidence.keys import key_from_jwk
 from evidence.times import format_utc
 
 HANDOVER_TYP: Final = "cash-handover+jws"
+LOCK_PATIENCE: Final = "20ms"
+LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 def handover_words(command: Handover) -> dict[str, Any]:
@@ -195,7 +200,11 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
 
 
 def release_held(session: Session, actor: Actor, staff_ids: frozenset[StaffId], bank_id: BankId, now: datetime) -> int:
-    """Book what waited for money that has now arrived with one of these people, in the order in which it happened; returns how many."""
+    """Book what waited for money that has now arrived with one of these people, in the order in which it happened; returns how many.
+
+    The custodies of these people are locked. A chain reaches others', in whatever order it runs, and two chains may want each other's:
+    so nobody waits for a lock here. What cannot be had at once stays held, and `cash.release-held` comes back for it.
+    """
     released, reached = 0, set(staff_ids)
     while True:
         before = released
@@ -205,7 +214,7 @@ def release_held(session: Session, actor: Actor, staff_ids: frozenset[StaffId], 
             .order_by(HandoverRow.handed_at, HandoverRow.id)
             .with_for_update()
         ).all():
-            if _pass_on(session, actor, handover, now):
+            if _at_once(session, partial(_pass_on, session, actor, handover, now)):
                 reached.add(StaffId(handover.taker_id))
                 released += 1
         for row in session.scalars(
@@ -214,9 +223,42 @@ def release_held(session: Session, actor: Actor, staff_ids: frozenset[StaffId], 
             .order_by(DepositRow.deposited_at, DepositRow.id)
             .with_for_update()
         ).all():
-            released += _retry(session, actor, row, now)
+            released += _at_once(session, partial(_retry, session, actor, row, now))
         if released == before:
             return released
+
+
+def waiting_people(session: Session) -> Sequence[tuple[BankId, StaffId]]:
+    """Return who, for which bank, has hand-overs or deposits that wait for money."""
+    givers = select(HandoverRow.bank_id, HandoverRow.giver_id.label("staff_id")).where(HandoverRow.status == HandoverStatus.HELD)
+    depositors = select(DepositRow.bank_id, DepositRow.depositor_id).where(DepositRow.status == DepositStatus.HELD)
+    rows = session.execute(givers.union(depositors).order_by("bank_id", "staff_id"))
+    return [(BankId(bank_id), StaffId(staff_id)) for bank_id, staff_id in rows]
+
+
+def release_waiting(session: Session, bank_id: BankId, staff_id: StaffId, now: datetime) -> int:
+    """Book what one person's held hand-overs and deposits can have by now; a periodic task of no one in particular. Returns how many."""
+    transfers.lock_custodies(session, (staff_id,), bank_id)
+    return release_held(session, Actor(id=staff_id, roles=frozenset()), frozenset({staff_id}), bank_id, now)
+
+
+def _at_once(session: Session, act: Callable[[], int]) -> int:
+    """Do it if every lock can be had without waiting, else leave everything as it was and return 0."""
+    if session.get_bind().dialect.name != "postgresql":
+        return act()  # One writer at a time.
+    usual = session.scalar(select(func.current_setting("lock_timeout")))
+    point = session.begin_nested()
+    session.execute(select(func.set_config("lock_timeout", LOCK_PATIENCE, True)))  # noqa: FBT003 - local to the transaction.
+    try:
+        done = act()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        point.rollback()
+        return 0
+    session.execute(select(func.set_config("lock_timeout", usual, True)))  # noqa: FBT003
+    point.commit()
+    return done
 
 
 def _take(session: Session, row: HandoverRow, token: str | None, now: datetime) -> None:
@@ -224,16 +266,16 @@ def _take(session: Session, row: HandoverRow, token: str | None, now: datetime) 
     session.flush()
 
 
-def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) -> bool:
+def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) -> int:
     bank_id = BankId(row.bank_id)
     giver, taker = transfers.custody_of(row.giver_id, bank_id), transfers.custody_of(row.taker_id, bank_id)
     transfers.open_accounts(session, (giver, taker))
     if transfers.balance(session, giver) < row.amount_fen:
-        return False
+        return 0
     row.transfer_id = transfers.move(session, actor, TransferKind.HANDOVER, taker, giver, Fen(row.amount_fen), now)
     row.status = HandoverStatus.POSTED
     session.flush()
-    return True
+    return 1
 
 
 def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> int:

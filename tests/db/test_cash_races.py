@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow
 from backend.cash import custody, transfers
-from backend.cash.model import DepositStatus
+from backend.cash.model import DepositStatus, HandoverStatus
 from backend.cash.movements import Deposit
 from backend.cash.proof import prove_books
-from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, ReceiptRow
+from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, HandoverRow, ReceiptRow
 from backend.core.ids import VisitId, new_id
 from backend.core.problems import Problem
 from backend.db.engine import session_factory
@@ -31,6 +31,7 @@ from evidence.capitals import to_capitals
 from evidence.facts import Denomination
 from tests.support.cash import Door, door
 from tests.support.engines import AnyEngine
+from tests.support.exhibits import Handset
 from tests.support.world import shared_keyring, world
 
 CONNECTIONS = 16
@@ -177,7 +178,44 @@ def money_handed_to_and_fro(sessions: sessionmaker[Session], base: Door) -> None
         assert sum(transfers.balance(session, transfers.custody_of(one.id, base.bank.id)) for one in (bilal, dong)) == before
 
 
-RACES = (last_fen_under_a_cap, one_receipt_number, one_statement_sixteen_times, one_deposit_of_the_same_money, money_handed_to_and_fro)
+def chains_in_both_directions(sessions: sessionmaker[Session], base: Door) -> None:
+    """Money arrives with two people at once, each with a held hand-over to the other: nobody waits in a ring, and nothing is forgotten."""
+    bilal, dong = base.made.bilal, base.made.dong
+    with sessions.begin() as session:
+        at = opened(base, session)
+        doors = (at, replace(at, first=Handset(dong), second=Handset(bilal)))
+        statements = []
+        for door_of, (giver, taker) in zip(doors, ((bilal, dong), (dong, bilal)), strict=True):
+            number, jti = door_of.lease(1, handset=door_of.first)[0], door_of.authorise()
+            there = transfers.balance(session, transfers.custody_of(giver.id, base.bank.id))
+            command = door_of.handover(giver, taker, there + 30)
+            assert custody.hand_over(session, giver.on_phone, command, base.now) is HandoverStatus.HELD
+            statements.append((giver, door_of.statement(number, 40, jti), command.handover_id))
+    both_hold = threading.Barrier(2, timeout=30)
+
+    def receiving(index: int) -> Callable[[Session], Any]:
+        giver, statement, _ = statements[index]
+
+        def act(session: Session) -> Any:
+            transfers.lock_custodies(session, (giver.id,), base.bank.id)
+            both_hold.wait()
+            return opened(base, session).collect(statement)
+
+        return act
+
+    done = race(sessions, [receiving(0), receiving(1)])
+    assert len({one.collection_id for one in done}) == 2
+    with sessions() as session:
+        waiting = custody.waiting_people(session)
+    for bank_id, staff_id in waiting:
+        with sessions.begin() as session:
+            custody.release_waiting(session, bank_id, staff_id, base.now)
+    with sessions() as session:
+        assert {session.get_one(HandoverRow, one).status for _, _, one in statements} == {HandoverStatus.POSTED}
+
+
+RACES = (last_fen_under_a_cap, one_receipt_number, one_statement_sixteen_times, one_deposit_of_the_same_money, money_handed_to_and_fro,
+         chains_in_both_directions)
 
 
 @pytest.mark.parametrize("contest", RACES, ids=lambda contest: contest.__name__)
