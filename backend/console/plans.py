@@ -13,9 +13,10 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.console.values import day_within_reach
 from backend.core.ids import BranchId, PlanId
-from backend.plans import actions, queries, runs, versions
+from backend.plans import actions, draws, queries, runs, versions
 from backend.plans.actions import HandMade
 from backend.plans.compare import PlanComparison
+from backend.plans.draws import DrawView
 from backend.plans.edits import EDITS_MAX, Edit
 from backend.plans.model import SEARCH_S_MAX, EndingAsked, OrderPlan, PlanJudged, PlanOrdered, PlanStatus, PlanSummary, PlanView
 from backend.plans.tasks import SOLVE
@@ -113,6 +114,13 @@ def publish_plan(
     )
 
 
+@get("/api/v1/plans/{plan_id:uuid}/draw", operation_id="readPlanDraw", sync_to_thread=True, tags=["plans"])
+def read_draw(plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> DrawView:
+    """Return the plan's draw of partners: its commitment at once, its seed and what follows from it once the plan is published (REQ-06)."""
+    with resources.reads() as session:
+        return draws.read_draw(session, actor, PlanId(plan_id))
+
+
 @post("/api/v1/plans/check", operation_id="checkPlan", status_code=200, sync_to_thread=True, tags=["plans"])
 def check_plan(
     data: JSONBody[CheckBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
@@ -181,4 +189,5 @@ def read_record(plan_id: FromPath[UUID], actor: NamedDependency[Actor], resource
 
 ROUTES: list[ControllerRouterHandler] = [
     order_plan, read_plans, check_plan, read_plan, publish_plan, cancel_plan, finish_plan, compare_plans, check_changes, change_plan, read_record,
+    read_draw,
 ]

@@ -23,7 +23,7 @@ from backend.core.ids import BranchId, PlanId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
 from backend.db.engine import is_unique_violation
-from backend.plans import continued
+from backend.plans import continued, draws
 from backend.plans.gather import day_facts, local_day, publication_facts
 from backend.plans.model import (
     OrderPlan,
@@ -104,7 +104,11 @@ def order(session: Session, actor: Actor, command: OrderPlan, now: datetime) -> 
         ) for one in unplannable
     )
     session.flush()
-    record(session, actor, EventTag.PLAN_ORDERED, f"plan:{plan.id}", now, policy_version=policy.version, branch=plan.branch_id, version=version)
+    commitment = draws.commit_draw(session, plan, policy)
+    record(
+        session, actor, EventTag.PLAN_ORDERED, f"plan:{plan.id}", now, policy_version=policy.version, branch=plan.branch_id, version=version,
+        **({} if commitment is None else {"draw_commitment": commitment, "draw_pct": policy.pair_swap_pct}),
+    )
     return PlanOrdered(
         id=PlanId(plan.id), version=version, status=plan.status, visit_count=len(instance["visits"]), unserved_count=len(unplannable),
     )
@@ -193,6 +197,7 @@ def store(session: Session, plan_id: UUID, solved: bytes, now: datetime, travel:
         fail(session, plan_id, "not clean: " + ", ".join(sorted({one.code.value for one in violations})), now)
         return
     plan, row.travel = named(plan, travel)
+    plan = draws.make_draw(session, row.id, instance, plan, matrix)
     keep_matrix(session, travel, now)
     row.plan = msgspec.json.decode(encode_plan(plan))
     row.plan_digest, row.cost, row.solved_at = plan_digest(plan), cost(instance, plan, matrix).total, now
@@ -239,9 +244,10 @@ def publish(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> P
         session.flush()
     plan.status, plan.published_by, plan.published_at = following, actor.id, now
     session.flush()
+    seed, outcome = draws.reveal(session, plan.id, now)
     record(
         session, actor, EventTag.PLAN_PUBLISHED, f"plan:{plan.id}", now, policy_version=policy.version, version=plan.version,
-        superseded=superseded.id if superseded else None,
+        superseded=superseded.id if superseded else None, **({} if seed is None else {"draw_seed": seed, "draw_outcome": outcome}),
     )
     return PlanPublished(
         id=PlanId(plan.id), branch_id=BranchId(plan.branch_id), on=plan.on, version=plan.version,

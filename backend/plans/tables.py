@@ -160,6 +160,26 @@ class PlanChangeRow(Base):
     changes: Mapped[list[Any]] = mapped_column(CanonicalJson)
 
 
+class PlanDrawRow(Base):
+    """A plan's unannounced exchange of partners: committed with its order, drawn when solved, revealed when published. `base` is the plan before."""
+
+    __tablename__ = "plan_draws"
+    __table_args__ = (
+        CheckConstraint("chance_pct BETWEEN 1 AND 100", name="chance_is_percent"),
+        CheckConstraint("length(commitment) = 64 AND length(seed) = 64", name="digests_whole"),
+        CheckConstraint("(document IS NULL) = (base IS NULL)", name="drawn_from_a_plan"),
+        CheckConstraint("revealed_at IS NULL OR document IS NOT NULL", name="revealed_is_drawn"),
+    )
+
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), primary_key=True)
+    chance_pct: Mapped[int] = mapped_column(Integer)
+    commitment: Mapped[str] = mapped_column(Key(64))
+    seed: Mapped[str] = mapped_column(Key(64))
+    document: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    base: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    revealed_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
 class ReplanRow(Base):
     """Where a version comes from that plans the rest of a running day: the version before, what happened, which visits had begun."""
 

@@ -18,6 +18,7 @@ from backend.core.ids import PlanId, new_id
 from backend.core.problems import Conflict, NotFound
 from backend.core.rulebook import Breach, Rule, demand
 from backend.db.engine import is_unique_violation
+from backend.plans import draws
 from backend.plans.actions import store_routes
 from backend.plans.compare import PlanComparison, cost_view, differences, pairs_of
 from backend.plans.edits import Edit, apply_edits, drafts_of
@@ -138,7 +139,7 @@ def change(session: Session, actor: Actor, command: ChangePlan, now: datetime) -
 
 
 def replay_record(session: Session, actor: Actor, plan_id: PlanId) -> dict[str, Any]:
-    """Return the `fieldday-record/1` that `python -m routing replay` repeats the plan from.
+    """Return the `fieldday-record/1` that `python -m routing replay` repeats the plan from, as it was before partners were exchanged by a draw.
 
     Raises:
         Forbidden: the actor reads no plans.
@@ -148,6 +149,8 @@ def replay_record(session: Session, actor: Actor, plan_id: PlanId) -> dict[str, 
     authorise(actor, Permission.PLAN_READ)
     row = _visible(session, actor, plan_id)
     instance, plan = _solved(row)
+    before = draws.solved_before(session, row.id)
+    plan = plan if before is None else load_plan(before)
     if plan.solver is None:
         raise Conflict(reason="made-by-hand")
     whole: dict[str, Any] = msgspec.to_builtins(record_of(instance, plan, matrix_of(session, row)))

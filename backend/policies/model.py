@@ -46,6 +46,8 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pair_days_max: Annotated[int, Meta(ge=1, le=90)] = 15
     pair_window_days: Annotated[int, Meta(ge=1, le=90)] = 28
     pair_rest_days_min: Annotated[int, Meta(ge=0, le=30)] = 1
+    # How often, in per cent of the plans, two pairs exchange partners by a draw that nobody chooses (REQ-06); 0: never.
+    pair_swap_pct: _Percent = 0
     # A collector's break while planning: when it begins, how long it lasts (0: none is planned); hours slower or faster than others, in order.
     break_from_s: _DaySeconds = 11 * 3600 + 1800
     break_until_s: _DaySeconds = 13 * 3600 + 1800

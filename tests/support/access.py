@@ -208,6 +208,7 @@ DAY = {
     "comparePlans": Row(permission=P.PLAN_READ, whose=Whose.BRANCH, query={"before": "$plan_id"}),
     "checkPlanChanges": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"changes": [{"do": "remove", "requestId": "$request_id"}]}),
     "changePlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"changes": [{"do": "remove", "requestId": "$request_id"}]}),
+    "readPlanDraw": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
     "replanDay": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}, body={}),
     "readPlanMoves": Row(permission=P.PLAN_READ, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
     "publishPlan": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
