@@ -166,7 +166,7 @@ class PlanDrawRow(Base):
     __tablename__ = "plan_draws"
     __table_args__ = (
         CheckConstraint("chance_pct BETWEEN 1 AND 100", name="chance_is_percent"),
-        CheckConstraint("length(commitment) = 64 AND length(seed) = 64", name="digests_whole"),
+        CheckConstraint("commitment <> seed", name="seed_is_hidden"),
         CheckConstraint("(document IS NULL) = (base IS NULL)", name="drawn_from_a_plan"),
         CheckConstraint("revealed_at IS NULL OR document IS NOT NULL", name="revealed_is_drawn"),
     )

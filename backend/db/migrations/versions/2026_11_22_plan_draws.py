@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("base", ddl.canonical_json()),
         sa.Column("revealed_at", ddl.instant()),
         sa.CheckConstraint("chance_pct BETWEEN 1 AND 100", name="chance_is_percent"),
-        sa.CheckConstraint("length(commitment) = 64 AND length(seed) = 64", name="digests_whole"),
+        sa.CheckConstraint("commitment <> seed", name="seed_is_hidden"),
         sa.CheckConstraint("(document IS NULL) = (base IS NULL)", name="drawn_from_a_plan"),
         sa.CheckConstraint("revealed_at IS NULL OR document IS NOT NULL", name="revealed_is_drawn"),
     )
