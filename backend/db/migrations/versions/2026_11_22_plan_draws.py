@@ -9,7 +9,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "plan_draws"
-down_revision = "recordings"
+down_revision = "renewals"
 branch_labels = None
 depends_on = None
 
