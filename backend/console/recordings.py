@@ -73,8 +73,8 @@ def list_recordings(
 
 
 @post(
-    "/api/v1/visits/{visit_id:uuid}/recordings", operation_id="importRecording", status_code=201, tags=["evidence"], opt={CONTENT_TYPES: {"*"}},
-    request_max_body_size=BODY_BYTES_MAX,
+    "/api/v1/visits/{visit_id:uuid}/recordings", operation_id="importRecording", status_code=201, tags=["evidence"],
+    opt={CONTENT_TYPES: recordings.MEDIA_TYPES}, request_max_body_size=BODY_BYTES_MAX,
 )
 async def import_recording(
     visit_id: FromPath[UUID], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources],

@@ -48,6 +48,7 @@ from evidence.times import format_utc, parse_utc
 
 TYP = "recording-import+jws"
 CLOCK_PICTURES = frozenset({"image/jpeg", "image/heic", "image/png"})
+MEDIA_TYPES = frozenset(one for one in LIMITS.media_types if not one.startswith("image/")) | CLOCK_PICTURES
 POLICY: ContentPolicy = msgspec.structs.replace(DEFAULT, marks_s_max=180, audio_bytes_max=DEFAULT.video_bytes_max)
 """Films are searched for time marks in their first three minutes; a recorder writes a whole visit as one piece of sound."""
 UNFINISHED_MAX = 500
@@ -107,8 +108,7 @@ def demand_leave(session: Session, actor: Actor, incoming: Incoming) -> None:
         raise NotFound
     family = incoming.wanted.media_type.partition("/")[0]
     fits = {EquipmentKind.AUDIO: {"audio"}, EquipmentKind.CAMERA: {"audio", "video", "image"}}[equipment.kind]
-    is_taken = incoming.wanted.media_type in LIMITS.media_types and (family != "image" or incoming.wanted.media_type in CLOCK_PICTURES)
-    if family not in fits or not is_taken:
+    if family not in fits or incoming.wanted.media_type not in MEDIA_TYPES:
         raise InvalidInput(pointer="/mediaType", expected=" | ".join(sorted(fits)), got=incoming.wanted.media_type)
 
 
