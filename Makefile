@@ -104,10 +104,10 @@ bench-cash: .venv/.dev
 messages: .venv/.dev
 	@$(BIN)/python -m tests.support.messages
 
-# Pins every dependency with its hashes; neither file names an index.
+# Pins every dependency with its hashes; neither file names an index. What runs is pinned as what was tested.
 locks: .venv/.dev
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o .ci/requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -o .ci/requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras -c .ci/requirements-dev.lock pyproject.toml -o .ci/requirements.lock
 	@echo 'hatchling' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c .ci/requirements-dev.lock - -o .ci/build.lock
 
 clean:

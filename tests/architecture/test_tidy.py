@@ -4,10 +4,12 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 
-from tests.architecture.tree import ROOT, Source, functions, sources
+from tests.architecture.tree import ROOT, Source, functions, imported, sources
 
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
@@ -142,3 +144,20 @@ def test_every_module_that_the_makefile_runs_can_be_run() -> None:
         if not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
             missing.append(name)
     assert missing == []
+
+
+def test_every_package_that_ours_import_is_named_as_a_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
+    named = {_plain(re.split(r"[^\w.-]", one, maxsplit=1)[0]) for one in wanted}
+    brought_by = packages_distributions()
+    roots = {
+        name.partition(".")[0]: source.path for source in sources("backend", "routing", "evidence", "mobile_api") for name in imported(source.tree)
+    }
+    ours = {"backend", "routing", "evidence", "mobile_api"}
+    foreign = {root: path for root, path in roots.items() if root not in sys.stdlib_module_names and root not in ours}
+    assert {root: path for root, path in foreign.items() if not {_plain(one) for one in brought_by.get(root, ())} & named} == {}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -36,3 +36,14 @@ def _package(package: str) -> tuple[Source, ...]:
 def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Return every function and method of a tree."""
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return the dotted names of all modules that a tree imports, relative ones left out."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
+            found.add(node.module)
+    return found
