@@ -135,8 +135,8 @@ def ask_deposit(session: Session, actor: Actor, command: Deposit) -> None:
         NotFound: a receipt that is not in the books yet.
     """
     authorise(actor, Permission.CASH_DEPOSIT)
-    collections = collections_named(session, command)
-    if len(collections) != len(command.receipt_numbers):
+    collections, is_complete = collections_named(session, command)
+    if not is_complete:
         raise NotFound
     breaches = judge_deposit(deposit_facts(session, command, collections, command.told_at or command.deposited_at))
     demand(tuple(breach for breach in breaches if breach.code not in LATE_ONLY))
@@ -175,8 +175,7 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     stored = _stored(session, actor, command)
     if stored is not None:
         return stored
-    collections = collections_named(session, command)
-    is_complete = len(collections) == len(command.receipt_numbers)
+    collections, is_complete = collections_named(session, command)
     facts = deposit_facts(session, command, collections, now)
     breaches = judge_deposit(facts) if is_complete else ()
     branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == actor.id))
@@ -280,8 +279,8 @@ def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) ->
 
 def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> int:
     command = msgspec.convert(row.content, Deposit, strict=False)
-    collections = collections_named(session, command)
-    if len(collections) != len(command.receipt_numbers):
+    collections, is_complete = collections_named(session, command)
+    if not is_complete:
         return 0
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
     breaches = judge_deposit(deposit_facts(session, command, collections, row.recorded_at))
@@ -331,7 +330,7 @@ def _open_shortfall(session: Session, actor: Actor, row: DepositRow, shortfall: 
 
 def _lock_money(session: Session, actor: Actor, command: Deposit) -> None:
     """Lock every account that the deposit touches, and the debtors' of its receipts: two deposits of one receipt wait for each other here."""
-    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections_named(session, command))
+    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections_named(session, command)[0])
     transfers.open_accounts(session, (
         *debtors, transfers.custody_of(actor.id, command.bank_id), transfers.suspense_of(actor.id, command.bank_id),
         transfers.in_transit_to(command.account_digest, command.bank_id),

@@ -34,8 +34,11 @@ def is_reversed() -> ColumnElement[bool]:
     return CollectionRow.transfer_id.in_(undone)
 
 
-def collections_named(session: Session, command: Deposit) -> list[CollectionRow]:
-    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper."""
+def collections_named(session: Session, command: Deposit) -> tuple[list[CollectionRow], bool]:
+    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper.
+
+    Returns each collection once, also one that is named by both its numbers, and whether every name is in the books.
+    """
     query = (
         select(CollectionRow, ReceiptRow.number, ReceiptRow.stated_number)
         .join(ReceiptRow, ReceiptRow.collection_id == CollectionRow.id)
@@ -48,7 +51,7 @@ def collections_named(session: Session, command: Deposit) -> list[CollectionRow]
         found[number] = row
         by_statement.setdefault(stated, row)
     wanted = [found.get(number) or by_statement.get(number) for number in command.receipt_numbers]
-    return [row for row in wanted if row is not None]
+    return list({row.id: row for row in wanted if row is not None}.values()), None not in wanted
 
 
 def deposit_facts(session: Session, command: Deposit, collections: list[CollectionRow], received_at: datetime) -> DepositFacts:

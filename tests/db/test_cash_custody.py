@@ -415,3 +415,16 @@ def test_the_phone_gets_its_authorisations_and_what_is_revoked(at: Door) -> None
     assert (view.remaining_fen, view.remaining_collections) == (499_000, 1)
     assert queries.authorisations_in_force(at.session, frozenset({at.first.kid, "x" * 43}), at.now) == ()
     assert queries.revocations(at.session, at.now).jtis == ()
+
+
+def test_CASH_09_a_receipt_named_by_both_its_numbers_is_paid_in_once(at: Door) -> None:
+    at.take(numbers_of(at)[2], 300, None)
+    other = at.take("NOT-LEASED-1", 250, None)  # It stands under an exception number.
+    twice = (other.receipt_number, "NOT-LEASED-1")
+    with pytest.raises(RulesBreached) as caught:
+        custody.deposit(at.session, at.made.bilal.actor, at.deposit(500, *twice), at.policy, at.now)
+    assert {breach.rule for breach in caught.value.breaches} == {Rule.CASH_09}
+    done = custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(250, *twice), at.policy, at.now)
+    assert (done.status, held(at)) == (DepositStatus.POSTED, 1_300)
+    told = custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(500, *twice), at.policy, at.now)
+    assert (told.status, held(at)) == (DepositStatus.UNBOOKED, 1_300)
