@@ -54,7 +54,7 @@ from backend.cash.rules import (
 from backend.cash.tables import AccountRow, CashExceptionRow, CashHintRow, CollectionRow, ReceiptNumberRow, ReceiptRow, VarianceRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, BranchId, CaseId, CollectionId, StaffId, TransferId, new_id
-from backend.core.problems import NotFound
+from backend.core.problems import Forbidden, NotFound
 from backend.core.rulebook import Breach, Rule, demand
 from backend.exhibits.model import Accepted, ManifestState, Standing
 from backend.exhibits.tables import ManifestRow
@@ -192,7 +192,7 @@ def resolve_exception(session: Session, actor: Actor, number: str, now: datetime
     """Resolve an exception for the agency or for the bank, whichever the actor speaks for; returns whether both have.
 
     Raises:
-        Forbidden: neither supervisor nor bank.
+        Forbidden: neither supervisor nor bank, or one of the two who took the money.
         NotFound: not the actor's to see.
     """
     authorise(actor, Permission.CASH_RESOLVE)
@@ -200,6 +200,8 @@ def resolve_exception(session: Session, actor: Actor, number: str, now: datetime
     is_seen = row is not None and (row.bank_id == actor.bank if actor.bank else actor.sees_every_branch or row.branch_id in actor.branches)
     if row is None or not is_seen:
         raise NotFound
+    if actor.id in (row.collector_id, row.cosigner_id):
+        raise Forbidden(reason="somebody else looks into an exception")
     if actor.bank is not None and row.bank_resolved_at is None:
         row.bank_resolved_at, row.bank_resolved_by = now, actor.id
     elif actor.bank is None and row.agency_resolved_at is None:

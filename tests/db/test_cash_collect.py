@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -227,6 +228,16 @@ def test_CASH_01_money_taken_without_authority_is_booked_and_blocks_both(at: Doo
         actions.resolve_exception(at.session, at.made.chen.actor, done.exception_number, at.now)
     assert actions.resolve_exception(at.session, at.made.mo.actor, done.exception_number, at.now)
     assert actions.intend(at.session, at.made.bilal.on_phone, at.intent(numbers[1], 100, jti), at.policy, at.now).allowed
+
+
+def test_CASH_08_nobody_resolves_the_exception_of_money_they_took(at: Door) -> None:
+    done = at.take(at.lease()[0], 500, None)
+    assert done.exception_number is not None
+    for person in (at.made.bilal, at.made.dong):
+        promoted = msgspec.structs.replace(at.made.amina.actor, id=person.id)
+        with pytest.raises(Forbidden):
+            actions.resolve_exception(at.session, promoted, done.exception_number, at.now)
+    assert actions.blocked_count(at.session, frozenset({at.made.bilal.id})) == 1
 
 
 def test_CASH_04_consent_that_came_after_the_money_is_no_consent(at: Door) -> None:
