@@ -21,6 +21,7 @@ from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose as ServerKeyPurpose
 from backend.offers import queries as offers
 from backend.offers.model import Terms
+from backend.policies.queries import policy_in_force
 from backend.staff import queries as staff
 from backend.visits.bundle import Day
 from backend.web.app import Resources
@@ -45,7 +46,7 @@ def read_bundle(
         day = Day(session, actor, on, now)
         document = day.document(resources.keyring, resources.settings.tenant) | {
             "cash": _cash(session, day, now), "offers": _offers(session, day, on),
-            "banks": [_bank(session, bank_id, on) for bank_id in sorted(day.bank_ids)],
+            "banks": [_bank(session, bank_id, on, now) for bank_id in sorted(day.bank_ids)],
             "server_keys": _server_keys(resources.keyring),
         }
         return BundleAnswer(bundle=resources.keyring.sign(ServerKeyPurpose.BUNDLE, document, TYP))
@@ -94,10 +95,18 @@ def _terms(terms: Terms) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _bank(session: Session, bank_id: BankId, on: date) -> dict[str, Any]:
-    """Return what the pair shows and checks at a door of this bank: ways to pay it, its offices that day, its texts, its keys. Kept folded."""
+def _bank(session: Session, bank_id: BankId, on: date, now: datetime) -> dict[str, Any]:
+    """Return what the pair shows and checks at a door of this bank: its own limits on cash, ways to pay it, its offices that day, its texts, its keys.
+
+    Kept folded.
+    """
+    policy = policy_in_force(session, bank_id, now)
     return {
         "bank_id": str(bank_id),
+        "limits": {
+            "carry_limit_fen": policy.carry_limit_fen, "deposit_deadline_s": policy.deposit_deadline_s,
+            "revocation_age_s_max": policy.revocation_age_s_max,
+        },
         "offices": [
             {
                 "id": str(one.id), "name": one.name, "kind": one.kind.value, "opens_s": one.opens_s, "closes_s": one.closes_s,

@@ -83,7 +83,7 @@ def decide(bundle: Mapping[str, Any], kid: str, taken: Sequence[Taken], wish: Ca
     Raises:
         TakeNothing: with every reason that speaks against it.
     """
-    cash, policy = bundle["cash"], bundle["policy"]
+    cash, policy = bundle["cash"], bundle["policy"] | _limits(bundle, wish.bank)
     open_ones = unbooked(cash, taken)
     reasons = [*_judge_snapshot(cash, policy, at), *_judge_pair(cash)]
     entry = next((one for one in cash["authorisations"] if one["jti"] == wish.jti and one["case_id"] == wish.case), None)
@@ -151,6 +151,12 @@ def _judge_pair(cash: Mapping[str, Any]) -> list[WhyNot]:
     if cash["overdue"]:
         reasons.append(_no("CASH-06", "deposit-overdue", "no deposit of the pair overdue", str(cash["overdue"])))
     return reasons
+
+
+def _limits(bundle: Mapping[str, Any], bank: str) -> Mapping[str, int]:
+    """Return the bank's own limits; bundles made before they were told hold the agency's alone."""
+    told: Mapping[str, int] = next((one.get("limits", {}) for one in bundle["banks"] if one["bank_id"] == bank), {})
+    return told
 
 
 def _pinned(bundle: Mapping[str, Any], bank: str) -> Mapping[str, PublicKey]:

@@ -47,6 +47,8 @@ from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, DepositId, StaffId, VisitId
 from backend.exhibits.model import Standing
 from backend.keys.keyring import Keyring
+from backend.policies.model import Policy
+from backend.policies.queries import policy_in_force
 from backend.staff.tables import StaffRow
 
 BOOKED_SHOWN = timedelta(days=30)
@@ -179,6 +181,11 @@ def visible_to(actor: Actor, bank: InstrumentedAttribute[UUID], branch: Instrume
     if actor.bank is not None:
         return bank == actor.bank
     return true() if actor.sees_every_branch else branch.in_(actor.branches)
+
+
+def policy_of_case(session: Session, case_id: UUID, at: datetime) -> Policy:
+    """Return the policy by which a case's money is judged at `at`: its bank's own, where the bank has one. The agency's for no case of ours."""
+    return policy_in_force(session, session.scalar(select(CaseRow.bank_id).where(CaseRow.id == case_id)), at)
 
 
 def list_requests(session: Session, actor: Actor, keyring: Keyring, now: datetime, *, limit: int, after: UUID | None) -> list[RequestView]:

@@ -121,7 +121,7 @@ def ask(data: JSONBody[AskBody], actor: NamedDependency[Actor], resources: Named
     with transaction(resources.sessions, actor, now) as session:
         authorise(actor, Permission.CASH_REQUEST)
         sealed = authorisations.seal_explanation(session, actor, resources.keyring, data.case_id, data.explanation.strip())
-        policy = policy_in_force(session, None, now)
+        policy = queries.policy_of_case(session, data.case_id, now)
         request_id = authorisations.request_authorisation(session, actor, CashRequest(
             request_id=new_id(), case_id=CaseId(data.case_id), visit_id=VisitId(data.visit_id) if data.visit_id else None,
             circumstance=data.circumstance, sealed_explanation=sealed,

@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from backend.audit import breaches as kept
-from backend.cash import actions, authorisations, book_custody, custody
+from backend.cash import actions, authorisations, book_custody, custody, queries
 from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Instrument, PayerRelation, VarianceKind
 from backend.cash.movements import Deposit, Handover, Shortfall
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, CaseId, DepositId, StaffId, VisitId
 from backend.core.rulebook import Breach
+from backend.policies.queries import policy_in_force
 from backend.web.body import Body
 from mobile_api.envelope import EventContext, EventKind, Mode, UtcText, parse_utc
 
@@ -141,7 +142,7 @@ def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
         amount_fen=Fen(body.amount_fen), instrument=body.instrument, payer=body.payer, cosigner_device=body.cosigner_device,
         payer_digest=body.payer_sha256,
         unsynced_fen=Fen(body.unsynced_fen),
-    ), context.policy, context.now)
+    ), queries.policy_of_case(context.session, body.case_id, context.event.captured_at), context.now)
     return {
         "allowed": leave.allowed, "remainingFen": leave.remaining_fen, "remainingCollections": leave.remaining_collections,
         "carryLeftFen": leave.carry_left_fen, "expiresAt": leave.expires_at.isoformat(),
@@ -151,12 +152,13 @@ def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
 def request(context: EventContext, body: RequestBody) -> dict[str, Any]:
     """Ask the bank. The event's id is the request's."""
     sealed = authorisations.seal_explanation(context.session, context.actor, context.keyring, body.case_id, body.explanation.strip())
+    policy = queries.policy_of_case(context.session, body.case_id, context.event.captured_at)
     request_id = authorisations.request_authorisation(context.session, context.actor, CashRequest(
         request_id=context.event.id, case_id=CaseId(body.case_id), visit_id=VisitId(body.visit_id) if body.visit_id else None,
         circumstance=body.circumstance, sealed_explanation=sealed, is_explained=bool(body.explanation.strip()), cap_requested_fen=Fen(body.cap_fen),
-    ), context.policy, context.now)
+    ), policy, context.now)
     return {
-        "requestId": str(request_id), "answerDueS": context.policy.cash_request_answer_s,
+        "requestId": str(request_id), "answerDueS": policy.cash_request_answer_s,
         "isAttended": authorisations.is_attended(context.session, request_id, context.now),
     }
 
@@ -176,7 +178,8 @@ def deposit(context: EventContext, body: DepositBody) -> dict[str, Any]:
         custody.ask_deposit(context.session, context.actor, msgspec.structs.replace(body.to_deposit(), told_at=context.event.captured_at))
         return {"allowed": True}
     command = msgspec.structs.replace(body.to_deposit(), told_at=context.event.captured_at)
-    done = custody.report_deposit(context.session, context.actor, command, context.policy, context.now)
+    policy = policy_in_force(context.session, command.bank_id, context.event.captured_at)
+    done = custody.report_deposit(context.session, context.actor, command, policy, context.now)
     breaches = kept.breaches_of(context.session, f"deposit:{done.deposit_id}")
     return {
         "standing": done.standing.value, "breaches": _told(breaches), "depositId": str(done.deposit_id), "status": done.status.value,

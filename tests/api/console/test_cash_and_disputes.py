@@ -16,6 +16,7 @@ from backend.console import cash, disputes
 from backend.console.values import XLSX
 from backend.core.ids import new_id
 from backend.keys.keyring import Keyring
+from backend.policies.tables import PolicyRow
 from backend.web.auth import console_actor, phone_actor
 from evidence.times import format_utc
 from mobile_api import events
@@ -102,6 +103,27 @@ def test_CASH_01_an_unauthorised_intent_is_refused_and_the_refusal_recorded(ask:
         entries = session.scalars(select(AuditEntryRow).where(AuditEntryRow.tag == "actor.refused")).all()
         assert entries[-1].details["rules"] == ["CASH-01"]
     assert tell(at.made.bilal, "cash.collect", "fact", body).status_code == 422
+
+
+def test_CASH_08_a_phone_is_held_to_the_limits_of_the_cases_own_bank(ask: Ask, tell: Ask, at: Door) -> None:
+    limits = {"carry_limit_fen": 99, "cash_request_answer_s": 600, "deposit_deadline_s": 3_600}
+    at.session.add(PolicyRow(
+        id=new_id(), version="bank-a-strict", bank_id=at.bank.id, valid_from=at.now - timedelta(hours=3), thresholds=limits,
+        made_by=at.made.oscar.id, made_at=at.now))
+    number, jti = at.lease()[0], at.authorise()
+    at.session.commit()
+    body = {
+        "caseId": str(at.case_id), "visitId": str(at.visit_id), "jti": jti, "receiptNumber": number, "amountFen": 100, "instrument": "cash",
+        "cosignerDevice": at.second.kid,
+    }
+    answer = tell(at.made.bilal, "cash.collect", "intent", body)
+    assert (answer.status_code, [one["code"] for one in answer.json()["breaches"]]) == (409, ["carry-limit"])
+    assert tell(at.made.bilal, "cash.collect", "intent", body | {"amountFen": 99}, seq=2).json()["answer"]["carryLeftFen"] == 0
+    asked = {"caseId": str(at.case_id), "visitId": str(at.visit_id), "circumstance": "remote_area", "explanation": "no bank", "capFen": 5_000}
+    assert tell(at.made.bilal, "cash.request", "intent", asked, seq=3).json()["answer"]["answerDueS"] == 600
+    assert ask(at.made.amina, "POST", "/api/v1/authorisation-requests", asked).status_code == 201
+    due = {one["answerDueS"] for one in ask(at.made.mo, "GET", "/api/v1/authorisation-requests").json()["rows"] if one["status"] == "requested"}
+    assert due == {600}
 
 
 def test_CASH_04_only_the_cases_bank_grants(ask: Ask, at: Door) -> None:

@@ -20,6 +20,7 @@ from backend.disputes.tables import DisputeRow
 from backend.exhibits import beacons
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
+from backend.policies.tables import PolicyRow
 from backend.visits.bundle import right_party_digest
 from backend.visits.tables import VisitRow
 from backend.web.auth import phone_actor
@@ -135,6 +136,10 @@ def test_CONT_08_bank_and_amount_are_folded_behind_the_right_party(caller: Calle
 def test_the_bundle_names_partner_door_policy_keys_and_is_recorded(
     caller: Caller, joined: sessionmaker[Session], made: World, planned: Planned
 ) -> None:
+    with joined.begin() as session:
+        session.add(PolicyRow(
+            id=new_id(), version="bank-a-strict", bank_id=made.bank_a.id, valid_from=made.now, thresholds={"carry_limit_fen": 4_000},
+            made_by=made.oscar.id, made_at=made.now))
     document = caller.opened(made.bilal, made.today)
     partner = document["pair"]["partner"]
     assert made.dong.phone is not None
@@ -151,6 +156,7 @@ def test_the_bundle_names_partner_door_policy_keys_and_is_recorded(
     assert {"bundle", "receipt", "beacon"} <= set(document["server_keys"])
     assert document["cash"]["receipt_numbers"] == document["cash"]["authorisations"] == []
     assert [one["payment_channels"][0]["kind"] for one in document["banks"]] == ["app"]
+    assert document["banks"][0]["limits"]["carry_limit_fen"] == 4_000
     with joined() as session:
         assert planned.approved.case.id in session.scalars(select(AuditReadRow.subject_id)).all()
         tags = session.scalars(select(AuditEntryRow.tag).where(AuditEntryRow.subject == f"plan:{planned.plan_id}")).all()

@@ -36,6 +36,7 @@ class Hand:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.now, self.folder = NOW, folder
+        self.limits: dict[str, int] = {}
         self.keys = {"first": generate_key(), "second": generate_key()}
         self.kid = {name: thumbprint(key) for name, key in self.keys.items()}
         self.first, self.second = self.phone("first"), self.phone("second")
@@ -72,7 +73,7 @@ class Hand:
                 "cash": copy.deepcopy(self.cash), "policy": {"carry_limit_fen": 500_000, "revocation_age_s_max": 86_400},
                 "pair": {"partner": {"kid": self.kid[theirs]}},
                 "banks": [
-                    {"bank_id": BANK, "keys": [{"kid": thumbprint(BANK_KEY), "jwk": public_jwk(BANK_KEY)}]},
+                    {"bank_id": BANK, "keys": [{"kid": thumbprint(BANK_KEY), "jwk": public_jwk(BANK_KEY)}], "limits": self.limits},
                     {"bank_id": OTHER_BANK, "keys": [{"kid": thumbprint(FOREIGN_KEY), "jwk": public_jwk(FOREIGN_KEY)}]},
                 ],
             }
@@ -223,6 +224,16 @@ def test_CASH_08_the_carry_cap_counts_what_no_server_has_seen(hand: Hand) -> Non
     hand.cash |= {"booked": [], "carried_fen": 0}
     hand.keep()
     assert hand.first.unsynced_fen() == 0, "once booked is booked for ever"
+
+
+def test_CASH_08_the_banks_own_limits_stand_above_the_agencys(hand: Hand) -> None:
+    hand.limits = {"carry_limit_fen": 150_000, "revocation_age_s_max": 3_600}
+    hand.keep()
+    assert hand.refusal() == {"carry-limit", "revocations-stale"}
+    assert hand.refusal(bank=OTHER_BANK) >= {"token-not-the-banks"}
+    hand.limits = {"carry_limit_fen": 150_000}
+    hand.keep()
+    assert hand.first.may_take(hand.wish(150_000)).carry_left_fen == 0
 
 
 def test_CASH_05_numbers_run_in_order_and_are_used_once(hand: Hand) -> None:
