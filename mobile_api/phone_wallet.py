@@ -95,7 +95,7 @@ def decide(bundle: Mapping[str, Any], kid: str, taken: Sequence[Taken], wish: Ca
     if claims and entry is not None:
         reasons += _judge_claims(claims, {kid, bundle["pair"]["partner"]["kid"]}, wish, at)
         reasons += _judge_revocation(cash, claims["jti"])
-        reasons += _judge_limits(entry, claims, open_ones, wish)
+        reasons += _judge_limits(entry, claims, taken, open_ones, wish)
     carried = cash["carried_fen"] + sum(one.amount_fen for one in open_ones)
     if carried + wish.amount_fen > policy["carry_limit_fen"]:
         reasons.append(_no("CASH-08", "carry-limit", f"at most {policy['carry_limit_fen']} fen carried", f"{carried + wish.amount_fen} fen"))
@@ -107,7 +107,7 @@ def decide(bundle: Mapping[str, Any], kid: str, taken: Sequence[Taken], wish: Ca
     return CashLeave(
         jti=claims["jti"], receipt_number=number["number"], receipt_code=number["code"], previous_receipt=last_receipt(taken),
         payer_digest=payer_digest(claims["jti"], wish.payer_name) if wish.payer_name else None,
-        remaining_fen=_left(entry, claims, open_ones) - wish.amount_fen, carry_left_fen=policy["carry_limit_fen"] - carried - wish.amount_fen,
+        remaining_fen=_left(entry, claims, taken, open_ones) - wish.amount_fen, carry_left_fen=policy["carry_limit_fen"] - carried - wish.amount_fen,
     )
 
 
@@ -200,19 +200,24 @@ def _judge_revocation(cash: Mapping[str, Any], jti: str) -> list[WhyNot]:
     return [_no("CASH-01", "authorisation-revoked", "an authorisation in force", "revoked")] if jti in cash["revocations"]["jtis"] else []
 
 
-def _judge_limits(entry: Mapping[str, Any], claims: Mapping[str, Any], open_ones: Sequence[Taken], wish: CashWish) -> list[WhyNot]:
+def _judge_limits(
+    entry: Mapping[str, Any], claims: Mapping[str, Any], taken: Sequence[Taken], open_ones: Sequence[Taken], wish: CashWish
+) -> list[WhyNot]:
     reasons = []
-    left, times = _left(entry, claims, open_ones), entry["remaining_collections"] - sum(one.jti == claims["jti"] for one in open_ones)
+    left, jti = _left(entry, claims, taken, open_ones), claims["jti"]
+    times = min(
+        entry["remaining_collections"] - sum(one.jti == jti for one in open_ones), claims["max_collections"] - sum(one.jti == jti for one in taken))
     if wish.amount_fen > left:
         reasons.append(_no("CASH-01", "cap-exceeded", f"at most {left} fen", f"{wish.amount_fen} fen"))
-    if min(times, claims["max_collections"]) <= 0:
+    if times <= 0:
         reasons.append(_no("CASH-01", "authorisation-exhausted", f"at most {claims['max_collections']} collections", "one more"))
     return reasons
 
 
-def _left(entry: Mapping[str, Any], claims: Mapping[str, Any], open_ones: Sequence[Taken]) -> int:
-    """Count what is left: by the server's figure, never above the bank's own cap, less what it has not seen yet."""
-    return int(min(entry["remaining_fen"], claims["cap_fen"])) - sum(one.amount_fen for one in open_ones if one.jti == claims["jti"])
+def _left(entry: Mapping[str, Any], claims: Mapping[str, Any], taken: Sequence[Taken], open_ones: Sequence[Taken]) -> int:
+    """Count what is left: by the server's figure less what it has not seen yet, and never above the bank's own cap less all that was taken."""
+    by_server = entry["remaining_fen"] - sum(one.amount_fen for one in open_ones if one.jti == claims["jti"])
+    return int(min(by_server, claims["cap_fen"] - sum(one.amount_fen for one in taken if one.jti == claims["jti"])))
 
 
 def _second(stamp: int) -> datetime:

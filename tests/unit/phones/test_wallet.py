@@ -185,6 +185,17 @@ def test_CASH_01_a_replayed_token_is_refused_even_after_a_reboot(tmp_path: Path)
     assert hand.refusal(100_000, phone=hand.second) >= {"authorisation-exhausted"}, "the partner's phone counts what it witnessed"
 
 
+def test_CASH_01_no_figure_of_a_server_stretches_what_the_bank_signed(hand: Hand) -> None:
+    hand.carry(hand.token(max_collections=1), remaining=9, remaining_fen=10**9)
+    hand.take(200_000)
+    assert hand.refusal(100_000) == {"authorisation-exhausted"}
+    hand.carry(hand.token(), remaining=9, remaining_fen=10**9)
+    hand.cash["booked"] = [one.digest for one in hand.first.notebook.taken()]
+    hand.keep()
+    assert hand.refusal(100_001) == {"cap-exceeded"}, "also what a server says that it has booked"
+    assert hand.first.may_take(hand.wish(100_000)).remaining_fen == 0
+
+
 def test_CASH_01_a_revoked_token_is_refused(hand: Hand) -> None:
     hand.cash["revocations"]["jtis"] = ["A-1"]
     hand.keep()
