@@ -168,6 +168,28 @@ def test_CASH_06_who_is_late_with_a_deposit_takes_no_more(at: Door) -> None:
     assert Rule.CASH_06 in {breach.rule for breach in caught.value.breaches}
 
 
+def test_CASH_06_a_receipt_that_arrives_late_was_not_taken_late(at: Door) -> None:
+    numbers, jti = at.lease(), at.authorise()
+    first, second = at.statement(numbers[0], 100, jti), at.statement(numbers[1], 100, jti)
+    late = at.now + timedelta(seconds=at.policy.deposit_deadline_s)
+    at.collect(first, now=late)
+    done = at.collect(second, now=late)
+    assert breaches_of(at.session, f"collection:{done.collection_id}") == (), "both were taken within seconds of each other"
+    third = at.take(numbers[2], 100, jti, at=at.now - timedelta(minutes=4))
+    assert third.standing is done.standing is Standing.ACCEPTED
+    assert actions.overdue_count(at.session, frozenset({at.made.bilal.id}), late) == 3
+
+
+def test_CASH_06_money_taken_while_late_is_booked_with_its_breach(at: Door) -> None:
+    numbers, jti = at.lease(), at.authorise()
+    first = at.take(numbers[0], 100, jti)
+    statement = at.statement(numbers[1], 100, jti)
+    late = first.deposit_due_at + timedelta(minutes=1)
+    bounds = {"captured_lower_at": late, "captured_upper_at": late, "captured_at": late}
+    done = at.collect(msgspec.structs.replace(statement, **bounds), now=late + timedelta(hours=1))
+    assert "deposit-overdue" in {breach.code for breach in breaches_of(at.session, f"collection:{done.collection_id}")}
+
+
 def test_DECL_01_no_leave_on_a_suspended_case(at: Door) -> None:
     number, jti = at.lease()[0], at.authorise()
     cases.suspend(at.session, at.made.bilal.actor, at.case_id, SuspensionReason.DENIES_SPENDING, at.now)
