@@ -94,9 +94,10 @@ def shown_to(session: Session, actor: Actor, books: BooksProof) -> BooksProof:
 
     A branch is told that the bank's books are unequal, but not by how much.
     """
-    case_ids = select(CaseRow.id).where(CaseRow.id.in_([one.case_id for one in books.cases]), cases.visible_to(actor))
-    seen = set(session.scalars(case_ids))
-    people = select(StaffRow.id).where(StaffRow.id.in_([one.staff_id for one in books.collectors]))
+    # Asked by the bank, not by a list of ids: a bank's books hold more cases than a statement has parameters.
+    of_bank = select(CollectionRow.id).where(CollectionRow.case_id == CaseRow.id, CollectionRow.bank_id == books.bank_id).exists()
+    seen = set(session.scalars(select(CaseRow.id).where(of_bank, cases.visible_to(actor))))
+    people = select(StaffRow.id).where(StaffRow.bank_id.is_(None))
     if actor.bank is None and not actor.sees_every_branch:
         people = people.where(StaffRow.branch_id.in_(actor.branches))
     colleagues = set(session.scalars(people))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import event, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -168,6 +168,26 @@ def test_SEC_01_a_branch_sees_its_own_part_of_a_banks_books(at: Door) -> None:
     assert len(statements.account_lines(at.session, at.made.lin.actor, account, limit=50, after=0)) == 2
     with pytest.raises(NotFound):
         statements.account_lines(at.session, at.made.yara.actor, account, limit=50, after=0)
+
+
+def test_the_proof_of_a_banks_books_asks_for_no_list_of_its_cases(at: Door) -> None:
+    for serial in range(2, 8):
+        other = door(at.session, at.keyring, at.made, serial=serial)
+        other.first, other.second = at.first, at.second
+        other.take(other.lease()[0], 100, other.authorise())
+    books = prove_books(at.session, at.bank.id)
+    asked: list[int] = []
+
+    def count(*arguments: Any) -> None:
+        asked.append(len(arguments[3]))
+
+    event.listen(at.session.get_bind(), "before_cursor_execute", count)
+    try:
+        shown = shown_to(at.session, at.made.kai.actor, books)
+    finally:
+        event.remove(at.session.get_bind(), "before_cursor_execute", count)
+    assert {one.case_id for one in shown.cases} == {one.case_id for one in books.cases}
+    assert max(asked) < len(books.cases) == 7
 
 
 def test_receipts_and_transfers_are_entries_of_the_log(at: Door) -> None:
