@@ -12,7 +12,7 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.cash import transfers
+from backend.cash import transfers, variances
 from backend.cash.journal import transfers_seen_by
 from backend.cash.model import (
     DepositEvent,
@@ -125,6 +125,9 @@ def _undo(session: Session, actor: Actor, original: TransferRow, row: Correction
         deposit = session.scalar(select(DepositRow).where(DepositRow.transfer_id == original.id).with_for_update())
         if deposit is None:
             raise Conflict(reason="no deposit stands behind this transfer")
+        if any(variances.is_built_upon(session, one) for one in session.scalars(select(VarianceRow).where(VarianceRow.deposit_id == deposit.id))):
+            raise Conflict(reason="what this deposit lacked is settled already")
+        variances.keep_back_again(session, deposit, now)
         deposit.status = advance_deposit(deposit.status, DepositEvent.REVERSE)
         for line_row in session.scalars(select(DepositLineRow).where(DepositLineRow.deposit_id == deposit.id, DepositLineRow.reversed_at.is_(None))):
             line_row.reversed_at = now

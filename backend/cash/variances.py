@@ -145,6 +145,22 @@ def flag_missing_credits(session: Session, bank_id: BankId, before: datetime, no
     return len(missing)
 
 
+def is_built_upon(session: Session, row: VarianceRow) -> bool:
+    """Tell whether the money behind a closed variance has gone its own way, so that its deposit cannot be undone under it."""
+    if row.status is not VarianceStatus.RESOLVED:
+        return False
+    good = select(DepositRow.id).where(DepositRow.digest == _slip_digest(row.id), DepositRow.status != DepositStatus.REVERSED)
+    return row.transfer_id is not None or session.scalar(good.limit(1)) is not None
+
+
+def keep_back_again(session: Session, slip: DepositRow, now: datetime) -> None:
+    """Open the variance again, as another one, that a slip made good which is now undone: its owner holds the rest once more."""
+    made_good = slip.content.get("variance")
+    if made_good is not None:
+        row = session.get_one(VarianceRow, UUID(made_good))
+        open_one(session, row.kind, Fen(row.amount_fen), row.owner_id, deposit_id=row.deposit_id, bank_id=row.bank_id, now=now)
+
+
 def steps_of(session: Session, actor: Actor, variance_id: UUID) -> tuple[VarianceStep, ...]:
     """Return what was done about a variance, oldest first. Raises `NotFound`."""
     authorise(actor, Permission.CASH_READ)
@@ -199,9 +215,14 @@ def _make_good(session: Session, actor: Actor, row: VarianceRow, command: Resolu
     content = {"variance": str(row.id)}
     branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == row.owner_id))
     session.add(DepositRow(
-        id=new_id(), digest=hashlib.sha256(str(row.id).encode()).hexdigest(), bank_id=bank_id, branch_id=branch_id, account_digest=account,
+        id=new_id(), digest=_slip_digest(row.id), bank_id=bank_id, branch_id=branch_id, account_digest=account,
         channel=Channel.COUNTER, slip_reference=command.slip_reference, amount_fen=amount_fen, content=content, depositor_id=row.owner_id,
         deposited_at=now, recorded_at=now, status=DepositStatus.POSTED, standing=Standing.ACCEPTED, transfer_id=transfer_id,
         policy_version=policy.version,
     ))
     session.flush()
+
+
+def _slip_digest(variance_id: UUID) -> str:
+    """Return the digest under which the slip stands that made a variance good."""
+    return hashlib.sha256(str(variance_id).encode()).hexdigest()

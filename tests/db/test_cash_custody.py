@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.audit.breaches import breaches_of
 from backend.auth.actors import Role
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
-from backend.cash import corrections, custody, queries, reconciliation, transfers, variances
+from backend.cash import actions, corrections, custody, queries, reconciliation, transfers, variances
 from backend.cash.bank_files import FileRefused, FileUnreadable, rejections_of
 from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind, VarianceStatus
 from backend.cash.movements import Shortfall
@@ -385,6 +386,41 @@ def test_money_that_is_paid_in_is_not_taken_back_before_its_deposit_is(at: Door)
     assert (deposit_row.status, held(at)) == (DepositStatus.REVERSED, 1_000)
     again = custody.deposit(at.session, at.made.bilal.actor, at.deposit(600, number), at.policy, at.now)
     assert again.status is DepositStatus.POSTED
+
+
+def undone(at: Door, transfer_id: UUID | None) -> None:
+    """Reverse a transfer by two people."""
+    assert transfer_id is not None
+    proposal = corrections.Proposal(transfer_id=TransferId(transfer_id), reason="wrong slip")
+    corrections.decide(
+        at.session, at.made.amina.actor, corrections.propose(at.session, at.made.kai.actor, proposal, at.now), at.now, is_approved=True)
+
+
+def made_good(at: Door) -> None:
+    """Close the one open variance by a slip."""
+    variance_id = at.session.scalars(select(VarianceRow.id).where(VarianceRow.status == VarianceStatus.OPEN)).one()
+    resolution = variances.Resolution(variance_id=variance_id, code="paid-in", slip_reference="SLIP-REST", account_digest=at.bank.account_digest)
+    variances.resolve_variance(at.session, at.made.amina.actor, resolution, at.policy, at.now)
+
+
+@pytest.mark.parametrize("is_explained", [True, False])
+def test_CASH_08_a_deposit_whose_rest_was_made_good_is_not_undone_under_it(at: Door, is_explained: bool) -> None:
+    notes = (Shortfall(kind=VarianceKind.COUNTERFEIT, amount_fen=Fen(100), certificate="CERT-1"),) if is_explained else ()
+    done = custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(500, numbers_of(at)[0], shortfalls=notes), at.policy, at.now)
+    made_good(at)
+    assert held(at) == 400
+    with pytest.raises(Conflict):
+        undone(at, at.session.get_one(DepositRow, done.deposit_id).transfer_id)
+
+
+def test_CASH_09_a_rest_whose_slip_was_wrong_is_kept_back_again(at: Door) -> None:
+    custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(500, numbers_of(at)[0]), at.policy, at.now)
+    made_good(at)
+    assert actions.overdue_count(at.session, frozenset({at.made.bilal.id}), at.now) == 0
+    undone(at, at.session.scalars(select(DepositRow.transfer_id).where(DepositRow.slip_reference == "SLIP-REST")).one())
+    assert (held(at), actions.overdue_count(at.session, frozenset({at.made.bilal.id}), at.now)) == (500, 1)
+    made_good(at)
+    assert (held(at), actions.overdue_count(at.session, frozenset({at.made.bilal.id}), at.now)) == (400, 0)
 
 
 def test_CASH_08_custody_is_told_per_collector_and_to_the_own_bank_only(at: Door) -> None:
