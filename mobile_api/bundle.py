@@ -96,10 +96,7 @@ def _terms(terms: Terms) -> dict[str, Any]:
 
 
 def _bank(session: Session, bank_id: BankId, on: date, now: datetime) -> dict[str, Any]:
-    """Return what the pair shows and checks at a door of this bank: its own limits on cash, ways to pay it, its offices that day, its texts, its keys.
-
-    Kept folded.
-    """
+    """Return what the pair shows and checks at a door of this bank, kept folded: limits on cash, ways to pay, offices that day, texts, keys."""
     policy = policy_in_force(session, bank_id, now)
     return {
         "bank_id": str(bank_id),

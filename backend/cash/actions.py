@@ -253,7 +253,8 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
         captured_lower_at=statement.captured_lower_at,
         captured_upper_at=statement.captured_upper_at, is_at_visit=_was_at_visit(session, statement),
         is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
-        overdue_count=overdue_count(session, pair, min(statement.captured_lower_at or statement.captured_upper_at, now)), carried_fen=carried_fen(session, pair),
+        overdue_count=overdue_count(session, pair, min(statement.captured_lower_at or statement.captured_upper_at, now)),
+        carried_fen=carried_fen(session, pair),
     )
 
 

@@ -185,7 +185,8 @@ def visible_to(actor: Actor, bank: InstrumentedAttribute[UUID], branch: Instrume
 
 def policy_of_case(session: Session, case_id: UUID, at: datetime) -> Policy:
     """Return the policy by which a case's money is judged at `at`: its bank's own, where the bank has one. The agency's for no case of ours."""
-    return policy_in_force(session, session.scalar(select(CaseRow.bank_id).where(CaseRow.id == case_id)), at)
+    bank_id = session.scalar(select(CaseRow.bank_id).where(CaseRow.id == case_id))
+    return policy_in_force(session, None if bank_id is None else BankId(bank_id), at)
 
 
 def list_requests(session: Session, actor: Actor, keyring: Keyring, now: datetime, *, limit: int, after: UUID | None) -> list[RequestView]:
