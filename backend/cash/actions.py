@@ -177,14 +177,20 @@ def void_receipt(session: Session, actor: Actor, accepted: Accepted, policy: Pol
 
 
 def report_void(session: Session, actor: Actor, number: str, policy: Policy, now: datetime) -> tuple[NumberStatus | None, tuple[Breach, ...]]:
-    """Record a phone's notice that a number was made void. It takes effect with the statement that both signed, and not before."""
+    """Record a phone's notice that a number was made void. It takes effect with the statement that both signed, and not before.
+
+    A number of somebody else's book is as unknown as one that was never printed, and the notice is kept with whoever gave it.
+    """
     authorise(actor, Permission.CASH_COLLECT)
     row = books.locked_number(session, number)
+    if row is not None and session.scalar(select(DeviceRow.staff_id).where(DeviceRow.kid == row.device)) != actor.id:
+        row = None
+    subject = f"receipt:{number}" if row is not None else f"staff:{actor.id}"
     found: tuple[Breach, ...] = ()
     if row is None or row.status is not NumberStatus.VOID:
         found = (Breach(Rule.CASH_05, "void-statement-missing", expected="a void statement with both signatures", got="none yet"),)
-    kept.store(session, f"receipt:{number}", found, now, policy.version)
-    record(session, actor, EventTag.RECEIPT_VOIDED, f"receipt:{number}", now, policy_version=policy.version, step="noticed")
+    kept.store(session, subject, found, now, policy.version)
+    record(session, actor, EventTag.RECEIPT_VOIDED, subject, now, policy_version=policy.version, step="noticed", receipt=number)
     return row.status if row else None, found
 
 

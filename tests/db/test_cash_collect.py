@@ -357,6 +357,16 @@ def test_CASH_05_a_void_number_takes_both_signatures_and_a_photo(at: Door) -> No
     assert "void-photo-missing" in {breach.code for breach in breaches_of(at.session, f"manifest:{bare.manifest_id}")}
 
 
+def test_SEC_01_a_void_notice_tells_nothing_of_another_phones_number(at: Door) -> None:
+    number = at.lease()[0]
+    at.take(number, 100, at.authorise())
+    assert actions.report_void(at.session, at.made.bilal.on_phone, number, at.policy, at.now)[0] is NumberStatus.ISSUED
+    told = [actions.report_void(at.session, at.made.zhen.on_phone, one, at.policy, at.now) for one in (number, "NO-SUCH-00001")]
+    assert told[0] == told[1]
+    assert told[0][0] is None
+    assert len(breaches_of(at.session, f"receipt:{number}")) == 1, "nobody else writes beside somebody's receipt"
+
+
 def test_an_exception_row_exists_for_each_exception(at: Door) -> None:
     done = at.take(at.lease()[0], 500, None)
     assert at.session.scalars(select(CashExceptionRow.number)).all() == [done.exception_number]
