@@ -302,7 +302,7 @@ def _post(session: Session, actor: Actor, row: DepositRow, command: Deposit, col
     bank_id, taken_fen = BankId(row.bank_id), sum(one.amount_fen for one in collections)
     short_fen = sum(one.amount_fen for one in command.shortfalls)
     custody = transfers.custody_of(row.depositor_id, bank_id)
-    if transfers.balance(session, custody) < row.amount_fen + short_fen:
+    if transfers.balance(session, custody) < taken_fen:  # Also of a net deposit: the rest is kept back by whoever holds it, and by nobody else.
         return
     if row.amount_fen:
         paid_in = transfers.in_transit_to(row.account_digest, bank_id)

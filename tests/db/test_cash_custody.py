@@ -116,6 +116,17 @@ def test_CASH_09_a_reported_net_deposit_leaves_the_rest_with_its_owner(at: Door)
     assert held(at) == 0
 
 
+def test_CASH_08_nobody_pays_in_receipts_whose_money_another_holds(at: Door) -> None:
+    custody.hand_over(at.session, at.made.bilal.on_phone, at.handover(at.made.bilal, at.made.dong, 1), at.now)
+    done = custody.report_deposit(at.session, at.made.dong.actor, at.deposit(1, *numbers_of(at)[:2]), at.policy, at.now)
+    assert (done.status, done.standing, held(at), held(at, "dong")) == (DepositStatus.HELD, Standing.BREACH, 999, 1)
+    late = at.now + timedelta(seconds=at.policy.deposit_deadline_s)
+    assert actions.overdue_count(at.session, frozenset({at.made.bilal.id}), late) == 2, "bilal still answers for both"
+    custody.hand_over(at.session, at.made.bilal.on_phone, at.handover(at.made.bilal, at.made.dong, 999), at.now)
+    assert at.session.get_one(DepositRow, done.deposit_id).status is DepositStatus.POSTED
+    assert (held(at), held(at, "dong"), actions.overdue_count(at.session, frozenset({at.made.dong.id}), at.now)) == (0, 999, 1)
+
+
 def test_CASH_09_a_deposit_is_gross_and_the_same_id_is_the_same_deposit(at: Door) -> None:
     command = at.deposit(1_000, *numbers_of(at)[:2])
     first = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
