@@ -132,11 +132,11 @@ def ask_deposit(session: Session, actor: Actor, command: Deposit) -> None:
 
     Raises:
         RulesBreached: CASH-06, CASH-08, CASH-09; lateness alone is no reason.
-        NotFound: a receipt that is not in the books yet.
+        NotFound: a receipt that is not in the books yet, or another branch's of which nobody handed the actor any money.
     """
     authorise(actor, Permission.CASH_DEPOSIT)
     collections, is_complete = collections_named(session, command)
-    if not is_complete:
+    if not is_complete or not _are_seen(session, actor, command, collections):
         raise NotFound
     breaches = judge_deposit(deposit_facts(session, command, collections, command.told_at or command.deposited_at))
     demand(tuple(breach for breach in breaches if breach.code not in LATE_ONLY))
@@ -176,6 +176,7 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     if stored is not None:
         return stored
     collections, is_complete = collections_named(session, command)
+    is_complete = is_complete and _are_seen(session, actor, command, collections)  # Else it waits, as for receipts that nobody has told of.
     facts = deposit_facts(session, command, collections, now)
     breaches = judge_deposit(facts) if is_complete else ()
     branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == actor.id))
@@ -335,6 +336,17 @@ def _lock_money(session: Session, actor: Actor, command: Deposit) -> None:
         *debtors, transfers.custody_of(actor.id, command.bank_id), transfers.suspense_of(actor.id, command.bank_id),
         transfers.in_transit_to(command.account_digest, command.bank_id),
     ))
+
+
+def _are_seen(session: Session, actor: Actor, command: Deposit, collections: list[CollectionRow]) -> bool:
+    """Tell whether the receipts are the actor's to know: of their branches, taken by them, or of a bank whose money they were handed."""
+    if actor.sees_every_branch or all(
+        one.branch_id in actor.branches or actor.id in (one.collector_id, one.cosigner_id) for one in collections
+    ):
+        return True
+    handed = select(HandoverRow.id).where(
+        HandoverRow.taker_id == actor.id, HandoverRow.bank_id == command.bank_id, HandoverRow.status == HandoverStatus.POSTED)
+    return session.scalar(handed.limit(1)) is not None
 
 
 def _is_hollow(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:

@@ -127,6 +127,24 @@ def test_CASH_08_nobody_pays_in_receipts_whose_money_another_holds(at: Door) -> 
     assert (held(at), held(at, "dong"), actions.overdue_count(at.session, frozenset({at.made.dong.id}), at.now)) == (0, 999, 1)
 
 
+def test_SEC_01_asking_about_a_deposit_tells_nothing_of_another_branchs_receipts(at: Door) -> None:
+    zhen, command = at.made.zhen.actor, at.deposit(1, numbers_of(at)[0])
+    with pytest.raises(NotFound):
+        custody.ask_deposit(at.session, zhen, command)
+    with pytest.raises(NotFound):
+        custody.deposit(at.session, zhen, command, at.policy, at.now)
+    told = custody.report_deposit(at.session, zhen, command, at.policy, at.now)
+    assert (told.status, breaches_of(at.session, f"deposit:{told.deposit_id}")) == (DepositStatus.HELD, ())
+    handed = at.handover(at.made.bilal, at.made.zhen, 600)
+    assert custody.hand_over(at.session, at.made.bilal.on_phone, handed, at.now) is HandoverStatus.POSTED
+    net = at.session.get_one(DepositRow, told.deposit_id)
+    assert (net.status, net.standing) == (DepositStatus.POSTED, Standing.BREACH), "judged when the money was in its teller's hands"
+    at.take(numbers_of(at)[2], 50, None)
+    custody.hand_over(at.session, at.made.bilal.on_phone, at.handover(at.made.bilal, at.made.zhen, 50), at.now)
+    paid_in = custody.deposit(at.session, zhen, at.deposit(50, numbers_of(at)[2]), at.policy, at.now)
+    assert paid_in.status is DepositStatus.POSTED, "whoever was handed the money pays it in, of whatever branch"
+
+
 def test_CASH_09_a_deposit_is_gross_and_the_same_id_is_the_same_deposit(at: Door) -> None:
     command = at.deposit(1_000, *numbers_of(at)[:2])
     first = custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
