@@ -62,6 +62,10 @@ class TransferRow(Base):
         ),
         Index(None, "bank_id", "at"),
         Index(None, "collection_id"),
+        Index(
+            "uq_transfers_taken_collection_id", "collection_id", unique=True,
+            postgresql_where=text("kind = 'collection'"), sqlite_where=text("kind = 'collection'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

@@ -121,6 +121,7 @@ def transfer(engine: Engine, *, kind: str = "collection", debit: str = "custody"
     {"kind": "handover", "debit": "debtor", "credit": "custody"}, {"kind": "deposit", "debit": "custody", "credit": "custody"},
     {"kind": "deposit", "debit": "in_transit", "credit": "custody", "amount": 101}, {"kind": "reversal", "debit": "debtor", "credit": "custody"},
     {"kind": "collection"}, {"kind": "collection", "more": "(SELECT id FROM collections LIMIT 1)"},
+    {"kind": "collection", "more": "(SELECT id FROM collections WHERE amount_fen = 600)", "amount": 600},
 ], ids=str)
 def test_CASH_09_no_transfer_but_the_permitted_ones(owner: Engine, change: dict[str, object]) -> None:
     refused(owner, transfer(owner, **change))  # type: ignore[arg-type]
@@ -174,6 +175,20 @@ def test_CASH_09_one_collection_is_in_one_deposit_and_whole(owner: Engine) -> No
     refused(owner, "UPDATE deposits SET amount_fen = amount_fen - 1")
     refused(owner, "INSERT INTO deposit_lines (deposit_id, collection_id, amount_fen) "
                    "SELECT (SELECT id FROM deposits), id, amount_fen - 1 FROM collections WHERE authorisation_jti IS NULL")
+
+
+@pytest.mark.parametrize(("table", "stands", "change"), [
+    ("authorisations", "revoked_at = granted_at, revoked_by = granted_by", "revoked_at = NULL, revoked_by = NULL"),
+    ("deposit_lines", "reversed_at = (SELECT recorded_at FROM deposits LIMIT 1)", "reversed_at = NULL"),
+    ("cash_exceptions", "agency_resolved_at = opened_at, agency_resolved_by = collector_id", "agency_resolved_by = cosigner_id"),
+    ("cash_exceptions", "bank_resolved_at = opened_at, bank_resolved_by = collector_id", "bank_resolved_at = NULL, bank_resolved_by = NULL"),
+])
+def test_CASH_01_what_happens_once_is_not_taken_back(owner: Engine, table: str, stands: str, change: str) -> None:
+    with owner.connect() as connection:  # Never committed.
+        for _ in range(2):
+            connection.execute(text(f"UPDATE {table} SET {stands}"))
+        with pytest.raises(IntegrityError, match="it happens once"):
+            connection.execute(text(f"UPDATE {table} SET {change}"))
 
 
 def test_a_variance_is_not_resolved_by_its_owner(owner: Engine) -> None:
