@@ -269,6 +269,8 @@ def _was_at_visit(session: Session, statement: ReceiptStatement) -> bool:
     visit = session.get(VisitRow, statement.visit_id) if statement.visit_id is not None else None
     if visit is None or visit.started_at is None or visit.case_id != statement.case_id:
         return False
+    if {visit.collector_a, visit.collector_b} != {statement.collector_id, statement.cosigner_id}:
+        return False
     earliest = statement.captured_lower_at or statement.captured_upper_at
     return visit.started_at <= statement.captured_upper_at and (visit.ended_at is None or earliest <= visit.ended_at)
 

@@ -83,6 +83,13 @@ def test_REQ_04_money_taken_after_the_visit_is_booked_with_its_breach(at: Door) 
 # -- Claimed times are bounded or doubted --------------------------------------------------------------------------
 
 
+def test_REQ_04_money_taken_at_another_pairs_visit_is_booked_with_its_breach(at: Door) -> None:
+    number, jti = at.lease()[0], at.authorise()
+    done = at.collect(msgspec.structs.replace(at.statement(number, 100, jti), cosigner_id=at.made.zhen.id))
+    assert (done.standing, done.exception_number) == (Standing.BREACH, None)
+    assert codes(at, f"collection:{done.collection_id}") == {"not-started"}
+
+
 def test_CASH_06_a_deposits_claimed_time_counts_within_what_can_be_true(at: Door) -> None:
     number = at.lease()[0]
     at.take(number, 100, at.authorise())
