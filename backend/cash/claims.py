@@ -29,7 +29,7 @@ from backend.cash.queries import visible_to
 from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, StaffId, VisitId, new_id
 from backend.core.problems import NotFound
-from backend.policies.model import Policy
+from backend.policies.queries import policy_in_force
 from backend.visits.catalogue import CATALOGUE_VERSION, CATALOGUES, Outcome, read_field
 from backend.visits.tables import VisitRow
 
@@ -89,8 +89,10 @@ def witnessed_payment(visit_id: VisitId, code: str, fields: Mapping[str, Any], a
                             witnessed_at=at)
 
 
-def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy, now: datetime) -> UUID:
+def claim(session: Session, actor: Actor, told: WitnessedPayment, now: datetime) -> UUID:
     """Record a claim; told again by either of the pair it is the same one. It issues no receipt and books nothing.
+
+    The policy of the visit's own bank says how long its file may take to show the payment.
 
     Raises:
         NotFound: not a visit of the actor.
@@ -103,6 +105,7 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, policy: Policy
         DirectPaymentRow.visit_id == visit.id, DirectPaymentRow.paid_at == told.paid_at, DirectPaymentRow.amount_fen == told.amount_fen))
     if known is not None:
         return known
+    policy = policy_in_force(session, BankId(visit.bank_id), told.witnessed_at)
     row = DirectPaymentRow(
         id=new_id(), case_id=visit.case_id, visit_id=visit.id, bank_id=visit.bank_id, branch_id=visit.branch_id, amount_fen=told.amount_fen,
         channel=told.channel, paid_at=told.paid_at, witnessed_by=actor.id, witnessed_at=told.witnessed_at,

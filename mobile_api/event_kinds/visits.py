@@ -166,7 +166,7 @@ def outcome(context: EventContext, body: OutcomeBody) -> dict[str, Any]:
     ))
     witnessed = witnessed_payment(VisitId(body.visit_id), body.code, body.fields, context.event.captured_at)
     if witnessed is not None:
-        claims.claim(context.session, context.actor, witnessed, context.policy, context.now)
+        claims.claim(context.session, context.actor, witnessed, context.now)
     return told
 
 

@@ -332,9 +332,9 @@ def is_stopped(at: Door) -> bool:
 
 def test_F10_a_witnessed_payment_issues_no_receipt_and_books_nothing(at: Door) -> None:
     with pytest.raises(NotFound):
-        claims.claim(at.session, at.made.zhen.on_phone, told(at), at.policy, at.now)
-    first = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.policy, at.now)
-    assert claims.claim(at.session, at.made.dong.on_phone, told(at), at.policy, at.now) == first
+        claims.claim(at.session, at.made.zhen.on_phone, told(at), at.now)
+    first = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
+    assert claims.claim(at.session, at.made.dong.on_phone, told(at), at.now) == first
     assert is_stopped(at)
     assert at.session.scalars(select(CollectionRow.id)).all() == []
     assert [one.status for one in claims.list_claims(at.session, at.made.lin.actor, limit=5, after=None)] == [ClaimStatus.CLAIMED]
@@ -343,8 +343,8 @@ def test_F10_a_witnessed_payment_issues_no_receipt_and_books_nothing(at: Door) -
 
 
 def test_F10_the_banks_file_confirms_the_claim_that_it_fits_once(at: Door) -> None:
-    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.policy, at.now)
-    other = claims.claim(at.session, at.made.bilal.on_phone, told(at, 100_000), at.policy, at.now)
+    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
+    other = claims.claim(at.session, at.made.bilal.on_phone, told(at, 100_000), at.now)
     early = repayment(at, paid_on=at.made.today - timedelta(days=2))
     assert claims.confirm(at.session, None, early, at.now) is None
     assert claims.confirm(at.session, None, repayment(at), at.now) == wanted
@@ -356,7 +356,7 @@ def test_F10_the_banks_file_confirms_the_claim_that_it_fits_once(at: Door) -> No
 
 
 def test_F10_a_file_that_ought_to_show_it_contradicts_it(at: Door) -> None:
-    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.policy, at.now)
+    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
     due = at.session.get_one(DirectPaymentRow, wanted).due_at
     assert claims.contradict_due(at.session, at.made.gu.actor, at.bank.id, due.date(), due - timedelta(seconds=1)) == []
     assert claims.contradict_due(at.session, at.made.gu.actor, at.bank.id, due.date() - timedelta(days=2), due) == [], "the file ends before"

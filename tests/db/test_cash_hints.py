@@ -27,6 +27,7 @@ from backend.keys.keyring import Keyring
 from backend.offers import promises, queries
 from backend.offers.model import NewPromise, PromiseSource, PromiseStatus
 from backend.offers.tables import PromiseRow
+from backend.policies.tables import PolicyRow
 from backend.requests.model import Withheld
 from backend.requests.queries import withheld_reasons
 from backend.visits.tables import VisitRow
@@ -119,7 +120,7 @@ def test_a_finding_is_not_rewritten_in_the_database(at: Door, change: str) -> No
 def seen(at: Door, amount_fen: int = 1_000) -> DirectPaymentRow:
     payment = claims.WitnessedPayment(
         visit_id=VisitId(at.visit_id), amount_fen=Fen(amount_fen), channel="mobile_bank", paid_at=at.taken_at, witnessed_at=at.taken_at)
-    return at.session.get_one(DirectPaymentRow, claims.claim(at.session, at.made.bilal.on_phone, payment, at.policy, at.now))
+    return at.session.get_one(DirectPaymentRow, claims.claim(at.session, at.made.bilal.on_phone, payment, at.now))
 
 
 def promised(at: Door) -> Any:
@@ -175,6 +176,13 @@ def test_F10_a_payment_that_the_bank_told_before_the_phone_settles_the_claim(at:
     claimed = seen(at)
     assert (claimed.status, claimed.reference) == (ClaimStatus.CONFIRMED, "R-1")
     assert other.status is ClaimStatus.CLAIMED, "another amount is another payment"
+
+
+def test_F10_a_claim_waits_as_long_as_its_own_bank_says(at: Door) -> None:
+    at.session.add(PolicyRow(
+        id=new_id(), version="bank-a-slow", bank_id=at.bank.id, valid_from=at.now - timedelta(days=1), thresholds={"claim_days_max": 9},
+        made_by=at.made.oscar.id, made_at=at.now))
+    assert seen(at).due_at == at.taken_at + timedelta(days=9)
 
 
 def test_F10_a_contradicted_claim_lets_the_case_go_on(at: Door) -> None:

@@ -325,7 +325,7 @@ def test_a_liaison_sends_the_whole_banks_file_and_a_clerk_their_branches(at: Doo
 def seen_at_the_door(at: Door, amount_fen: int) -> DirectPaymentRow:
     told = claims.WitnessedPayment(
         visit_id=VisitId(at.visit_id), amount_fen=Fen(amount_fen), channel="mobile_bank", paid_at=at.taken_at, witnessed_at=at.taken_at)
-    return at.session.get_one(DirectPaymentRow, claims.claim(at.session, at.made.bilal.on_phone, told, at.policy, at.now))
+    return at.session.get_one(DirectPaymentRow, claims.claim(at.session, at.made.bilal.on_phone, told, at.now))
 
 
 def test_F10_the_repayment_file_confirms_what_the_pair_saw(at: Door) -> None:

@@ -152,7 +152,7 @@ def test_a_stopped_case_says_so_and_offers_no_form(browser: Open, at: Door, join
     told = claims.WitnessedPayment(
         visit_id=VisitId(at.visit_id), amount_fen=Fen(300), channel="mobile_bank", paid_at=at.taken_at, witnessed_at=at.taken_at)
     with joined.begin() as session:
-        claims.claim(session, at.made.bilal.on_phone, told, at.policy, at.now)
+        claims.claim(session, at.made.bilal.on_phone, told, at.now)
     page = browser(at.made.amina).get(f"{case_page(at)}?lang=en").text
     assert "Not to be collected · payment claimed, not confirmed yet" in page
     assert "¥3.00" in page
