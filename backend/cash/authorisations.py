@@ -115,7 +115,7 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
     key = _bank_key(session, BankId(row.bank_id), tokens.peek_kid(command.token))
     public = key_from_jwk(key.public_jwk)
     claims = tokens.read_token(command.token, lambda kid: public if kid == key.kid else None)
-    tokens.demand_answers(claims, expected_of(session, row, policy), now)
+    tokens.demand_answers(claims, expected_of(session, row, policy), command.agency, now)
     breaches = list(_judge_mandate(session, BankId(row.bank_id), now))
     if not is_open_for_collection(case, today_of(now)):
         breaches.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got=case.status.value))
@@ -243,7 +243,7 @@ def expected_of(session: Session, row: AuthorisationRequestRow, policy: Policy) 
     active = select(DeviceRow.kid).join(StaffRow, StaffRow.id == DeviceRow.staff_id).where(DeviceRow.state == DeviceState.ACTIVE)
     known = frozenset(session.scalars(active.where(StaffRow.branch_id == row.branch_id)))
     visit = session.get(VisitRow, row.visit_id) if row.visit_id else None
-    pair = frozenset(session.scalars(active.where(StaffRow.id.in_([visit.collector_a, visit.collector_b])))) if visit else frozenset()
+    pair = frozenset(session.scalars(active.where(StaffRow.id.in_([visit.collector_a, visit.collector_b])))) if visit else None
     return tokens.Expected(
         bank_id=str(row.bank_id), request_id=str(row.id), case_id=str(row.case_id), circumstance=row.circumstance,
         cap_requested_fen=row.cap_requested_fen, pair_devices=pair, known_devices=known,

@@ -68,7 +68,7 @@ def _draft(
     is_large = row.cap_requested_fen >= policy.second_authoriser_from_fen
     expected = expected_of(session, row, policy)
     claims: dict[str, Any] | None = None
-    if len(expected.pair_devices) == 2 and accounts:
+    if expected.pair_devices is not None and len(expected.pair_devices) == 2 and accounts:
         claims = {
             "iss": expected.bank_id, "request": expected.request_id, "case": expected.case_id,
             "devices": sorted(expected.pair_devices), "instruments": [Instrument.CASH.value], "cap_fen": row.cap_requested_fen, "max_collections": 1,

@@ -284,9 +284,10 @@ class CashRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """The bank's answer: a compact JWS under the bank's own key."""
+    """The bank's answer: a compact JWS under the bank's own key. `agency` is the name that the bank knows us by: the deployment's tenant."""
 
     request_id: UUID
+    agency: str
     token: str
 
 

@@ -74,7 +74,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     case_id: str
     circumstance: Circumstance
     cap_requested_fen: int
-    pair_devices: frozenset[str]             # Empty: the pair is not known yet; any two active devices of the branch.
+    pair_devices: frozenset[str] | None      # None: the pair is not known yet; any two active devices of the branch.
     known_devices: frozenset[str]
     designated: frozenset[str]
     hours_max: int
@@ -105,20 +105,21 @@ def read_token(token: str, resolve_key: KeyResolver) -> Claims:
         raise TokenRejected(reason="claims", got=str(error)) from error
 
 
-def demand_answers(claims: Claims, expected: Expected, now: datetime) -> None:
-    """Demand that a verified token answers this request and no other (CASH-01, CASH-03, CASH-04).
+def demand_answers(claims: Claims, expected: Expected, agency: str, now: datetime) -> None:
+    """Demand that a verified token is meant for this agency and answers this request and no other (CASH-01, CASH-03, CASH-04).
 
     Raises:
         TokenRejected: names the first claim that does not fit.
     """
     _demand("iss", expected.bank_id, claims.iss)
+    _demand("agency", agency, claims.agency)
     _demand("request", expected.request_id, claims.request)
     _demand("case", expected.case_id, claims.case)
     _demand("circumstance", expected.circumstance.value, claims.circumstance.value)
     if claims.cap_fen > expected.cap_requested_fen:
         raise TokenRejected(claim="cap_fen", expected=f"at most {expected.cap_requested_fen}", got=claims.cap_fen)
     devices = frozenset(claims.devices)
-    if (expected.pair_devices and devices != expected.pair_devices) or not devices <= expected.known_devices:
+    if (expected.pair_devices is not None and devices != expected.pair_devices) or not devices <= expected.known_devices:
         raise TokenRejected(claim="devices", expected="the active devices of this pair", got=sorted(devices))
     if claims.account_digest not in expected.designated:
         raise TokenRejected(claim="account_digest", expected="an account that the bank designated", got=claims.account_digest)

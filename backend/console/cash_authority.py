@@ -151,7 +151,8 @@ def grant(
     """Hand in the bank's signed word (CASH-04)."""
     with transaction(resources.sessions, actor, now) as session:
         policy = policy_in_force(session, actor_bank(actor), now)
-        return Granted(jti=authorisations.grant(session, actor, Grant(request_id=request_id, token=data.token), policy, now))
+        command = Grant(request_id=request_id, agency=resources.settings.tenant, token=data.token)
+        return Granted(jti=authorisations.grant(session, actor, command, policy, now))
 
 
 @post(

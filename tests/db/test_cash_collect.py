@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from backend.audit.breaches import breaches_of
@@ -18,6 +18,8 @@ from backend.core.problems import Forbidden, IllegalTransition, NotFound, RulesB
 from backend.core.rulebook import Rule
 from backend.exhibits.model import Standing
 from backend.keys.keyring import Keyring
+from backend.staff.model import DeviceState
+from backend.staff.tables import DeviceRow
 from evidence.facts import Denomination
 from evidence.facts import Instrument as StatedInstrument
 from evidence.facts import PayerRelation as StatedPayer
@@ -75,7 +77,7 @@ def test_CASH_03_a_request_without_explanation_is_refused(at: Door) -> None:
 
 def test_CASH_04_an_agency_supervisor_cannot_grant(at: Door) -> None:
     request_id = at.request()
-    command = Grant(request_id=request_id, token=at.token(at.claims(request_id)))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id)))
     for person in (at.made.amina, at.made.petra, at.made.lin):
         with pytest.raises(Forbidden):
             authorisations.grant(at.session, person.actor, command, at.policy, at.now)
@@ -83,7 +85,7 @@ def test_CASH_04_an_agency_supervisor_cannot_grant(at: Door) -> None:
 
 def test_CASH_04_another_bank_sees_no_such_request(at: Door) -> None:
     request_id = at.request()
-    command = Grant(request_id=request_id, token=at.token(at.claims(request_id)))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id)))
     with pytest.raises(NotFound):
         authorisations.grant(at.session, at.made.nuo.actor, command, at.policy, at.now)
     with pytest.raises(NotFound):
@@ -91,13 +93,14 @@ def test_CASH_04_another_bank_sees_no_such_request(at: Door) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"iss": "another-bank"}, {"case": "another-case"}, {"request": "another-request"}, {"circumstance": "limited_mobility"}, {"cap_fen": 500_001},
+    {"iss": "another-bank"}, {"agency": "another-agency"}, {"case": "another-case"}, {"request": "another-request"},
+    {"circumstance": "limited_mobility"}, {"cap_fen": 500_001},
     {"devices": ["a" * 43, "b" * 43]}, {"account_digest": "f" * 64}, {"iat": 1_700_000_000}, {"exp": 4_000_000_000}, {"max_collections": 0},
     {"instruments": ["personal_transfer"]}, {"fee_fen": 1}, {"jti": ""},
 ], ids=lambda change: next(iter(change)))
 def test_CASH_04_a_token_that_says_anything_else_is_refused(at: Door, change: dict[str, object]) -> None:
     request_id = at.request()
-    command = Grant(request_id=request_id, token=at.token(at.claims(request_id, **change)))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id, **change)))
     with pytest.raises(TokenRejected):
         authorisations.grant(at.session, at.made.mo.actor, command, at.policy, at.now - timedelta(minutes=19))
 
@@ -107,13 +110,29 @@ def test_CASH_04_only_the_banks_own_key_signs(at: Door) -> None:
     claims, granted_at = at.claims(request_id), at.now - timedelta(minutes=19)
     for token in (at.token(claims, bank=at.made.bank_b), at.token(claims, typ="JWT"), at.token(claims)[:-8] + "AAAAAAAA", "a.b.c"):
         with pytest.raises(TokenRejected):
-            authorisations.grant(at.session, at.made.mo.actor, Grant(request_id=request_id, token=token), at.policy, granted_at)
+            authorisations.grant(at.session, at.made.mo.actor, Grant(request_id=request_id, agency="fieldvisit", token=token), at.policy, granted_at)
+
+
+def test_CASH_04_a_pair_without_phones_is_not_stood_in_for_by_others(at: Door) -> None:
+    request_id = at.request()
+    others = [one.actor.id for one in (at.made.amina, at.made.kai)]
+    for row, staff_id in zip(at.session.scalars(select(DeviceRow)).all(), others, strict=False):
+        columns = {column.name: getattr(row, column.name) for column in DeviceRow.__table__.columns}
+        at.session.add(DeviceRow(**columns | {"kid": f"{staff_id}{'x' * 7}", "staff_id": staff_id}))
+    at.session.flush()
+    at.session.execute(update(DeviceRow).where(DeviceRow.kid.in_([at.first.kid, at.second.kid])).values(state=DeviceState.SUSPENDED))
+    strangers = sorted(at.session.scalars(select(DeviceRow.kid).where(DeviceRow.state == DeviceState.ACTIVE, DeviceRow.staff_id.in_(others))))
+    assert len(strangers) == 2
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id, devices=strangers)))
+    with pytest.raises(TokenRejected):
+        authorisations.grant(at.session, at.made.mo.actor, command, at.policy, at.now - timedelta(minutes=19))
 
 
 def test_CASH_04_silence_refuses(at: Door) -> None:
     request_id = at.request(at=at.now - timedelta(seconds=at.policy.cash_request_answer_s))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id)))
     with pytest.raises(IllegalTransition):
-        authorisations.grant(at.session, at.made.mo.actor, Grant(request_id=request_id, token=at.token(at.claims(request_id))), at.policy, at.now)
+        authorisations.grant(at.session, at.made.mo.actor, command, at.policy, at.now)
     assert authorisations.expire_due(at.session, at.now) == 1
     assert authorisations.expire_due(at.session, at.now) == 0
 
@@ -121,7 +140,7 @@ def test_CASH_04_silence_refuses(at: Door) -> None:
 def test_CASH_04_a_large_sum_takes_two_authorisers(at: Door) -> None:
     large = at.policy.second_authoriser_from_fen
     request_id, granted_at = at.request(cap_fen=large), at.now - timedelta(minutes=19)
-    command = Grant(request_id=request_id, token=at.token(at.claims(request_id, cap_fen=large)))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id, cap_fen=large)))
     with pytest.raises(RulesBreached):
         authorisations.grant(at.session, at.made.mo.actor, command, at.policy, granted_at)
     authorisations.second(at.session, at.made.mo.actor, request_id, at.policy, granted_at)

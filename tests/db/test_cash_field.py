@@ -421,7 +421,7 @@ def test_CASH_04_two_people_of_the_bank_above_its_threshold(at: Door) -> None:
     token = at.token(at.claims(request_id, cap_fen=2_000_000))
     granted_at = at.now - timedelta(minutes=19)
     with pytest.raises(RulesBreached) as caught:
-        authorisations.grant(at.session, at.made.mo.actor, Grant(request_id=request_id, token=token), at.policy, granted_at)
+        authorisations.grant(at.session, at.made.mo.actor, Grant(request_id=request_id, agency="fieldvisit", token=token), at.policy, granted_at)
     assert [breach.code for breach in caught.value.breaches] == ["second-authoriser-missing"]
     assert at.session.scalars(select(DepositRow.id)).all() == []
 
@@ -443,7 +443,7 @@ def test_F11_a_phone_that_is_lost_takes_its_numbers_with_it_and_a_late_receipt_i
 def test_F19_a_bank_may_insist_on_its_own_hardware(at: Door) -> None:
     own = msgspec.structs.replace(at.policy, authoriser_hardware=("bank_system", "webcrypto"))
     request_id = at.request()
-    command = Grant(request_id=request_id, token=at.token(at.claims(request_id)))
+    command = Grant(request_id=request_id, agency="fieldvisit", token=at.token(at.claims(request_id)))
     granted_at = at.now - timedelta(minutes=19)
     with pytest.raises(RulesBreached) as caught:
         authorisations.grant(at.session, at.made.mo.actor, command, own, granted_at)

@@ -103,7 +103,8 @@ class Door:
         request_id = self.request(cap_fen=cap_fen)
         token = self.token(self.claims(request_id, cap_fen=cap_fen, **changes))
         granted_at = at or self.now - timedelta(minutes=19)
-        return authorisations.grant(self.session, self.made.mo.actor, Grant(request_id=request_id, token=token), self.policy, granted_at)
+        command = Grant(request_id=request_id, agency="fieldvisit", token=token)
+        return authorisations.grant(self.session, self.made.mo.actor, command, self.policy, granted_at)
 
     def lease(self, count: int = 5, *, handset: Handset | None = None, serial: str | None = None) -> tuple[str, ...]:
         """Sign a book out to bilal's phone; returns its numbers."""
