@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,7 @@ from backend.auth.permissions import Permission
 from backend.banks.tables import BankOfficeRow, BankRow
 from backend.cash import transfers, variances
 from backend.cash.custody_facts import collections_named, deposit_facts, standing_of_deposit, time_breaches
+from backend.cash.handover_signatures import demand_signed
 from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
 from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
 from backend.cash.rules import LATE_ONLY, UNBOOKABLE, judge_deposit
@@ -39,27 +40,13 @@ from backend.core.ids import BankId, DepositId, StaffId, new_id
 from backend.core.problems import IdempotencyConflict, IllegalTransition, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.exhibits.model import Standing
-from backend.exhibits.refusals import SignatureInvalid, refusing
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
-from backend.staff.model import DeviceState
-from backend.staff.tables import DeviceRow, StaffRow
+from backend.staff.tables import StaffRow
 from evidence.canonical import canonicalise
-from evidence.es256 import compact_verify
-from evidence.keys import key_from_jwk
-from evidence.times import format_utc
 
-HANDOVER_TYP: Final = "cash-handover+jws"
 LOCK_PATIENCE: Final = "20ms"
 LOCK_NOT_AVAILABLE: Final = "55P03"
-
-
-def handover_words(command: Handover) -> dict[str, Any]:
-    """Return the object that giver and taker both sign."""
-    return {
-        "handover": str(command.handover_id), "bank": str(command.bank_id), "giver": str(command.giver_id), "taker": str(command.taker_id),
-        "amount_fen": command.amount_fen, "at": format_utc(command.handed_at),
-    }
 
 
 def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) -> HandoverStatus:
@@ -77,9 +64,9 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
     if actor.id not in (command.giver_id, command.taker_id) or len(_employees(session, command)) != 2:
         raise NotFound
     _demand_bank(session, command.bank_id)
-    _demand_signed(session, command, (command.giver_token, command.giver_id))
+    demand_signed(session, command, (command.giver_token, command.giver_id))
     if command.taker_token is not None:
-        _demand_signed(session, command, (command.taker_token, command.taker_id))
+        demand_signed(session, command, (command.taker_token, command.taker_id))
     transfers.lock_custodies(session, (command.giver_id, command.taker_id), command.bank_id)
     row = session.scalar(select(HandoverRow).where(HandoverRow.id == command.handover_id).with_for_update())
     if row is None:
@@ -390,17 +377,3 @@ def _demand_bank(session: Session, bank_id: BankId, office_id: UUID | None = Non
     counter_of = select(BankOfficeRow.bank_id).where(BankOfficeRow.id == office_id)
     if session.get(BankRow, bank_id) is None or (office_id is not None and session.scalar(counter_of) != bank_id):
         raise NotFound
-
-
-def _demand_signed(session: Session, command: Handover, signed: tuple[str, StaffId]) -> None:
-    (token, staff_id), words, at = signed, handover_words(command), command.handed_at
-    # A key that was lost, or revoked before the hand-over, speaks for nobody; its owner can still take at a desk.
-    kept_keys = session.scalars(select(DeviceRow).where(
-        DeviceRow.staff_id == staff_id, DeviceRow.state != DeviceState.PENDING, DeviceRow.compromised_since.is_(None),
-        or_(DeviceRow.revoked_at.is_(None), DeviceRow.revoked_at > at)))
-    keys = {row.kid: key_from_jwk(row.public_jwk) for row in kept_keys}
-    with refusing():
-        _, payload = compact_verify(token, keys.get, typ=HANDOVER_TYP)
-    if payload != words:
-        raise SignatureInvalid(reason="the token holds other words", pointer="/payload")
-

@@ -15,6 +15,7 @@ from backend.auth.actors import Role
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
 from backend.cash import actions, corrections, custody, queries, reconciliation, transfers, variances
 from backend.cash.bank_files import FileRefused, FileUnreadable, rejections_of
+from backend.cash.handover_signatures import handover_words
 from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind, VarianceStatus
 from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
@@ -169,13 +170,13 @@ def test_CASH_08_a_handover_takes_both_signatures(at: Door) -> None:
     command = at.handover(giver, taker, 300, signs=False)
     assert custody.hand_over(at.session, giver.on_phone, command, at.now) is HandoverStatus.OFFERED
     assert held(at, "dong") == 0
-    forged = msgspec.structs.replace(command, taker_token=signed_words(giver, custody.handover_words(command)))
+    forged = msgspec.structs.replace(command, taker_token=signed_words(giver, handover_words(command)))
     with pytest.raises(Exception, match="unknown-device"):
         custody.hand_over(at.session, giver.on_phone, forged, at.now)
-    other_words = msgspec.structs.replace(command, taker_token=signed_words(taker, custody.handover_words(command) | {"amount_fen": 1}))
+    other_words = msgspec.structs.replace(command, taker_token=signed_words(taker, handover_words(command) | {"amount_fen": 1}))
     with pytest.raises(SignatureInvalid):
         custody.hand_over(at.session, giver.on_phone, other_words, at.now)
-    signed = msgspec.structs.replace(command, taker_token=signed_words(taker, custody.handover_words(command)))
+    signed = msgspec.structs.replace(command, taker_token=signed_words(taker, handover_words(command)))
     assert custody.hand_over(at.session, taker.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert custody.hand_over(at.session, giver.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert (held(at), held(at, "dong")) == (700, 300)

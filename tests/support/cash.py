@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.cash import actions, authorisations, books
 from backend.cash.bank_files import BankFile, amount_of
-from backend.cash.custody import HANDOVER_TYP, handover_words
+from backend.cash.handover_signatures import HANDOVER_TYP, handover_words
 from backend.cash.model import CashIntent, CashRequest, Channel, Circumstance, Collected, Grant, Instrument, PayerRelation
 from backend.cash.movements import Deposit, Handover
 from backend.cash.tokens import TYP
