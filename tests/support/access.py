@@ -270,7 +270,7 @@ CASH = {
     "listCashExceptions": Row(permission=P.CASH_READ), "resolveCashException": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE),
     "listCustody": Row(permission=P.CASH_READ), "listCollections": Row(permission=P.CASH_READ), "listDeposits": Row(permission=P.CASH_READ),
     "listOfferedHandovers": Row(), "takeHandover": Row(whose=Whose.ONE, one="kai", body={}), "listVariances": Row(permission=P.CASH_READ),
-    "makeDeposit": Row(permission=P.CASH_DEPOSIT, body={
+    "makeDeposit": Row(permission=P.CASH_DEPOSIT, whose=Whose.BRANCH, body={
         "depositId": "0199a000-0000-7000-8000-000000000001", "bankId": "$bank_id", "accountDigest": "$account_digest", "channel": "counter",
         "slipReference": "S-1", "amountFen": 300, "depositedAt": "2026-11-27T02:00:00Z", "receiptNumbers": ["$receipt_number"]}),
     "importStatement": Row(permission=P.CASH_RECONCILE, whose=Whose.BANK, body="nothing", content="text/csv", query={
