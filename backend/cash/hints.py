@@ -105,9 +105,15 @@ def resolve(session: Session, actor: Actor, hint_id: UUID, finding: HintFinding,
         row.bank_resolved_at, row.bank_resolved_by, row.bank_finding = now, actor.id, finding
     elif actor.bank is None and row.agency_resolved_at is None:
         row.agency_resolved_at, row.agency_resolved_by, row.agency_finding = now, actor.id, finding
+    else:
+        return not _is_waiting(row)                  # Said already for this side: it stands, and the audit tells of no other.
     session.flush()
     record(session, actor, EventTag.CASH_HINT_RESOLVED, f"case:{row.case_id}", now, hint=row.id, finding=finding.value)
-    return row.agency_resolved_at is not None and row.bank_resolved_at is not None
+    return not _is_waiting(row)
+
+
+def _is_waiting(row: CashHintRow) -> bool:
+    return row.agency_resolved_at is None or row.bank_resolved_at is None
 
 
 def list_hints(session: Session, actor: Actor, *, limit: int, after: UUID | None) -> list[HintView]:

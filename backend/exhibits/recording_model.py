@@ -41,7 +41,7 @@ class NewRecording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeenMark(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified time mark of one of the visit's pair: when it was shown, bounded by a beacon, and how far into the film."""
+    """A verified time mark for this visit by an enrolled phone: when it was shown, bounded by a beacon, and how far into the film."""
 
     shown_at: datetime
     at_ms: int

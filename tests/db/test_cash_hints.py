@@ -8,6 +8,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from backend.audit.events import EventTag
+from backend.audit.tables import AuditEntryRow
 from backend.auth.actors import Role
 from backend.cases.layout import Acceptance
 from backend.cases.tables import CaseRow, RepaymentRow
@@ -67,6 +69,8 @@ def test_CASH_02_a_hint_of_a_personal_transfer_blocks_both_until_agency_and_bank
     assert hints.resolve(at.session, at.made.lin.actor, hint, HintFinding.UPHELD, at.now)
     row = at.session.get_one(CashHintRow, hint)
     assert (row.agency_finding, row.bank_finding) == (HintFinding.UNFOUNDED, HintFinding.UNFOUNDED), "a finding stands"
+    entries = at.session.scalars(select(AuditEntryRow).where(AuditEntryRow.tag == EventTag.CASH_HINT_RESOLVED)).all()
+    assert [one.details["finding"] for one in entries] == ["unfounded", "unfounded"], "the audit tells of no finding that nobody keeps"
 
 
 def test_CASH_02_money_taken_while_a_hint_is_open_is_booked_with_its_breach(at: Door) -> None:
