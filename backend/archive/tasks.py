@@ -5,7 +5,7 @@ from uuid import UUID
 
 from backend.archive import destructions
 from backend.audit import log
-from backend.core.problems import RulesBreached
+from backend.core.rulebook import RulesBreached
 from backend.exhibits import exports
 from backend.jobs.means import Means
 from backend.jobs.queue import Task

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from sqlalchemy.exc import OperationalError
 
 from backend.core.i18n import negotiate, translate
-from backend.core.problems import PROBLEM_TYPES, Problem, RulesBreached
+from backend.core.problems import PROBLEM_TYPES, Problem
+from backend.core.rulebook import RulesBreached
 from backend.core.settings import SettingsError
 from backend.keys.model import KeyFolderError, KeyUnknown
 

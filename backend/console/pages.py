@@ -27,7 +27,8 @@ from backend.console.timeline import timeline_of
 from backend.console.words import REASONS, withheld_word, word
 from backend.core.fen import format_yuan
 from backend.core.ids import StaffId, VisitId
-from backend.core.problems import InvalidInput, Problem, RulesBreached, Unauthenticated
+from backend.core.problems import InvalidInput, Problem, Unauthenticated
+from backend.core.rulebook import RulesBreached
 from backend.exhibits import commands, queries
 from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason

@@ -3,13 +3,9 @@
 Raised anywhere, rendered only by `backend.web.problems`. Titles and explanations are msgids of the catalogues.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from backend.core.i18n import N_
-
-if TYPE_CHECKING:
-    from backend.core.rulebook import Breach
 
 PROBLEM_TYPES: dict[str, type["Problem"]] = {}
 
@@ -142,32 +138,3 @@ class InternalError(Problem):
 
     status, code, title = 500, "internal-error", N_("The server made a mistake. Nothing was acknowledged.")
     explanation = N_("Keep the content and try again. The operator finds the fault under the request id.")
-
-
-class RulesBreached(Problem):
-    """A request for leave that breaks rules: all breaches at once, in rulebook order."""
-
-    status, code, title = 409, "rules-breached", N_("This would break the rules.")
-    explanation = N_("Each breach names its rule, what was expected and what was got.")
-
-    def __init__(self, breaches: Iterable["Breach"]) -> None:
-        self.breaches = tuple(sorted(breaches, key=lambda breach: (breach.rule, breach.code)))
-        assert self.breaches, "a refusal names at least one breach"
-        super().__init__(breaches=self.breaches)
-
-    def _special(self) -> type[Problem] | None:
-        named = {breach.problem for breach in self.breaches}
-        only = next(iter(named)) if len(named) == 1 else None
-        return PROBLEM_TYPES.get(only) if only else None
-
-    @property
-    def answered_status(self) -> int:
-        """The status of the one special problem that every breach names, else 409."""
-        special = self._special()
-        return special.status if special else self.status
-
-    @property
-    def answered_code(self) -> str:
-        """The one special problem that every breach names, else `rules-breached`."""
-        special = self._special()
-        return special.code if special else self.code

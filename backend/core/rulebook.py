@@ -4,13 +4,14 @@ A judgement is a pure function from facts to a tuple of `Breach`; empty means cl
 into a refusal. Ids are stable: they are cited in code, problem documents and tests, and never renumbered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
 import msgspec
 
-from backend.core.problems import RulesBreached
+from backend.core.i18n import N_
+from backend.core.problems import PROBLEM_TYPES, Problem
 
 
 class RuleClass(StrEnum):
@@ -335,6 +336,35 @@ class Breach(msgspec.Struct, frozen=True):
     expected: str = ""
     got: str = ""
     problem: str | None = None
+
+
+class RulesBreached(Problem):
+    """A request for leave that breaks rules: all breaches at once, in rulebook order."""
+
+    status, code, title = 409, "rules-breached", N_("This would break the rules.")
+    explanation = N_("Each breach names its rule, what was expected and what was got.")
+
+    def __init__(self, breaches: Iterable[Breach]) -> None:
+        self.breaches = tuple(sorted(breaches, key=lambda breach: (breach.rule, breach.code)))
+        assert self.breaches, "a refusal names at least one breach"
+        super().__init__(breaches=self.breaches)
+
+    def _special(self) -> type[Problem] | None:
+        named = {breach.problem for breach in self.breaches}
+        only = next(iter(named)) if len(named) == 1 else None
+        return PROBLEM_TYPES.get(only) if only else None
+
+    @property
+    def answered_status(self) -> int:
+        """The status of the one special problem that every breach names, else 409."""
+        special = self._special()
+        return special.status if special else self.status
+
+    @property
+    def answered_code(self) -> str:
+        """The one special problem that every breach names, else `rules-breached`."""
+        special = self._special()
+        return special.code if special else self.code
 
 
 def demand(breaches: tuple[Breach, ...]) -> None:

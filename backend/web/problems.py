@@ -21,13 +21,13 @@ from backend.core.problems import (
     MethodNotAllowed,
     NotFound,
     Problem,
-    RulesBreached,
     StorageUnavailable,
     TooLarge,
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
 )
+from backend.core.rulebook import RulesBreached
 from evidence.errors import EvidenceError
 
 MEDIA_TYPE = "application/problem+json"

@@ -10,7 +10,8 @@ from backend.audit import log, rows
 from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.auth.actors import Actor
-from backend.core.problems import Problem, RulesBreached
+from backend.core.problems import Problem
+from backend.core.rulebook import RulesBreached
 from backend.keys.keyring import Keyring
 
 

@@ -14,8 +14,8 @@ from backend.cash import actions, authorisations, books, transfers
 from backend.cash.model import Grant, Instrument, NumberStatus, PayerRelation
 from backend.cash.problems import TokenRejected
 from backend.cash.tables import AuthorisationRow, CashExceptionRow, ReceiptNumberRow, ReceiptRow
-from backend.core.problems import Forbidden, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Forbidden, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.model import Standing
 from backend.keys.keyring import Keyring
 from backend.staff.model import DeviceState

@@ -23,8 +23,8 @@ from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptN
 from backend.cash.tasks import chores
 from backend.core.fen import Fen
 from backend.core.ids import TransferId, new_id
-from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, IdempotencyConflict, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.model import Standing
 from backend.exhibits.refusals import SignatureInvalid
 from backend.keys.keyring import Keyring

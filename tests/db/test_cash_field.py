@@ -27,8 +27,8 @@ from backend.cash.tables import CollectionRow, DepositRow, ReceiptBookRow, Recei
 from backend.core.fen import Fen
 from backend.core.geo import LonLat
 from backend.core.ids import CaseId, VisitId
-from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.model import Standing
 from backend.keys.keyring import Keyring
 from backend.plans.gather import day_facts

@@ -23,8 +23,8 @@ from backend.contacts.actions import record_contact
 from backend.contacts.model import Channel, Mode, RecordContact
 from backend.core.fen import Fen
 from backend.core.ids import CaseId, RequestId, VisitId, new_id
-from backend.core.problems import Conflict, Forbidden, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.offers import promises, queries
 from backend.offers.model import NewPromise, PromiseSource, PromiseStatus

@@ -21,8 +21,8 @@ from backend.contacts.rules import judge_contact
 from backend.contacts.tables import ContactRecordRow
 from backend.core.fen import Fen
 from backend.core.ids import CaseId, ContactId, new_id
-from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.policies.model import DEFAULT_POLICY
 from tests.support.cases import WORK_NUMBER, call, id_number, ready_case

@@ -19,7 +19,8 @@ from backend.auth.actors import Role
 from backend.cases.model import CaseStatus
 from backend.cases.tables import CaseRow
 from backend.core.ids import CaseId, new_id
-from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound, RulesBreached
+from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound
+from backend.core.rulebook import RulesBreached
 from backend.exhibits import commands, exports
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason, Scope, ScopeKind, SetMask

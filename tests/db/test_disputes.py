@@ -15,8 +15,8 @@ from backend.banks.tables import TemplateRow
 from backend.cases.model import CaseStatus, SuspensionReason
 from backend.cases.tables import CaseRow
 from backend.core.ids import DisputeId, StaffId, new_id
-from backend.core.problems import Forbidden, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Forbidden, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.disputes import actions, queries
 from backend.disputes.model import (
     DeclarationFacts,

@@ -22,8 +22,8 @@ from backend.cash.claim_model import ClaimStatus
 from backend.cash.field_tables import DirectPaymentRow
 from backend.core.fen import Fen
 from backend.core.ids import VisitId, new_id
-from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.offers import actions, promises, queries
 from backend.offers.model import Concession, Instalment, NewPromise, NewProposal, PromiseSource, PromiseStatus, ProposalStatus, Terms

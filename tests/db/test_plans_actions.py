@@ -16,8 +16,8 @@ from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseAddressRow
 from backend.core.fen import Fen
 from backend.core.ids import BranchId, PlanId, new_id
-from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.jobs.threads import ThreadQueue
 from backend.plans import actions as plans
 from backend.plans import queries

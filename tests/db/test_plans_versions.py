@@ -17,8 +17,8 @@ from backend.audit.tables import AuditEntryRow
 from backend.cases import actions as cases
 from backend.cases.model import SuspensionReason
 from backend.core.ids import PlanId
-from backend.core.problems import Conflict, Forbidden, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.plans import actions as plans
 from backend.plans import queries, runs, versions
 from backend.plans.edits import Edit, RemoveVisit

@@ -14,8 +14,8 @@ from backend.cases.model import CaseStatus, Release, SuspensionReason
 from backend.contacts.actions import agree_hours
 from backend.contacts.model import AgreeHours, Channel, Result
 from backend.core.ids import CaseId
-from backend.core.problems import Conflict, Forbidden, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.requests.actions import Decide, analyse, decide, fulfil, raise_request, withdraw
 from backend.requests.model import Choice, RaiseRequest, RequestStatus, Verdict, Withheld

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.audit.tables import AuditEntryRow
 from backend.auth.actors import Role
 from backend.core.ids import new_id
-from backend.core.problems import Conflict, Forbidden, IllegalTransition, InvalidInput, NotFound, Problem, RulesBreached, Unauthenticated
-from backend.core.rulebook import Rule
+from backend.core.problems import Conflict, Forbidden, IllegalTransition, InvalidInput, NotFound, Problem, Unauthenticated
+from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.policies.model import Policy
 from backend.staff import actions, devices, invitations, logins, queries

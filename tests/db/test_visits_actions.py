@@ -17,8 +17,8 @@ from backend.contacts.actions import agree_hours
 from backend.contacts.model import AgreeHours, Result
 from backend.contacts.tables import ContactRecordRow
 from backend.core.ids import CaseId, VisitId, new_id
-from backend.core.problems import Forbidden, IllegalTransition, NotFound, RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.problems import Forbidden, IllegalTransition, NotFound
+from backend.core.rulebook import Rule, RulesBreached
 from backend.requests.model import RequestStatus
 from backend.requests.tables import VisitRequestRow
 from backend.staff.tables import CredentialRow, EquipmentAssignmentRow, EquipmentRow, QualificationRow

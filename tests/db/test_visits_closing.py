@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from backend.core.problems import RulesBreached
-from backend.core.rulebook import Rule
+from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.actions import accept
 from backend.exhibits.model import Accepted, Intake, ItemState
 from backend.exhibits.statements import open_statement

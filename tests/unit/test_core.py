@@ -7,8 +7,8 @@ import pytest
 from backend.cli.database import rotate_key
 from backend.core.fen import Fen, format_yuan
 from backend.core.i18n import negotiate
-from backend.core.problems import PROBLEM_TYPES, Conflict, RulesBreached
-from backend.core.rulebook import Breach, Rule, RuleClass, demand, rule_class
+from backend.core.problems import PROBLEM_TYPES, Conflict
+from backend.core.rulebook import Breach, Rule, RuleClass, RulesBreached, demand, rule_class
 from backend.core.settings import Settings, SettingsError, read_settings
 from backend.keys.model import KeyPurpose
 from backend.web.app import log_origin

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.verify import verify
 from backend.cash.tables import CashExceptionRow, CollectionRow
-from backend.core.problems import RulesBreached
+from backend.core.rulebook import RulesBreached
 from backend.exhibits.model import ManifestState, Standing
 from backend.exhibits.tables import CosignRefusalRow, ManifestRow
 from backend.jobs.threads import ThreadQueue
