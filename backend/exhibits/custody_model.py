@@ -72,5 +72,6 @@ class ExclusionReason(StrEnum):
     NEVER_ARRIVED = "never arrived"
     DESTROYED = "destroyed after its term"
     REJECTED = "rejected in review"
+    JOINT = "another bank's matter may be in it"
     UNSTAMPABLE = "no stamped form of this kind of file"
     NOT_ASKED = "not part of this production"

@@ -19,6 +19,7 @@ from backend.exhibits.copies import Copy
 from backend.exhibits.custody_model import ExclusionReason, ItemVerdict, Scope, ScopeKind
 from backend.exhibits.custody_tables import PackRow
 from backend.exhibits.item_reviews import verdicts_of
+from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import ItemState, ReceiptKind
 from backend.exhibits.queries import StoredItem, opened_row, visible_to
 from backend.exhibits.receipts import receipt_of, report_of
@@ -120,6 +121,7 @@ def _files(session: Session, rows: dict[UUID, ManifestRow]) -> tuple[tuple[Store
     withheld: dict[str, Withheld] = {}
     items = session.scalars(select(ItemRow).where(ItemRow.manifest_id.in_(rows)).order_by(ItemRow.id)).all()
     verdicts = verdicts_of(session, [item.id for item in items])
+    joint = withheld_of(session, [item.id for item in items])
     for item in items:
         reason = None
         if item.state is not ItemState.STORED or item.blob_key is None:
@@ -128,6 +130,8 @@ def _files(session: Session, rows: dict[UUID, ManifestRow]) -> tuple[tuple[Store
             reason = ExclusionReason.DESTROYED
         elif verdicts.get(item.id) is ItemVerdict.REJECTED:
             reason = ExclusionReason.REJECTED
+        elif item.id in joint:
+            reason = ExclusionReason.JOINT
         if reason is None:
             held.setdefault(item.sha256, opened_row(item, rows[item.manifest_id]))
         else:

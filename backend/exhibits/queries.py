@@ -13,6 +13,7 @@ from backend.auth.actors import Actor, Role
 from backend.core.ids import BankId, CaseId, ManifestId, VisitId
 from backend.core.problems import NotFound
 from backend.exhibits.findings import findings_of
+from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, ReceiptKind, Standing
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
 from evidence.facts import Kind
@@ -142,13 +143,19 @@ def statements_of(session: Session, actor: Actor, visit_id: VisitId) -> tuple[St
 
 
 def stored_item(session: Session, actor: Actor, item_key: UUID) -> StoredItem:
-    """Return a stored file of the actor's. Raises `NotFound`, also for one whose bytes are not here or were destroyed."""
+    """Return a stored file of the actor's.
+
+    Raises:
+        NotFound: not the actor's; its bytes are not here or were destroyed; or, for a bank, another bank's matter may be in it (SEC-01).
+    """
     found = session.execute(
         select(ItemRow, ManifestRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ItemRow.id == item_key, visible_to(actor))
     ).one_or_none()
     if found is None:
         raise NotFound
     item, row = found
+    if actor.bank is not None and withheld_of(session, [item.id]):
+        raise NotFound
     return opened_row(item, row)
 
 

@@ -1,29 +1,25 @@
 """Gather the facts that a visit is judged by. Late facts are judged as things stood when they happened."""
 
-from collections.abc import Iterable
 from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from backend.cases.model import Stop
 from backend.cases.queries import stops_of
 from backend.cases.tables import CaseRow
 from backend.contacts.model import Channel
 from backend.contacts.queries import contact_facts, is_hour_agreed
-from backend.core.ids import BankId, StaffId, VisitId
-from backend.exhibits.model import RECORDING_ROLES
-from backend.exhibits.queries import without_recording
-from backend.exhibits.tables import ItemRow, ManifestRow
+from backend.core.ids import BankId, StaffId
 from backend.policies.model import Policy
 from backend.requests.model import RequestStatus
 from backend.requests.tables import VisitRequestRow
 from backend.staff import queries as staff
 from backend.visits.model import CheckIn, VisitStatus
-from backend.visits.rules import CheckInFacts, ClosingFacts, StartFacts, VisitorFacts
-from backend.visits.tables import CheckInRow, EntryRow, ExceptionRow, RightPartyRow, VisitRow
+from backend.visits.rules import CheckInFacts, StartFacts, VisitorFacts
+from backend.visits.tables import CheckInRow, EntryRow, RightPartyRow, VisitRow
 
 _APPROVED = frozenset({RequestStatus.APPROVED, RequestStatus.FULFILLED})
 
@@ -80,35 +76,6 @@ def has_entry(session: Session, visit_id: UUID) -> bool:
     return session.scalar(select(EntryRow.id).where(EntryRow.visit_id == visit_id).limit(1)) is not None
 
 
-def closing_facts(session: Session, visit: VisitRow, *, signers: Iterable[StaffId], is_entered: bool, evidence: str | None) -> ClosingFacts:
-    """Gather what `judge_closing` reads. `evidence` is the item that the statement names for an entry; without one, the told entry's."""
-    told = session.scalars(select(EntryRow).where(EntryRow.visit_id == visit.id)).all()
-    named = {one for one in (evidence, *(entry.evidence_item_id for entry in told)) if one is not None}
-    declared = select(func.count()).select_from(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
-    of_visit = declared.where(ManifestRow.visit_id == visit.id)
-    return ClosingFacts(
-        pair=frozenset({StaffId(visit.collector_a), StaffId(visit.collector_b)}), signers=frozenset(signers),
-        recordings=session.scalar(of_visit.where(ItemRow.role.in_(sorted(RECORDING_ROLES)))) or 0, is_entered=is_entered,
-        has_entry=bool(told) or evidence is not None,
-        is_entry_evidenced=bool(named) and (session.scalar(of_visit.where(ItemRow.item_id.in_(sorted(named)))) or 0) > 0,
-        has_outcome=visit.outcome is not None, is_recording_shared=_is_recording_shared(session, visit),
-    )
-
-
-def open_exceptions(session: Session, visit: VisitRow) -> frozenset[str]:
-    """Return what still stands against a closed visit: what arrived since its closing no longer does, what never arrived does (EVD-01)."""
-    listed = set(session.scalars(select(ExceptionRow.code).where(ExceptionRow.visit_id == visit.id, ExceptionRow.accepted_at.is_(None))))
-    taken_on = set(session.scalars(select(ExceptionRow.code).where(ExceptionRow.visit_id == visit.id, ExceptionRow.accepted_at.is_not(None))))
-    if without_recording(session, [VisitId(visit.id)]):
-        missing = {"no-recording", "recording-not-stored"}
-        listed |= set() if missing & (listed | taken_on) else {"recording-not-stored"}
-    else:
-        listed -= {"no-recording"}
-    if visit.outcome is not None:
-        listed -= {"outcome-missing"}
-    return frozenset(listed)
-
-
 def _last_check_ins(session: Session, visit_id: UUID, at: datetime) -> dict[StaffId, CheckInRow]:
     rows = session.scalars(select(CheckInRow).where(CheckInRow.visit_id == visit_id, CheckInRow.at <= at).order_by(CheckInRow.at, CheckInRow.id))
     return {StaffId(row.staff_id): row for row in rows}
@@ -119,13 +86,3 @@ def _visitor(row: CheckInRow, pair: tuple[StaffId, StaffId]) -> VisitorFacts:
         staff_id=StaffId(row.staff_id), is_planned=row.staff_id in pair, is_credential_worn=row.is_credential_worn,
         identity_presented=row.identity_presented,
     )
-
-
-def _is_recording_shared(session: Session, visit: VisitRow) -> bool:
-    own, other, other_manifest = aliased(ItemRow), aliased(ItemRow), aliased(ManifestRow)
-    found = session.scalar(
-        select(other.id).join(other_manifest, other_manifest.id == other.manifest_id).join(own, own.sha256 == other.sha256)
-        .join(ManifestRow, ManifestRow.id == own.manifest_id)
-        .where(ManifestRow.visit_id == visit.id, own.role.in_(sorted(RECORDING_ROLES)), other_manifest.bank_id != visit.bank_id).limit(1)
-    )
-    return found is not None

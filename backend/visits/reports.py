@@ -22,7 +22,9 @@ from backend.keys.sealing import sealer
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.visits.actions import locked_visit, settle_visit
-from backend.visits.gather import closing_facts, has_entry, open_exceptions
+from backend.visits.closing import closing_facts, mark_joint, open_exceptions
+from backend.visits.closing_rules import JOINT, SHARED, judge_closing
+from backend.visits.gather import has_entry
 from backend.visits.incidents import add_incident
 from backend.visits.model import (
     FactStored,
@@ -37,12 +39,13 @@ from backend.visits.model import (
     advance,
     standing_of,
 )
-from backend.visits.rules import REVIEW_CHECKLIST_VERSION, ReportFacts, ReviewFacts, judge_closing, judge_report, judge_review
+from backend.visits.rules import REVIEW_CHECKLIST_VERSION, ReportFacts, ReviewFacts, judge_report, judge_review
 from backend.visits.tables import ExceptionRow, ReportRow, ReviewRow, VisitRow
 from evidence.facts import CosignRefusalFacts, Kind, VisitCloseFacts
 
 CLOSING_LAPSED, LAPSED = "closing-not-cosigned", "cosignature-lapsed"
 """Exceptions: the closing itself, or another statement of the visit, will never bear its second signature."""
+JOINT_CODES = frozenset({JOINT, SHARED})
 _REVIEWABLE = frozenset({VisitStatus.REPORTED, VisitStatus.REVIEWED, VisitStatus.NOT_SAMPLED})
 
 
@@ -92,7 +95,8 @@ def report_incident(session: Session, actor: Actor, keyring: Keyring, command: I
 def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, now: datetime) -> FactStored | None:
     """Close a visit by a statement that both have signed; what it lacks is listed as exceptions (EVD-01). None for an unknown visit.
 
-    A second closing of the same visit adds what it lacks and changes nothing else.
+    A second closing of the same visit adds what it lacks and changes nothing else. While a recording holds another bank's visit too,
+    the statement is kept and closes nothing; its answer says where to cut (F22). The pair declares the parts and closes anew.
     """
     facts = accepted.manifest.facts
     if accepted.visit_id is None or not isinstance(facts, VisitCloseFacts):
@@ -106,7 +110,8 @@ def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, no
     breaches = judge_closing(closing_facts(
         session, visit, signers=signers, is_entered=facts.entered, evidence=facts.entry.evidence if facts.entry else None,
     ))
-    if visit.closed_at is None:
+    mark_joint(session, visit, now)
+    if visit.closed_at is None and not any(breach.code in JOINT_CODES for breach in breaches):
         visit.closed_at, visit.closing_manifest_id = accepted.captured_at, accepted.manifest_id
     if visit.is_entered is None:
         visit.is_entered = facts.entered
@@ -162,15 +167,17 @@ def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewVerd
         raise IllegalTransition(current=visit.status.value, event=event.value)
     # Exceptions are the agency's to answer for; the bank is not asked to take one on itself.
     standing = open_exceptions(session, visit) if reviewer is Reviewer.SUPERVISOR else frozenset()
+    # Nobody takes it on themselves that one bank gets another's matter: such files are split, heard or rejected, each by itself.
+    taken_on = command.accepted_exceptions - JOINT_CODES
     demand(judge_review(ReviewFacts(
         verdict=command.verdict, is_own_visit=actor.id in (visit.collector_a, visit.collector_b),
-        is_closed=visit.closed_at is not None or CLOSING_LAPSED in standing, open_exceptions=standing,
-        accepted_exceptions=command.accepted_exceptions, checklist=command.checklist, comment=command.comment,
+        is_closed=visit.closed_at is not None or CLOSING_LAPSED in standing or _is_closing_kept(session, visit), open_exceptions=standing,
+        accepted_exceptions=taken_on, checklist=command.checklist, comment=command.comment,
     )))
     if reviewer is Reviewer.SUPERVISOR or command.verdict is Verdict.RETURNED:
         visit.status = advance(visit.status, event)
     if reviewer is Reviewer.SUPERVISOR and command.verdict is Verdict.ACCEPTED:
-        _take_on(session, actor, visit, standing & command.accepted_exceptions, now)
+        _take_on(session, actor, visit, standing & taken_on, now)
     row = ReviewRow(
         id=new_id(), visit_id=visit.id, by=actor.id, at=now, reviewer=reviewer, verdict=command.verdict, checklist_version=REVIEW_CHECKLIST_VERSION,
         checklist=dict(command.checklist), comment=sealer(session, keyring, visit.case_id).seal("visit_reviews.comment", command.comment),
@@ -179,7 +186,7 @@ def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewVerd
     session.flush()
     record(
         session, actor, EventTag.VISIT_REVIEWED, f"visit:{visit.id}", now, review=row.id, verdict=command.verdict.value, reviewer=reviewer.value,
-        status=visit.status.value, accepted_exceptions=sorted(command.accepted_exceptions & standing),
+        status=visit.status.value, accepted_exceptions=sorted(taken_on & standing),
     )
     return visit.status
 
@@ -201,6 +208,12 @@ def archive(session: Session, actor: Actor, visit_id: VisitId, now: datetime) ->
     visit.status = advance(visit.status, VisitEvent.ARCHIVE)
     record(session, actor, EventTag.VISIT_ARCHIVED, f"visit:{visit.id}", now)
     return visit.status
+
+
+def _is_closing_kept(session: Session, visit: VisitRow) -> bool:
+    """Whether a closing signed by both is here that a joint file kept from closing; what keeps it open stands among the exceptions."""
+    listed = select(ExceptionRow.code).where(ExceptionRow.visit_id == visit.id, ExceptionRow.code.in_(sorted(JOINT_CODES)))
+    return session.scalar(listed.limit(1)) is not None
 
 
 def _list_exceptions(session: Session, visit: VisitRow, breaches: tuple[Breach, ...], now: datetime) -> None:

@@ -214,41 +214,6 @@ def judge_report(facts: ReportFacts) -> tuple[Breach, ...]:
     return tuple(breaches)
 
 
-class ClosingFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the signed closing of a visit is judged by."""
-
-    pair: frozenset[StaffId]
-    signers: frozenset[StaffId]
-    recordings: int              # Declared for this visit in any statement; whether they arrived is judged at the review.
-    is_entered: bool             # The answer on the statement.
-    has_entry: bool              # An entry was told, here or by an event.
-    is_entry_evidenced: bool     # The evidence that the entry names was declared for this visit.
-    has_outcome: bool
-    is_recording_shared: bool    # A recording of it also stands under another bank's visit (F22).
-
-
-def judge_closing(facts: ClosingFacts) -> tuple[Breach, ...]:
-    """Judge a closing: both of the pair signed (VIS-01), a recording exists (EVD-01), the entered answer agrees (VIS-02, VIS-03).
-
-    Each breach is an exception that stays listed until a reviewer takes it on themselves; none closes silently.
-    """
-    breaches = []
-    if len(facts.signers & facts.pair) < 2:
-        breaches.append(Breach(Rule.VIS_01, "closing-not-cosigned", expected="both of the pair", got=str(len(facts.signers & facts.pair))))
-    if facts.recordings == 0:
-        breaches.append(Breach(Rule.EVD_01, "no-recording", expected="a recording of the visit", got="none"))
-    if facts.is_entered and not (facts.has_entry and facts.is_entry_evidenced):
-        got = "no evidence" if facts.has_entry else "not told"
-        breaches.append(Breach(Rule.VIS_03, "entry-unproven", expected="reason, consent and evidence for the entry", got=got))
-    elif not facts.is_entered and facts.has_entry:
-        breaches.append(Breach(Rule.VIS_02, "entry-denied", expected="entered", got="not entered"))
-    if not facts.has_outcome:
-        breaches.append(Breach(Rule.EVD_10, "outcome-missing", expected="an outcome", got="none"))
-    if facts.is_recording_shared:
-        breaches.append(Breach(Rule.SEC_01, "joint-recording", expected="one recording per bank", got="shared with another bank's visit"))
-    return tuple(breaches)
-
-
 class ReviewFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor's review is judged by."""
 

@@ -1,29 +1,37 @@
 """Closing a visit by a statement that both have signed, and the review that follows (EVD-01)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from backend.core.problems import NotFound
 from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.actions import accept
+from backend.exhibits.custody_model import ItemVerdict
+from backend.exhibits.item_reviews import ReviewItem, review_item
+from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import Accepted, Intake, ItemState
+from backend.exhibits.queries import stored_item
 from backend.exhibits.statements import open_statement
-from backend.exhibits.tables import ItemRow
+from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.policies.model import DEFAULT_POLICY
 from backend.visits import queries, reports
+from backend.visits.closing import open_exceptions
 from backend.visits.for_evidence import facts_for_evidence
 from backend.visits.model import FactStored, ReviewVerdict, Standing, Verdict, VisitStatus
 from backend.visits.rules import REVIEW_CHECKLIST
+from backend.visits.tables import VisitRow
 from evidence.facts import EntryFacts, Kind
 from evidence.manifest import Item, Role
 from evidence.times import format_utc
+from tests.support.cases import approved_request
 from tests.support.exhibits import Handset, close_facts, item, open_case, signed_once, signed_twice, visit_facts
-from tests.support.visits import Planned, outcome, planned_visit, report, started
-from tests.support.world import World, shared_keyring, world
+from tests.support.visits import Planned, outcome, planned_day, planned_visit, report, right_party, started
+from tests.support.world import Person, World, add_credential, shared_keyring, world
 
 KEYRING = shared_keyring()
 
@@ -119,9 +127,10 @@ def test_VIS_03_an_entry_with_its_evidence_closes_cleanly(session: Session, made
     assert told.breaches == ()
 
 
-def test_SEC_01_a_recording_shared_with_another_banks_visit_is_listed(session: Session, made: World, planned: Planned) -> None:
+def test_SEC_01_bytes_that_stand_under_another_banks_visit_close_nothing_and_go_to_no_bank(session: Session, made: World, planned: Planned) -> None:
     first = closed(session, made, taken(session, made, planned, items=(recording(made),)))
     assert first.breaches == ()
+    session.execute(update(VisitRow).where(VisitRow.id == planned.visit_id).values(closed_at=None, closing_manifest_id=None))
     case_id = open_case(session, KEYRING, made, bank_id=made.bank_b.id)
     other = visit_facts(made, case_id, bank_id=made.bank_b.id)
     one, two = Handset(made.bilal, 1, "1" * 64), Handset(made.dong, 1, "1" * 64)
@@ -129,16 +138,174 @@ def test_SEC_01_a_recording_shared_with_another_banks_visit_is_listed(session: S
     statement = open_statement(session, signed_twice(one, two, payload, made.now), made.now)
     accept(session, made.bilal.on_phone, statement, Intake(visit=other, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
     again = closed(session, made, taken_again(session, made, planned))
-    assert [breach.code for breach in again.breaches] == ["joint-recording"]
+    assert [breach.code for breach in again.breaches] == ["item-of-two-banks"]
+    assert planned.row(session).closed_at is None
+    (mine,) = items_of(session, planned)
+    assert withheld_of(session, [mine.id]) == {mine.id}
+    with pytest.raises(RulesBreached):
+        review(session, made, planned, "item-of-two-banks", "recording-not-stored")
 
 
-def taken_again(session: Session, made: World, planned: Planned) -> Accepted:
-    first, second = Handset(made.bilal, 2, "1" * 64), Handset(made.dong, 2, "1" * 64)
+LETTER = {"letter_number": "L-1"}
+
+
+def test_LTR_07_a_letter_without_its_proof_is_listed_and_mended_by_the_proof(session: Session, made: World, planned: Planned) -> None:
+    outcome(session, KEYRING, made, planned, "letter_in_mailbox", LETTER, minutes=1)
+    told = closed(session, made, taken(session, made, planned, items=(recording(made),)))
+    assert [(breach.rule, breach.code) for breach in told.breaches] == [(Rule.LTR_07, "delivery-unproven")]
+    assert planned.row(session).closed_at is not None                  # A fact is stored with what it lacks (F23).
+    proof = item(b"the letter in the box", Role.LETTER_DELIVERY, at=made.now)
+    assert closed(session, made, taken_again(session, made, planned, items=(proof,))).breaches == ()
+    assert open_exceptions(session, planned.row(session)) == {"delivery-unproven", "recording-not-stored"}     # Declared; not here yet.
+    stored(session, made)
+    assert review(session, made, planned) is VisitStatus.REVIEWED
+
+
+def test_LTR_07_an_outcome_that_arrives_after_the_closing_is_judged_at_the_review(session: Session, made: World, planned: Planned) -> None:
+    assert closed(session, made, taken(session, made, planned, items=(recording(made),))).breaches == ()
+    stored(session, made)
+    outcome(session, KEYRING, made, planned, "letter_in_mailbox", LETTER, minutes=1)
+    with pytest.raises(RulesBreached):
+        review(session, made, planned)
+    assert review(session, made, planned, "delivery-unproven") is VisitStatus.REVIEWED
+
+
+def test_CASH_05_money_told_at_the_door_needs_receipt_counterfoil_and_count(session: Session, made: World, planned: Planned) -> None:
+    right_party(session, made, planned)
+    outcome(session, KEYRING, made, planned, "cash_taken", {"receipt_number": "R-1", "amount_fen": 100}, minutes=1)
+    told = closed(session, made, taken(session, made, planned, items=(recording(made),)))
+    assert {(breach.rule, breach.code) for breach in told.breaches} == {
+        (Rule.CASH_05, "receipt-missing"), (Rule.CASH_05, "counterfoil-missing"), (Rule.CASH_07, "cash-count-missing")}
+
+
+def test_POL_10_station_and_officer_stand_in_for_a_slip(session: Session, made: World, planned: Planned) -> None:
+    outcome(session, KEYRING, made, planned, "police_attended", {"station": "pudong", "officer_number": "031"}, minutes=1)
+    assert closed(session, made, taken(session, made, planned, items=(recording(made),))).breaches == ()
+    outcome(session, KEYRING, made, planned, "police_attended", {"station": "pudong"}, minutes=2)
+    assert [breach.code for breach in closed(session, made, taken_again(session, made, planned)).breaches] == ["police-slip-missing"]
+
+
+def test_DECL_03_a_declaration_that_is_told_is_shown(session: Session, made: World, planned: Planned) -> None:
+    right_party(session, made, planned)
+    outcome(session, KEYRING, made, planned, "declaration_taken", minutes=1)
+    told = closed(session, made, taken(session, made, planned, items=(recording(made),)))
+    assert [(breach.rule, breach.code) for breach in told.breaches] == [(Rule.DECL_03, "declaration-missing")]
+
+
+@pytest.fixture
+def two_doors(session: Session, made: World) -> tuple[Planned, Planned]:
+    """Two visits of the pair on one day, one after the other: bank A's, then bank B's."""
+    for person in (made.bilal, made.dong):
+        add_credential(session, made, person, made.bank_b.id)
+    asked = [approved_request(session, KEYRING, made), approved_request(session, KEYRING, made, 2, bank=made.bank_b)]
+    published = planned_day(session, made)
+    stops = {stop.request_id: stop.visit_id for stop in published.stops}
+    first, later = (Planned(stops[one.request_id], published.id, one) for one in asked)
+    for number, planned in enumerate((first, later)):
+        started(session, KEYRING, made, planned, is_intent=False)
+        outcome(session, KEYRING, made, planned, "nobody_met", minutes=0)
+        report(session, KEYRING, made, planned, minutes=0)
+        from_at = made.now - timedelta(minutes=60 - 20 * number)
+        session.execute(update(VisitRow).where(VisitRow.id == planned.visit_id).values(started_at=from_at, ended_at=from_at + timedelta(minutes=10)))
+    session.expire_all()
+    return first, later
+
+
+def sound_of(made: World, from_min: int, to_min: int, text: bytes = b"sound") -> Item:
+    """A recording between two minutes before the world's now."""
+    return msgspec.structs.replace(
+        item(text + f" {from_min} {to_min}".encode(), Role.AUDIO, "audio/mp4", at=made.now),
+        started=format_utc(made.now - timedelta(minutes=from_min)), ended=format_utc(made.now - timedelta(minutes=to_min)))
+
+
+def test_SEC_01_a_phones_recording_of_a_route_closes_nothing_until_it_is_split(
+    session: Session, made: World, two_doors: tuple[Planned, Planned],
+) -> None:
+    first, _ = two_doors
+    told = closed(session, made, taken(session, made, first, items=(sound_of(made, 61, 25),)))
+    (breach,) = told.breaches
+    assert (breach.rule, breach.code, told.standing) == (Rule.SEC_01, "joint-recording", Standing.BREACH)
+    own = first.row(session)
+    assert own.started_at is not None
+    assert own.ended_at is not None
+    assert breach.expected == f"one recording per bank: cut {own.started_at:%Y-%m-%dT%H:%M:%SZ} to {own.ended_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert own.closed_at is None
+    with pytest.raises(RulesBreached):                  # Nobody takes it on themselves.
+        review(session, made, first, "joint-recording", "recording-not-stored")
+    parts = taken_again(session, made, first, items=(sound_of(made, 60, 55, b"one"), sound_of(made, 55, 50, b"two")))
+    assert closed(session, made, parts).breaches == ()
+    assert first.row(session).closed_at is not None
+    stored(session, made)
+    assert review(session, made, first) is VisitStatus.REVIEWED
+    joint, *clean = items_of(session, first)
+    assert withheld_of(session, [joint.id, *(one.id for one in clean)]) == {joint.id}      # What was split off is handed over, the whole is not.
+    with pytest.raises(NotFound):
+        stored_item(session, made.lin.actor, joint.id)
+    assert stored_item(session, made.lin.actor, clean[0].id).id == clean[0].id
+
+
+def test_SEC_01_a_part_that_is_too_short_or_of_another_phone_splits_nothing(
+    session: Session, made: World, two_doors: tuple[Planned, Planned],
+) -> None:
+    first, _ = two_doors
+    closed(session, made, taken(session, made, first, items=(sound_of(made, 61, 25),)))
+    told = closed(session, made, taken_again(session, made, first, items=(sound_of(made, 60, 53),)))
+    assert [breach.code for breach in told.breaches] == ["joint-recording"]
+    told = closed(session, made, taken_again(session, made, first, items=(sound_of(made, 60, 50),), by=(made.dong, made.bilal)))
+    assert [breach.code for breach in told.breaches] == ["joint-recording"]
+
+
+def test_SEC_01_only_the_agencys_reviewer_clears_a_recording_and_by_the_file(
+    session: Session, made: World, two_doors: tuple[Planned, Planned],
+) -> None:
+    first, _ = two_doors
+    closed(session, made, taken(session, made, first, items=(sound_of(made, 61, 25),)))
+    stored(session, made)
+    (joint,) = items_of(session, first)
+    review_item(session, made.lin.actor, KEYRING, ReviewItem(item_key=joint.id, verdict=ItemVerdict.ACCEPTED, comment="fine by us"), made.now)
+    assert withheld_of(session, [joint.id]) == {joint.id}
+    review_item(session, made.amina.actor, KEYRING, ReviewItem(item_key=joint.id, verdict=ItemVerdict.ACCEPTED, comment="heard, only A"), made.now)
+    assert withheld_of(session, [joint.id]) == frozenset()
+    assert review(session, made, first) is VisitStatus.REVIEWED
+
+
+def test_SEC_01_the_later_visits_closing_bars_the_recording_of_the_earlier(
+    session: Session, made: World, two_doors: tuple[Planned, Planned],
+) -> None:
+    first, later = two_doors
+    times = {"started_at": None, "ended_at": None}
+    session.execute(update(VisitRow).where(VisitRow.id == later.visit_id).values(times))
+    assert closed(session, made, taken(session, made, first, items=(sound_of(made, 61, 25),))).breaches == ()   # The next door is not told yet.
+    (joint,) = items_of(session, first)
+    assert withheld_of(session, [joint.id]) == frozenset()
+    from_at = made.now - timedelta(minutes=40)
+    session.execute(update(VisitRow).where(VisitRow.id == later.visit_id).values(started_at=from_at, ended_at=from_at + timedelta(minutes=10)))
+    session.expire_all()
+    closed(session, made, taken_again(session, made, later, items=(sound_of(made, 41, 29),)))
+    assert withheld_of(session, [joint.id]) == {joint.id}
+    with pytest.raises(RulesBreached):
+        review(session, made, first, "recording-not-stored")
+
+
+def stored(session: Session, made: World) -> None:
+    session.execute(update(ItemRow).values(state=ItemState.STORED, stored_at=made.now, blob_key="blob", wrapped_key=b"key"))
+
+
+def items_of(session: Session, planned: Planned) -> list[ItemRow]:
+    query = select(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ManifestRow.visit_id == planned.visit_id)
+    return list(session.scalars(query.order_by(ItemRow.started_at)))
+
+
+def taken_again(
+    session: Session, made: World, planned: Planned, *, items: tuple[Item, ...] = (), by: tuple[Person, Person] | None = None,
+) -> Accepted:
+    one, other = by or (made.bilal, made.dong)
+    first, second = Handset(one, 2 if by is None else 3, "1" * 64), Handset(other, 2 if by is None else 3, "1" * 64)
     visit = facts_for_evidence(session, str(planned.visit_id))
     assert visit is not None
-    payload = first.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, ()), partner=second, at=made.now)
+    payload = first.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, ()), partner=second, items=items, at=made.now)
     statement = open_statement(session, signed_twice(first, second, payload, made.now), made.now)
-    return accept(session, made.bilal.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
+    return accept(session, one.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
 
 
 def test_a_close_of_no_known_visit_is_kept_as_evidence_alone(session: Session, made: World, planned: Planned) -> None:

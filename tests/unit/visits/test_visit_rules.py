@@ -20,7 +20,6 @@ from backend.visits.model import Entry, Identity, Verdict
 from backend.visits.rules import (
     REVIEW_CHECKLIST,
     CheckInFacts,
-    ClosingFacts,
     OutcomeFacts,
     ReportFacts,
     ReviewFacts,
@@ -28,7 +27,6 @@ from backend.visits.rules import (
     VisitorFacts,
     judge_attempt,
     judge_check_in,
-    judge_closing,
     judge_entry,
     judge_outcome,
     judge_report,
@@ -305,28 +303,6 @@ def test_VIS_12_VIS_13_an_incomplete_or_contradictory_report_is_a_breach(changed
 def test_a_complete_report_is_clean() -> None:
     assert judge_report(report()) == ()
     assert judge_report(report(is_entered=True, has_entry=True)) == ()
-
-
-def closing(**changed: Any) -> ClosingFacts:
-    clean = ClosingFacts(
-        pair=frozenset({BILAL, DONG}), signers=frozenset({BILAL, DONG}), recordings=1, is_entered=False, has_entry=False, is_entry_evidenced=False,
-        has_outcome=True, is_recording_shared=False,
-    )
-    return msgspec.structs.replace(clean, **changed)
-
-
-@pytest.mark.parametrize(("changed", "rule"), [
-    ({"signers": frozenset({BILAL})}, Rule.VIS_01), ({"signers": frozenset({BILAL, EVE})}, Rule.VIS_01), ({"recordings": 0}, Rule.EVD_01),
-    ({"is_entered": True}, Rule.VIS_03), ({"is_entered": True, "has_entry": True}, Rule.VIS_03), ({"has_entry": True}, Rule.VIS_02),
-    ({"has_outcome": False}, Rule.EVD_10), ({"is_recording_shared": True}, Rule.SEC_01),
-])
-def test_EVD_01_VIS_03_a_closing_that_lacks_something_lists_it(changed: dict[str, Any], rule: Rule) -> None:
-    assert rules_of(judge_closing(closing(**changed))) == [rule]
-
-
-def test_a_whole_closing_is_clean() -> None:
-    assert judge_closing(closing()) == ()
-    assert judge_closing(closing(is_entered=True, has_entry=True, is_entry_evidenced=True)) == ()
 
 
 def review(**changed: Any) -> ReviewFacts:
