@@ -55,6 +55,7 @@ def _parser() -> _Parser:
     solve.add_argument("--matrix", type=Path, help='travel table {"ids", "seconds", "metres"} instead of great-circle travel')
     solve.add_argument("--iterations", type=_whole, help="stop by iterations instead of the clock: repeatable to the byte")
     solve.add_argument("--engine", choices=["auto", "ortools", "search"], default="auto")
+    solve.add_argument("--strands", type=int, choices=range(1, 65), metavar="1…64", help="threads of the compiled search; default: the processors")
     solve.add_argument("--record", type=Path, help="also write what a replay needs")
     solve.add_argument("--progress", type=Path, help='also write a line {"elapsed_s", "stage", "cost"} for each better plan; seconds since the start')
     solve.set_defaults(run=_solve)
@@ -134,7 +135,7 @@ def _solve(asked: argparse.Namespace) -> int:
     matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
     late_s = time.monotonic() - STARTED + EXIT_S
     search_s = max(min(SEARCH_S_MIN, asked.seconds), asked.seconds - late_s) if asked.iterations is None else asked.seconds
-    limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine))
+    limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine), strands=asked.strands)
     seen: list[Progress] = []
     plan = solve(
         instance, limits, seed=asked.seed, matrix=matrix, cancelled=lambda: bool(ending), on_progress=seen.append if asked.progress else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -27,9 +29,12 @@ class Alone(msgspec.Struct, frozen=True, eq=False):
         return int(np.where(self.with_cash, self.travel_s, NEVER).argmin())
 
 
-def alone(problem: Problem, node: int) -> Alone:
-    """Try every legal pair on one visit with nothing else to do. Exact: the earliest start is the best start."""
-    a, b = (one.astype(np.int64) for one in np.nonzero(np.triu(problem.pair_legal, 1)))
+def alone(problem: Problem, node: int, among: Sequence[tuple[int, int]] | None = None) -> Alone:
+    """Try every legal pair, or those given (legal, a < b), on one visit with nothing else to do. Exact: the earliest start is the best start."""
+    if among is None:
+        a, b = (one.astype(np.int64) for one in np.nonzero(np.triu(problem.pair_legal, 1)))
+    else:
+        a, b = (np.array([pair[side] for pair in among], dtype=np.int64) for side in (0, 1))
     union = problem.skills[a] | problem.skills[b]
     need = problem.needs[node]
     allowed = np.all((need[None, :] & union) == need[None, :], axis=1) & ~problem.excluded[node, a] & ~problem.excluded[node, b]
@@ -105,10 +110,16 @@ def _deposit(problem: Problem, visit: tuple[int, int], pair: tuple[I64, I64], do
     """Return, per pair, whether some bank takes the cash in time, and the travel from the visit by the best such bank home."""
     node, cash = visit
     best = np.full(done.shape, NEVER, dtype=np.int64)
-    if cash <= problem.carry_limit_fen:
-        for bank in range(problem.n, problem.n + problem.banks):
-            hop = int(problem.travel_s[node, bank])
-            back_s = np.maximum(problem.back_s[bank, pair[0]], problem.back_s[bank, pair[1]]).astype(np.int64)
-            open_in_time = problem.speeds.reach_all(_done(problem, bank, problem.speeds.reach_all(done, hop)), back_s) <= ends
-            best = np.where(open_in_time, np.minimum(best, hop + back_s), best)
+    if cash > problem.carry_limit_fen:
+        return np.zeros(done.shape, dtype=np.bool_), best
+    hops = problem.travel_s[node, problem.n : problem.n + problem.banks]
+    for bank in np.argsort(hops, kind="stable").tolist():
+        # The near banks settle nearly all pairs; of a farther one only those are timed that it would bring home sooner.
+        hop, back = int(hops[bank]), problem.back_s[problem.n + bank]
+        home_s = np.maximum(back[pair[0]], back[pair[1]])
+        at = np.flatnonzero(home_s < best - hop)
+        back_s = home_s[at].astype(np.int64)
+        over = problem.speeds.reach_all(_done(problem, problem.n + bank, problem.speeds.reach_all(done[at], hop)), back_s)
+        in_time = over <= ends[at]
+        best[at[in_time]] = hop + back_s[in_time]
     return np.asarray(best < NEVER), best

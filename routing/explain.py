@@ -305,10 +305,11 @@ def _confirm_changes(
     may_compete = sorted({node for reason in hard for node in nodes_of.get(reason.visit, []) if is_open(after, moved, node)})
     extra_s = _least_extra(after, moved, may_compete)
     confirmed: dict[str, Reason] = {}
+    among = [tour.collectors for tour in moved if after.pair_legal[tour.collectors]]
     for reason in hard:
         nodes = nodes_of.get(reason.visit, [])
         changes = reason.changes
-        if not after.pairs_max or not any(alone(after, node).with_cash.any() for node in nodes):
+        if not after.pairs_max or not any(_is_possible(after, node, among) for node in nodes):
             changes = ()
         elif not after.visits[nodes[0]].mandatory and not any(
             node in extra_s and _fits(after, moved, node, extra_s[node], is_late) for node in nodes
@@ -316,6 +317,11 @@ def _confirm_changes(
             changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
         confirmed[reason.visit] = msgspec.structs.replace(reason, changes=changes)
     return tuple(confirmed.get(reason.visit, reason) for reason in found)
+
+
+def _is_possible(problem: Problem, node: int, among: Sequence[tuple[int, int]]) -> bool:
+    """Report whether some legal pair could make the visit alone; the pairs of the plan are tried first, for they are few."""
+    return bool(alone(problem, node, among).with_cash.any() or alone(problem, node).with_cash.any())
 
 
 def _least_extra(problem: Problem, tours: list[Tour], nodes: list[int]) -> dict[int, int]:

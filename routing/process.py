@@ -72,10 +72,11 @@ class SolverProcess:
 
     Args:
         memory_bytes_max: The most private memory the process may have; None for no limit. Beyond it the search ends as DIED.
+        strands: Threads of the compiled search where the limits name no number. One suits many processes side by side.
     """
 
-    def __init__(self, *, memory_bytes_max: int | None = None) -> None:
-        self._memory_bytes_max = memory_bytes_max or 0
+    def __init__(self, *, memory_bytes_max: int | None = None, strands: int = 1) -> None:
+        self._memory_bytes_max, self._strands = memory_bytes_max or 0, strands
         self._lock = threading.Lock()
         self._child: _Child | None = _Child(self._memory_bytes_max)
 
@@ -101,6 +102,7 @@ class SolverProcess:
             PlanRefused: the plan that it left breaks a hard rule (a defect of the solver).
         """
         asked = limits or Limits()
+        asked = msgspec.structs.replace(asked, strands=asked.strands or self._strands)
         with self._lock:
             child = self._loaded()
             began = time.monotonic()

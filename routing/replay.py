@@ -92,7 +92,10 @@ def replay(record: PlanRecord, *, is_strict: bool = True) -> Plan:
     if refuse:
         raise ReplayRefused(tuple(refuse))
     parameters = record.solver.parameters
-    limits = Limits(search_s=GUARD_S, iterations_max=parameters["iterations_max"] or 0, engine=Engine(parameters["engine"]))
+    limits = Limits(
+        search_s=GUARD_S, iterations_max=parameters["iterations_max"] or 0, engine=Engine(parameters["engine"]),
+        strands=parameters.get("strands"),
+    )
     plan = solve(record.instance, limits, seed=record.solver.seed, matrix=matrix, script=_script(record.solver), start=_start(record.solver))
     if plan_digest(plan) != record.plan_digest:
         raise ReplayDiffers(record.plan_digest, plan)
@@ -150,5 +153,5 @@ def _script(solver: SolverRecord) -> Script:
     matching = stages.get("pairing", {}).get("matching")
     return Script(
         is_compiled=_is_compiled(solver), matching=None if matching is None else tuple((int(a), int(b)) for a, b in matching),
-        counts=tuple(stages["search"]["counts"]) if _is_compiled(solver) else None, over_at=dict(stages["clock"]["over_at"]),
+        counts=tuple(tuple(one) for one in stages["search"]["counts"]) if _is_compiled(solver) else None, over_at=dict(stages["clock"]["over_at"]),
     )

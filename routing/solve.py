@@ -17,9 +17,10 @@ import msgspec
 
 from routing.assemble import assemble_plan
 from routing.check import Violation, check
-from routing.engines import search
+from routing.engines import search, strands
 from routing.engines.decompose import Pace, improve_parts
 from routing.engines.insertion import regret_start
+from routing.engines.layout import Heat
 from routing.engines.ortools import Effort, final_times, route_pairs
 from routing.engines.pairing import match_pairs
 from routing.engines.polish import polish
@@ -56,7 +57,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
     is_compiled: bool
     matching: Matching | None = None
-    counts: tuple[int, ...] | None = None
+    counts: strands.Counts | None = None
     over_at: Mapping[str, int | None] = {}
 
 
@@ -254,16 +255,21 @@ class _Run:
     def search_compiled(self) -> None:
         """Anneal from the matching, with pair moves; the deposits of what it returns are placed anew."""
         since = time.monotonic()
-        heat = heat_for(self.problem.n) if not self.given else search.Heat(start=NEAR_HEAT)
-        pace = search.Pace(
+        used = self.limits.strands or (strands.strands_here() if self.is_timed else 1)
+        heat = heat_for(self.problem.n) if not self.given else Heat(start=NEAR_HEAT)
+        pace = strands.Pace(
             search_s=max(0.01, self.left_s()), stop=self.is_over if self.script is None else _never, iterations_max=self.limits.iterations_max,
             counts=None if self.script is None else self.script.counts,
             on_better=self.report_found if self.on_progress is not None else None,
         )
-        tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed, self.tours if self.given else ())
+        tours, found = search.search_tours(self.problem, self.matching, heat, pace, self.seed, self.tours if self.given else (), strands=used)
         self.adopt("compiled search", tours, found.iterations, since)
+        self.parameters["strands"] = used
         self.parameters["heat"] = msgspec.to_builtins(heat)
-        self.trace.append({"stage": "search", "engine": "compiled", "seed": self.seed, "iterations": found.iterations, "counts": list(found.counts)})
+        self.trace.append({
+            "stage": "search", "engine": "compiled", "seed": self.seed, "iterations": found.iterations,
+            "counts": [list(one) for one in found.counts],
+        })
 
     def search_ortools(self) -> None:
         """OR-Tools alone: the whole day at once where it is small enough, then parts of two to four neighbouring pairs."""
@@ -277,7 +283,7 @@ class _Run:
         self.adopt("OR-Tools parts", tours, made, since)
         self.trace.append({"stage": "search", "engine": "ortools-parts", "seed": self.seed, "iterations": made})
 
-    def report_found(self, found: search.Found) -> None:
+    def report_found(self, found: strands.Found) -> None:
         """Show an incumbent of the compiled search; its tours are timed only if somebody asks for the plan."""
         assert self.on_progress is not None
         self.on_progress(Progress(
@@ -317,8 +323,8 @@ def _never() -> bool:
     return False
 
 
-def heat_for(visits: int) -> search.Heat:
+def heat_for(visits: int) -> Heat:
     """Choose the annealing by size: small days start hotter and re-form pairs more often."""
     if visits <= SMALL_VISITS_MAX:
-        return search.Heat(start=4000.0, pair_permille=400)
-    return search.Heat(start=3000.0, pair_permille=300)
+        return Heat(start=4000.0, pair_permille=400)
+    return Heat(start=3000.0, pair_permille=300)

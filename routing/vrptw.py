@@ -11,7 +11,9 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from routing.engines.search import FAR, Arrays, Heat, Pace, anneal_routes, is_ready, nearest
+from routing.engines.layout import FAR, Arrays, Heat, nearest
+from routing.engines.search import is_ready
+from routing.engines.strands import Pace, anneal_routes, strands_here
 from routing.matrix import IntArray
 from routing.model import InstanceError
 from routing.problem import I64
@@ -113,7 +115,8 @@ def solve_vrptw(
         return route_vrptw(problem, search_s, iterations_max)
     heat = Heat(start=100.0, end=1.0) if n > 300 else Heat(start=200.0, end=1.0)
     pace = Pace(search_s=search_s, stop=stop, iterations_max=iterations_max)
-    found = anneal_routes(_arrays(problem, heat), [(0, 0)] * problem.vehicles, heat, pace, seed)
+    strands = strands_here() if iterations_max is None else 1
+    found = anneal_routes(_arrays(problem, heat), [(0, 0)] * problem.vehicles, heat, pace, seed, strands=strands)
     routes = [[node + 1 for node in nodes] for _, _, nodes in found.routes]
     missing = n - sum(len(route) for route in routes)
     if missing:
