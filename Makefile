@@ -81,7 +81,8 @@ BRANCHES ?= 300
 
 # PART="telling" first, then the others by name, each at most half an hour; without PART all that is not measured yet.
 bench-planning: .venv/.dev
-	@$(BIN)/python -m tests.benchmarks.planning.run $(if $(PART),--part $(PART)) --out docs/bench/planning.json
+	@$(BIN)/python -m tests.benchmarks.planning.run $(if $(PART),--part $(PART)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  --out docs/bench/planning.json
 
 bench-growth: .venv/.dev
 	@$(BIN)/python -m tests.benchmarks.planning.growth --out docs/bench/growth.json

@@ -381,14 +381,10 @@ class Engine(StrEnum):
     SEARCH = "search"
 
 
-STRANDS_MAX = 64
-
-
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to search. With `iterations_max` the clock only guards; the result then depends on the seed and the strands alone.
+    """How long to search. With `iterations_max` the clock only guards; the result then depends on seed and strands alone.
 
-    `strands` are threads of the compiled search; None: one by iterations, and by the clock as many as there are processors, at most four.
-    """
+    `strands` are threads of the compiled search; None: one by iterations, by the clock as many as there are processors, at most four."""
 
     search_s: float = 10.0
     iterations_max: int | None = None
@@ -400,5 +396,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"search_s must be a positive number of seconds, got {self.search_s}")
         if self.iterations_max is not None and self.iterations_max < 0:
             raise ValueError(f"iterations_max must not be negative, got {self.iterations_max}")
-        if self.strands is not None and not 1 <= self.strands <= STRANDS_MAX:
-            raise ValueError(f"strands must be 1 to {STRANDS_MAX}, got {self.strands}")
+        if self.strands is not None and not 1 <= self.strands <= 64:
+            raise ValueError(f"strands must be 1 to 64, got {self.strands}")

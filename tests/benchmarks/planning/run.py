@@ -2,9 +2,11 @@
 
     make bench-planning                      every part below that is not yet in docs/bench/planning.json, one after the other
     make bench-planning PART=telling         only this part (several: PART="telling vrptw")
+    make bench-planning PART=days SEEDS=0 MINUTES=12    only these seeds; no run begins later than so many minutes from now
     python -m tests.benchmarks.planning.run --part telling --out docs/bench/planning.json
 
 One solver runs at a time, in a process of its own. Resumable: a row already in the file (instance, seconds, seed, engine, code) is not run again.
+Every first seed comes before any second one, so a part that was cut short tells of all days. A run that fails is told and tried again next time.
 Every plan is judged by the shared validators, loaded from the benchmark folder. References get their pairs and matrices for nothing; the
 seconds are those of their search. A reference counts only within 3 % of what `routing.md` measured at its budget.
 Growth with the number of visits: `python -m tests.benchmarks.planning.growth`.
@@ -37,6 +39,7 @@ BEST_SEEN = {
 REFERENCES = ("pyvrp", "vroom", "ortools-plain")
 SEEDLESS = ("vroom", "ortools-plain")
 COUNTS_WITHIN = 1.03
+RUN_S_MAX = 600
 # Costs of routing.md, section 4: PyVRP, VROOM, the better OR-Tools; None: no plan within the time.
 MEASURED: dict[tuple[str, int], tuple[int, int, int | None]] = {
     ("fd50-compact", 10): (43584, 45035, 45467), ("fd50-compact", 30): (43584, 45035, 45464),
@@ -68,7 +71,8 @@ def main() -> int:
     parser.add_argument("--part", nargs="*", choices=list(PARTS))
     parser.add_argument("--only", nargs="*", help="only these instances")
     parser.add_argument("--seconds", type=float, nargs="*", help="instead of parts: these budgets, with --engine and --seeds")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of parts: those of theirs that are named here")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run later than this from now")
     parser.add_argument("--engine", nargs="+", choices=["auto", "ortools", "search", *REFERENCES], default=["auto"])
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
@@ -78,18 +82,22 @@ def main() -> int:
     parts = {"asked": [(tuple(asked.engine), one, tuple(asked.seeds), DAYS, True) for one in asked.seconds]} if asked.seconds else {
         name: PARTS[name] for name in asked.part or PARTS
     }
-    book = _Book(asked.out)
+    book, over_at = _Book(asked.out), time.monotonic() + 60 * asked.minutes
     for name, runs in parts.items():
         began, fresh = time.monotonic(), 0
-        for key in _keys(runs, asked.only):
+        for key in _keys(runs, asked.only, asked.seeds):
+            if time.monotonic() > over_at:
+                print(f"part {name}: CUT SHORT after {asked.minutes:g} minutes; the same command goes on from here", flush=True)
+                break
             fresh += book.run(key)
         print(f"part {name}: {fresh} runs in {(time.monotonic() - began) / 60:.1f} min", flush=True)
-    _print_days(book.current())
-    _print_vrptw(book.current())
+    rows = book.current()
+    _print_days(rows)
+    _print_vrptw(rows)
     from tests.benchmarks.planning.plot import draw
 
-    draw(book.current(), asked.out.parent)
-    return 1 if any(not row["feasible"] for row in book.current() if row["engine"] not in REFERENCES) else 0
+    draw(rows, asked.out.parent)
+    return 1 if book.failed or any(not row["feasible"] for row in rows if row["engine"] not in REFERENCES) else 0
 
 
 class _Book:
@@ -99,6 +107,7 @@ class _Book:
         self.path = path
         whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.rows: list[dict[str, Any]] = whole.get("rows", [])
+        self.failed = 0
         self.commit = _git("rev-parse", "--short", "HEAD")
         self.best_vrptw = json.loads((BENCH / "vrptw" / "bks.json").read_text(encoding="utf-8"))["instances"]
 
@@ -107,14 +116,21 @@ class _Book:
         if any(all(row.get(part) == value for part, value in key.items()) for row in self.rows):
             return 0
         load = round(os.getloadavg()[0], 1)
-        found = _run_day(key) if key["instance"] in BEST_SEEN else _run_vrptw(key, self.best_vrptw[key["instance"]])
+        try:
+            found = _run_day(key) if key["instance"] in BEST_SEEN else _run_vrptw(key, self.best_vrptw[key["instance"]])
+        except (subprocess.SubprocessError, OSError, ValueError) as error:
+            print(f"FAILED {key}: {error}", flush=True)
+            self.failed += 1
+            return 1
         self.rows.append({**key, **found, "load_before": load, "commit": self.commit, "at": time.strftime("%Y-%m-%d")})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         names = ("ortools", "pyvrp", "pyvroom", "numba", "numpy")
         whole = {
             "machine": _machine(), "python": platform.python_version(), "versions": {name: version(name) for name in names}, "rows": self.rows,
         }
-        self.path.write_text(json.dumps(whole, indent=None).replace('{"instance"', '\n{"instance"') + "\n", encoding="utf-8")
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(whole, indent=None).replace('{"instance"', '\n{"instance"') + "\n", encoding="utf-8")
+        part.replace(self.path)
         told = {name: value for name, value in self.rows[-1].items() if name not in ("curve", "commit", "at", "code")}
         print(told, flush=True)
         return 1
@@ -124,15 +140,21 @@ class _Book:
         return [row for row in self.rows if row["code"] == _code(row["engine"])]
 
 
-def _keys(runs: list[tuple[tuple[str, ...], float, tuple[int, ...], tuple[str, ...], bool]], only: list[str] | None) -> Iterator[dict[str, Any]]:
+def _keys(
+    runs: list[tuple[tuple[str, ...], float, tuple[int, ...], tuple[str, ...], bool]], only: list[str] | None, wanted: list[int]
+) -> Iterator[dict[str, Any]]:
     vrptw = sorted(json.loads((BENCH / "vrptw" / "bks.json").read_text(encoding="utf-8"))["instances"])
-    for engines, seconds, seeds, days, has_vrptw in runs:
-        for engine in engines:
-            routes = vrptw if has_vrptw and engine not in ("ortools", "search") else []
-            for seed in seeds[:1] if engine in SEEDLESS else seeds:
+    for rank in range(max((len(one[2]) for one in runs), default=0)):
+        for engines, seconds, seeds, days, has_vrptw in runs:
+            if rank >= len(seeds) or seeds[rank] not in wanted:
+                continue
+            for engine in engines:
+                if rank and engine in SEEDLESS:
+                    continue
+                routes = vrptw if has_vrptw and engine not in ("ortools", "search") else []
                 for name in (*days, *routes):
                     if not only or name in only:
-                        yield {"instance": name, "seconds": float(seconds), "seed": seed, "engine": engine, "code": _code(engine)}
+                        yield {"instance": name, "seconds": float(seconds), "seed": seeds[rank], "engine": engine, "code": _code(engine)}
 
 
 def _git(*arguments: str) -> str:
@@ -164,7 +186,7 @@ def _load(path: Path) -> ModuleType:
 
 def _timed(*arguments: str) -> float:
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=RUN_S_MAX)
     return round(time.monotonic() - began, 2)
 
 
