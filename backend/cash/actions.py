@@ -195,7 +195,7 @@ def report_void(session: Session, actor: Actor, number: str, policy: Policy, now
 
 
 def resolve_exception(session: Session, actor: Actor, number: str, now: datetime) -> bool:
-    """Resolve an exception for the agency or for the bank, whichever the actor speaks for; returns whether both have.
+    """Resolve an exception for the agency or for the bank, whichever the actor speaks for; returns whether both have. It is said once.
 
     Raises:
         Forbidden: neither supervisor nor bank, or one of the two who took the money.
@@ -212,6 +212,8 @@ def resolve_exception(session: Session, actor: Actor, number: str, now: datetime
         row.bank_resolved_at, row.bank_resolved_by = now, actor.id
     elif actor.bank is None and row.agency_resolved_at is None:
         row.agency_resolved_at, row.agency_resolved_by = now, actor.id
+    else:
+        return row.agency_resolved_at is not None and row.bank_resolved_at is not None  # Said already for this side, and told once.
     session.flush()
     record(session, actor, EventTag.CASH_EXCEPTION_RESOLVED, f"collection:{row.collection_id}", now, number=number)
     return row.agency_resolved_at is not None and row.bank_resolved_at is not None

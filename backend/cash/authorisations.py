@@ -131,6 +131,7 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
         raise Conflict(reason="this authorisation id was used before")
     row.status = advance_request(row.status, RequestEvent.GRANT)
     row.decided_by, row.decided_at = actor.id, now
+    session.flush()
     payer = tokens.payload_of(claims).get("payer")
     session.add(AuthorisationRow(
         jti=claims.jti, request_id=row.id, case_id=row.case_id, bank_id=row.bank_id, branch_id=row.branch_id, token=command.token, kid=key.kid,

@@ -97,8 +97,7 @@ def decide(session: Session, actor: Actor, correction_id: UUID, now: datetime, *
         original = session.get_one(TransferRow, row.transfer_id)
         transfers.lock(session, frozenset({AccountId(original.debit_id), AccountId(original.credit_id)}))
         _demand_reversible(session, original)
-        _undo(session, actor, original, row, now)
-        row.reversal_id = _mirror(session, original, row, now)
+        row.reversal_id = _undo(session, actor, original, row, now)
     session.flush()
     record(session, actor, EventTag.CASH_REVERSED, f"transfer:{row.transfer_id}", now, correction=row.id, approved=is_approved)
     return TransferId(row.reversal_id) if row.reversal_id else None
@@ -111,8 +110,8 @@ def _demand_reversible(session: Session, original: TransferRow) -> None:
         raise Conflict(reason="this transfer is reversed already")
 
 
-def _undo(session: Session, actor: Actor, original: TransferRow, row: CorrectionRow, now: datetime) -> None:
-    """Undo what hangs on the transfer: the receipt's number becomes void, the deposit's receipts can be paid in again."""
+def _undo(session: Session, actor: Actor, original: TransferRow, row: CorrectionRow, now: datetime) -> TransferId:
+    """Book the mirror image, and undo what hangs on the transfer: the receipt's number becomes void, a deposit's receipts are free again."""
     if original.kind is TransferKind.COLLECTION:
         collection = session.get_one(CollectionRow, original.collection_id)
         line = select(DepositLineRow.deposit_id).where(DepositLineRow.collection_id == collection.id, DepositLineRow.reversed_at.is_(None))
@@ -122,26 +121,36 @@ def _undo(session: Session, actor: Actor, original: TransferRow, row: Correction
         if number is not None and number.status is NumberStatus.ISSUED:
             number.status, number.void_reason = advance_number(number.status, NumberEvent.VOID), "reversed"
     elif original.kind is TransferKind.DEPOSIT:
-        deposit = session.scalar(select(DepositRow).where(DepositRow.transfer_id == original.id).with_for_update())
-        if deposit is None:
-            raise Conflict(reason="no deposit stands behind this transfer")
-        if any(variances.is_built_upon(session, one) for one in session.scalars(select(VarianceRow).where(VarianceRow.deposit_id == deposit.id))):
-            raise Conflict(reason="what this deposit lacked is settled already")
-        variances.keep_back_again(session, deposit, now)
-        deposit.status = advance_deposit(deposit.status, DepositEvent.REVERSE)
-        for line_row in session.scalars(select(DepositLineRow).where(DepositLineRow.deposit_id == deposit.id, DepositLineRow.reversed_at.is_(None))):
-            line_row.reversed_at = now
-        for variance in session.scalars(select(VarianceRow).where(
-            VarianceRow.deposit_id == deposit.id, VarianceRow.status != VarianceStatus.RESOLVED)):
-            if variance.owner_id == actor.id:
-                raise Forbidden(reason="nobody closes their own variance")
-            if variance.transfer_id is not None:
-                _mirror(session, session.get_one(TransferRow, variance.transfer_id), row, now)
-            variance.resolved_at, variance.resolved_by, variance.resolution = now, actor.id, "deposit-reversed"
-            variance.status = advance_variance(variance.status, VarianceEvent.RESOLVE)
-            session.add(VarianceStepRow(
-                id=new_id(), variance_id=variance.id, at=now, by=actor.id, event=VarianceEvent.RESOLVE, code="deposit-reversed", reference=None))
+        return _undo_deposit(session, actor, original, row, now)
+    return _mirror(session, original, row, now)
+
+
+def _undo_deposit(session: Session, actor: Actor, original: TransferRow, row: CorrectionRow, now: datetime) -> TransferId:
+    deposit = session.scalar(select(DepositRow).where(DepositRow.transfer_id == original.id).with_for_update())
+    if deposit is None:
+        raise Conflict(reason="no deposit stands behind this transfer")
+    found = session.scalars(select(VarianceRow).where(VarianceRow.deposit_id == deposit.id)).all()
+    if any(variances.is_built_upon(session, one) for one in found):
+        raise Conflict(reason="what this deposit lacked is settled already")
+    waiting = [one for one in found if one.status is not VarianceStatus.RESOLVED]
+    if any(one.owner_id == actor.id for one in waiting):
+        raise Forbidden(reason="nobody closes their own variance")
+    status = advance_deposit(deposit.status, DepositEvent.REVERSE)
+    # In this order: the database lets a deposit be reversed when its mirror stands, and its receipts go when it is reversed.
+    reversal_id = _mirror(session, original, row, now)
+    deposit.status = status
     session.flush()
+    for line in session.scalars(select(DepositLineRow).where(DepositLineRow.deposit_id == deposit.id, DepositLineRow.reversed_at.is_(None))):
+        line.reversed_at = now
+    for variance in waiting:
+        if variance.transfer_id is not None:
+            _mirror(session, session.get_one(TransferRow, variance.transfer_id), row, now)
+        variance.resolved_at, variance.resolved_by, variance.resolution = now, actor.id, "deposit-reversed"
+        variance.status = advance_variance(variance.status, VarianceEvent.RESOLVE)
+        session.add(VarianceStepRow(
+            id=new_id(), variance_id=variance.id, at=now, by=actor.id, event=VarianceEvent.RESOLVE, code="deposit-reversed", reference=None))
+    variances.keep_back_again(session, deposit, now)
+    return reversal_id
 
 
 def _mirror(session: Session, original: TransferRow, row: CorrectionRow, now: datetime) -> TransferId:

@@ -25,7 +25,16 @@ from backend.banks.tables import BankOfficeRow, BankRow
 from backend.cash import transfers, variances
 from backend.cash.custody_facts import collections_named, deposit_facts, standing_of_deposit, time_breaches
 from backend.cash.handover_signatures import demand_signed
-from backend.cash.model import DepositEvent, DepositStatus, HandoverStatus, TransferKind, VarianceKind, advance_deposit
+from backend.cash.model import (
+    DepositEvent,
+    DepositStatus,
+    HandoverEvent,
+    HandoverStatus,
+    TransferKind,
+    VarianceKind,
+    advance_deposit,
+    advance_handover,
+)
 from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
 from backend.cash.rules import LATE_ONLY, UNBOOKABLE, judge_deposit
 from backend.cash.tables import (
@@ -37,7 +46,7 @@ from backend.cash.tables import (
 )
 from backend.core.fen import Fen
 from backend.core.ids import BankId, DepositId, StaffId, new_id
-from backend.core.problems import IdempotencyConflict, IllegalTransition, NotFound
+from backend.core.problems import IdempotencyConflict, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.exhibits.model import Standing
 from backend.policies.model import Policy
@@ -69,6 +78,7 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
         demand_signed(session, command, (command.taker_token, command.taker_id))
     transfers.lock_custodies(session, (command.giver_id, command.taker_id), command.bank_id)
     row = session.scalar(select(HandoverRow).where(HandoverRow.id == command.handover_id).with_for_update())
+    before = row.status if row is not None else None
     if row is None:
         row = HandoverRow(
             id=command.handover_id, bank_id=command.bank_id, giver_id=command.giver_id, taker_id=command.taker_id, amount_fen=command.amount_fen,
@@ -77,10 +87,12 @@ def hand_over(session: Session, actor: Actor, command: Handover, now: datetime) 
         )
         session.add(row)
         session.flush()
-    elif (row.bank_id, row.giver_id, row.taker_id, row.amount_fen) != (command.bank_id, command.giver_id, command.taker_id, command.amount_fen):
+    elif _words_of(row) != (command.bank_id, command.giver_id, command.taker_id, command.amount_fen, command.handed_at):
         raise IdempotencyConflict(id=str(command.handover_id))
     if row.status is HandoverStatus.OFFERED and command.taker_token is not None:
         _take(session, row, command.taker_token, now)
+    if row.status is before:
+        return row.status  # Told again with nothing new: nothing is judged or audited twice.
     kept.store(session, f"handover:{row.id}", time_breaches(session, command, now), now, policy_in_force(session, None, now).version)
     record(session, actor, EventTag.CASH_HANDED_OVER, f"handover:{row.id}", now, giver=row.giver_id, taker=row.taker_id, amount_fen=row.amount_fen,
            status=row.status.value)
@@ -101,10 +113,8 @@ def accept_handover(session: Session, actor: Actor, handover_id: UUID, now: date
         raise NotFound
     transfers.lock_custodies(session, (offered.giver_id, offered.taker_id), BankId(offered.bank_id))
     row = session.get_one(HandoverRow, handover_id, with_for_update=True, populate_existing=True)
-    if row.status is not HandoverStatus.OFFERED:
-        raise IllegalTransition(current=row.status.value, event="decline" if is_declined else "take")
     if is_declined:
-        row.status = HandoverStatus.DECLINED
+        row.status = advance_handover(row.status, HandoverEvent.DECLINE)
         session.flush()
     else:
         _take(session, row, None, now)
@@ -177,7 +187,7 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     session.flush()
     kept.store(session, f"deposit:{row.id}", breaches, now, policy.version)
     if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
-        row.status = DepositStatus.UNBOOKED
+        row.status = advance_deposit(row.status, DepositEvent.SET_ASIDE)
         session.flush()
     elif is_complete:
         _post(session, actor, row, command, collections, now)
@@ -248,8 +258,13 @@ def _at_once(session: Session, act: Callable[[], int]) -> int:
     return done
 
 
+def _words_of(row: HandoverRow) -> tuple[UUID, UUID, UUID, int, datetime]:
+    """Return what both sign; a token over another moment would not be about this row."""
+    return row.bank_id, row.giver_id, row.taker_id, row.amount_fen, row.handed_at
+
+
 def _take(session: Session, row: HandoverRow, token: str | None, now: datetime) -> None:
-    row.status, row.taker_token, row.taken_at = HandoverStatus.HELD, token, now
+    row.status, row.taker_token, row.taken_at = advance_handover(row.status, HandoverEvent.TAKE), token, now
     session.flush()
 
 
@@ -260,7 +275,7 @@ def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) ->
     if transfers.balance(session, giver) < row.amount_fen:
         return 0
     row.transfer_id = transfers.move(session, actor, TransferKind.HANDOVER, taker, giver, Fen(row.amount_fen), now)
-    row.status = HandoverStatus.POSTED
+    row.status = advance_handover(row.status, HandoverEvent.POST)
     session.flush()
     return 1
 
@@ -273,7 +288,7 @@ def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> in
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
     breaches = judge_deposit(deposit_facts(session, command, collections, row.recorded_at))
     if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
-        row.status, row.standing = DepositStatus.UNBOOKED, Standing.BREACH
+        row.status, row.standing = advance_deposit(row.status, DepositEvent.SET_ASIDE), Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
         return 1
     _post(session, actor, row, command, collections, now)
@@ -292,11 +307,13 @@ def _post(session: Session, actor: Actor, row: DepositRow, command: Deposit, col
     custody = transfers.custody_of(row.depositor_id, bank_id)
     if transfers.balance(session, custody) < taken_fen:  # Also of a net deposit: the rest is kept back by whoever holds it, and by nobody else.
         return
+    transfer_id = None
     if row.amount_fen:
         paid_in = transfers.in_transit_to(row.account_digest, bank_id)
-        row.transfer_id = transfers.move(session, actor, TransferKind.DEPOSIT, paid_in, custody, Fen(row.amount_fen), now)
+        transfer_id = transfers.move(session, actor, TransferKind.DEPOSIT, paid_in, custody, Fen(row.amount_fen), now)
     session.add_all(DepositLineRow(deposit_id=row.id, collection_id=one.id, amount_fen=one.amount_fen) for one in collections)
-    row.status = advance_deposit(row.status, DepositEvent.POST)
+    session.flush()  # The database takes lines in before the deposit is booked, and none afterwards.
+    row.status, row.transfer_id = advance_deposit(row.status, DepositEvent.POST), transfer_id
     session.flush()
     for shortfall in command.shortfalls:
         _open_shortfall(session, actor, row, shortfall, now)

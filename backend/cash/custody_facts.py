@@ -30,8 +30,7 @@ def is_deposited() -> ColumnElement[bool]:
 
 def is_reversed() -> ColumnElement[bool]:
     """Return the condition on `CollectionRow` that two people have undone it."""
-    undone = select(TransferRow.reverses_id).where(TransferRow.reverses_id.is_not(None))
-    return CollectionRow.transfer_id.in_(undone)
+    return select(TransferRow.id).where(TransferRow.reverses_id == CollectionRow.transfer_id).exists()
 
 
 def collections_named(session: Session, command: Deposit) -> tuple[list[CollectionRow], bool]:

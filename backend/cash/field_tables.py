@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.cash.claim_model import ClaimStatus
-from backend.cash.model import HintFinding, HintSource
+from backend.cash.hint_model import HintFinding, HintSource
 from backend.db.base import Base, CanonicalJson, Choice, Instant, Key, Money, Uuid, enum_check
 
 

@@ -17,7 +17,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.queries import case_of
 from backend.cash.field_tables import CashHintRow
-from backend.cash.model import HintFinding, HintSource
+from backend.cash.hint_model import HintFinding, HintSource
 from backend.cash.queries import visible_to
 from backend.core.ids import BankId, CaseId, StaffId, VisitId, new_id
 from backend.core.problems import Conflict, Forbidden, NotFound

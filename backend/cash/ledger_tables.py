@@ -137,6 +137,7 @@ class DepositRow(Base):
         Index(None, "bank_id", "status", "id"),
         Index(None, "depositor_id", "status"),
         Index(None, "bank_id", "account_digest", "slip_reference"),
+        Index("uq_deposits_transfer_id", "transfer_id", unique=True),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
@@ -235,6 +236,7 @@ class StatementLineRow(Base):
         CheckConstraint("amount_fen > 0", name="amount_positive"),
         Index(None, "bank_id", "account_digest", "reference"),
         Index(None, "statement_id"),
+        Index("uq_statement_lines_transfer_id", "transfer_id", unique=True),
         Index(
             "ix_statement_lines_unmatched_bank_id", "bank_id", "id",
             postgresql_where=text("deposit_id IS NULL"), sqlite_where=text("deposit_id IS NULL"),

@@ -175,12 +175,14 @@ class DepositEvent(StrEnum):
     """What can happen to a deposit."""
 
     POST = "post"
+    SET_ASIDE = "set_aside"
     CONFIRM = "confirm"
     REVERSE = "reverse"
 
 
 DEPOSIT_TRANSITIONS: Mapping[tuple[DepositStatus, DepositEvent], DepositStatus] = MappingProxyType({
     (DepositStatus.HELD, DepositEvent.POST): DepositStatus.POSTED,
+    (DepositStatus.HELD, DepositEvent.SET_ASIDE): DepositStatus.UNBOOKED,
     (DepositStatus.POSTED, DepositEvent.CONFIRM): DepositStatus.CONFIRMED,
     (DepositStatus.POSTED, DepositEvent.REVERSE): DepositStatus.REVERSED,
 })
@@ -198,6 +200,26 @@ class HandoverStatus(StrEnum):
     HELD = "held"                # Both signed; it waits for the money it moves.
     POSTED = "posted"
     DECLINED = "declined"
+
+
+class HandoverEvent(StrEnum):
+    """What can happen to a hand-over."""
+
+    TAKE = "take"
+    DECLINE = "decline"
+    POST = "post"
+
+
+HANDOVER_TRANSITIONS: Mapping[tuple[HandoverStatus, HandoverEvent], HandoverStatus] = MappingProxyType({
+    (HandoverStatus.OFFERED, HandoverEvent.TAKE): HandoverStatus.HELD,
+    (HandoverStatus.OFFERED, HandoverEvent.DECLINE): HandoverStatus.DECLINED,
+    (HandoverStatus.HELD, HandoverEvent.POST): HandoverStatus.POSTED,
+})
+
+
+def advance_handover(status: HandoverStatus, event: HandoverEvent) -> HandoverStatus:
+    """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
+    return follow(HANDOVER_TRANSITIONS, status, event)
 
 
 class VarianceKind(StrEnum):
@@ -240,22 +262,6 @@ VARIANCE_TRANSITIONS: Mapping[tuple[VarianceStatus, VarianceEvent], VarianceStat
 def advance_variance(status: VarianceStatus, event: VarianceEvent) -> VarianceStatus:
     """Return the status after `event`. Raises `IllegalTransition` when it cannot follow."""
     return follow(VARIANCE_TRANSITIONS, status, event)
-
-
-class HintSource(StrEnum):
-    """Where somebody heard that a debtor paid one of ours personally."""
-
-    CALL = "call"
-    COMPLAINT = "complaint"
-    RECORDING = "recording"
-    CREDIT = "credit"            # A variance, or a credit on the statement, that looks like it.
-
-
-class HintFinding(StrEnum):
-    """What came of looking into it."""
-
-    UNFOUNDED = "unfounded"
-    UPHELD = "upheld"
 
 
 class FileKind(StrEnum):

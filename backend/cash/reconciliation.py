@@ -7,7 +7,7 @@ amount. What fits no slip, or not to the fen, is a variance with an owner (`back
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
@@ -140,9 +140,16 @@ def match_lines(session: Session, actor: Actor, bank_id: BankId, now: datetime) 
         select(VarianceRow.statement_line_id, VarianceRow.id)
         .where(VarianceRow.bank_id == bank_id, VarianceRow.kind == VarianceKind.UNKNOWN_CREDIT, VarianceRow.status != VarianceStatus.RESOLVED)
     )}
-    matched = 0
-    for start in range(0, len(waiting), _CHUNK):
-        matched += _match_chunk(session, actor, waiting[start : start + _CHUNK], _Books(bank_id, ids, known), now)
+    books, matched = _Books(bank_id, ids, known), 0
+    # Every equal amount first: a credit that differs must not take the slip of one that fits to the fen.
+    for is_equal in (True, False):
+        left = [line for line in waiting if line.deposit_id is None]
+        for start in range(0, len(left), _CHUNK):
+            matched += _match_chunk(session, actor, left[start : start + _CHUNK], books, now, is_equal=is_equal)
+    for line in waiting:
+        if line.deposit_id is None and line.id not in known:
+            variances.open_one(session, VarianceKind.UNKNOWN_CREDIT, Fen(line.amount_fen), actor.id, line=line, now=now)
+    session.flush()
     return matched
 
 
@@ -154,17 +161,18 @@ class _Books(msgspec.Struct, frozen=True):
     unknown: Mapping[UUID | None, UUID]
 
 
-def _match_chunk(session: Session, actor: Actor, lines: Iterable[StatementLineRow], books: _Books, now: datetime) -> int:
-    lines = list(lines)
+def _match_chunk(
+    session: Session, actor: Actor, lines: Sequence[StatementLineRow], books: _Books, now: datetime, *, is_equal: bool
+) -> int:
     posted = _posted(session, books.bank_id, [line.reference for line in lines])
     pairs: list[tuple[StatementLineRow, DepositRow]] = []
     for line in lines:
         slips = posted.get((line.account_digest, line.reference), [])
-        slips.sort(key=lambda one: (one.amount_fen != line.amount_fen, one.id))
-        if slips:
-            pairs.append((line, slips.pop(0)))
-        elif line.id not in books.unknown:
-            variances.open_one(session, VarianceKind.UNKNOWN_CREDIT, Fen(line.amount_fen), actor.id, line=line, now=now)
+        fitting = [slip for slip in slips if _fits(line, slip, is_equal=is_equal)]
+        if fitting:
+            slip = min(fitting, key=lambda one: (abs(today_of(one.deposited_at) - line.booked_on), one.id))
+            slips.remove(slip)
+            pairs.append((line, slip))
     moves = []
     for line, slip in pairs:
         paid_in, arrived = books.accounts[line.account_digest]
@@ -174,12 +182,19 @@ def _match_chunk(session: Session, actor: Actor, lines: Iterable[StatementLineRo
     transfers.transfer_all(session, actor, moves, now)
     for (line, slip), move in zip(pairs, moves, strict=True):
         line.transfer_id, line.deposit_id = move.id, slip.id
-        slip.status = advance_deposit(slip.status, DepositEvent.CONFIRM)
+    session.flush()
+    for _, slip in pairs:
+        slip.status = advance_deposit(slip.status, DepositEvent.CONFIRM)  # The database wants to see the credit first.
     session.flush()
     for line, slip in pairs:
         _settle(session, actor, (line, slip), books, now)
     session.flush()
     return len(pairs)
+
+
+def _fits(line: StatementLineRow, slip: DepositRow, *, is_equal: bool) -> bool:
+    """Tell whether a credit can be a slip's. References come again, day by day: one of another amount from before the slip is another's."""
+    return slip.amount_fen == line.amount_fen if is_equal else today_of(slip.deposited_at) <= line.booked_on
 
 
 def _posted(session: Session, bank_id: BankId, references: list[str]) -> dict[tuple[str, str], list[DepositRow]]:

@@ -274,6 +274,7 @@ class ReceiptRow(Base):
         ForeignKeyConstraint(
             ["collection_id", "amount_fen"], ["collections.id", "collections.amount_fen"], deferrable=True, initially="DEFERRED", use_alter=True
         ),
+        Index(None, "stated_number"),
     )
 
     number: Mapped[str] = mapped_column(Key(40), primary_key=True)

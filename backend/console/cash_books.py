@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from backend.auth.actors import Actor
 from backend.cash import alerts, book_custody, claims, hints, receipt_paper
-from backend.cash.model import HintFinding, HintSource
+from backend.cash.hint_model import HintFinding, HintSource
 from backend.console.people import Made
 from backend.core.ids import CaseId, VisitId
 from backend.core.problems import NotFound

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from backend.audit.breaches import breaches_of
+from backend.audit.tables import AuditEntryRow
 from backend.cases import actions as cases
 from backend.cases.model import SuspensionReason
 from backend.cash import actions, authorisations, books, transfers
@@ -268,6 +269,11 @@ def test_CASH_01_money_taken_without_authority_is_booked_and_blocks_both(at: Doo
     with pytest.raises(NotFound):
         actions.resolve_exception(at.session, at.made.chen.actor, done.exception_number, at.now)
     assert actions.resolve_exception(at.session, at.made.mo.actor, done.exception_number, at.now)
+    told = select(func.count()).select_from(AuditEntryRow).where(AuditEntryRow.subject == f"collection:{done.collection_id}")
+    assert at.session.scalar(told) == 2
+    for person in (at.made.amina, at.made.mo):
+        assert actions.resolve_exception(at.session, person.actor, done.exception_number, at.now)
+    assert at.session.scalar(told) == 2, "said again, it is the same word"
     assert actions.intend(at.session, at.made.bilal.on_phone, at.intent(numbers[1], 100, jti), at.policy, at.now).allowed
 
 

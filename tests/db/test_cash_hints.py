@@ -18,7 +18,7 @@ from backend.cash.alerts import AlertKind
 from backend.cash.bank_files import BankFile
 from backend.cash.claim_model import ClaimStatus
 from backend.cash.field_tables import CashHintRow, DirectPaymentRow
-from backend.cash.model import HintFinding, HintSource
+from backend.cash.hint_model import HintFinding, HintSource
 from backend.contacts.actions import record_contact
 from backend.contacts.model import Channel, Mode, RecordContact
 from backend.core.fen import Fen

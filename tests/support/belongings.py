@@ -22,8 +22,8 @@ from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow, PlacementBatchRow
 from backend.cash import corrections, custody, hints, reconciliation, repayments
 from backend.cash.bank_files import BankFile
+from backend.cash.hint_model import HintSource
 from backend.cash.ledger_tables import AccountRow, VarianceRow
-from backend.cash.model import HintSource
 from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.fen import Fen
 from backend.core.ids import DisputeId, StaffId, TransferId, new_id

@@ -7,7 +7,7 @@ Names of constraints follow `backend.db.base.NAMING_CONVENTION` in migrations to
 last part (`name="amount_positive"` becomes `ck_<table>_amount_positive`).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -140,6 +140,52 @@ def refuse_update_when(table: str, name: str, condition: str, reason: str) -> No
     _refuse(table, name, "UPDATE", reason, when=condition)
 
 
+def transitions(table: str, *, begins: Sequence[str], follows: Mapping[str, Sequence[str]]) -> None:
+    """Let `status` begin as one of `begins` and change only from a key of `follows` to one of its values; any other stays for ever."""
+    _refuse(table, "begins", "INSERT", f"its status begins as {' or '.join(begins)}", when=f"NEW.status NOT IN ({_literals(begins)})")
+    allowed = " OR ".join(f"(OLD.status = {_literal(status)} AND NEW.status IN ({_literals(after)}))" for status, after in follows.items())
+    refuse_update_when(table, "follows", f"OLD.status <> NEW.status AND NOT ({allowed})", "this status does not follow that one")
+
+
+def set_once(table: str, name: str, columns: Sequence[str]) -> None:
+    """Refuse an UPDATE that changes one of `columns` once the first of them holds a value."""
+    is_changed = "IS DISTINCT FROM" if is_postgresql() else "IS NOT"
+    changes = " OR ".join(f"OLD.{column} {is_changed} NEW.{column}" for column in columns)
+    refuse_update_when(table, name, f"OLD.{columns[0]} IS NOT NULL AND ({changes})", f"{', '.join(columns)} are set once")
+
+
+def demand(table: str, name: str, condition: str, reason: str, *, verbs: Sequence[str] = ("INSERT", "UPDATE")) -> None:
+    """Refuse a row for which `condition`, over NEW and any table, does not hold. Unlike `refuse_update_when` it may ask a query."""
+    execute(postgresql=f"""
+        CREATE FUNCTION fieldvisit_{table}_{name}() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NOT ({condition}) THEN
+                RAISE EXCEPTION '% of {table} is refused: {reason}', TG_OP USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+            RETURN NEW;
+        END $$
+    """)
+    for verb in verbs:
+        execute(
+            postgresql=f"CREATE TRIGGER tr_{table}_{name}_{verb.lower()} BEFORE {verb} ON {table} FOR EACH ROW "
+            f"EXECUTE FUNCTION fieldvisit_{table}_{name}()",
+            sqlite=f"CREATE TRIGGER tr_{table}_{name}_{verb.lower()} BEFORE {verb} ON {table} FOR EACH ROW WHEN NOT ({condition}) "
+            f"BEGIN SELECT RAISE(ABORT, '{verb} of {table} is refused: {reason}'); END",
+        )
+
+
+def drop_trigger(table: str, name: str) -> None:
+    """Drop a trigger that a function of this module made under `name`."""
+    execute(postgresql=f"DROP TRIGGER tr_{table}_{name} ON {table}", sqlite=f"DROP TRIGGER tr_{table}_{name}")
+
+
+def drop_demand(table: str, name: str, *, verbs: Sequence[str] = ("INSERT", "UPDATE")) -> None:
+    """Drop what `demand` made."""
+    for verb in verbs:
+        drop_trigger(table, f"{name}_{verb.lower()}")
+    execute(postgresql=f"DROP FUNCTION fieldvisit_{table}_{name}()")
+
+
 def grant_app(table: str, *, append_only: bool = False) -> None:
     """Let the application's role read and write a table: SELECT and INSERT, and unless append-only UPDATE and DELETE.
 
@@ -231,6 +277,10 @@ def _refuse(table: str, suffix: str, verb: str, reason: str, when: str | None = 
 
 def _grant(statement: str) -> None:
     execute(postgresql=f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN {statement}; END IF; END $$")
+
+
+def _literals(texts: Iterable[str]) -> str:
+    return ", ".join(_literal(text) for text in texts)
 
 
 def _literal(text: str) -> str:

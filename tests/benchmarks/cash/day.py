@@ -20,7 +20,7 @@ from backend.auth.actors import Role
 from backend.cases.tables import CaseRow
 from backend.cash import closing, custody, reconciliation, transfers
 from backend.cash.bank_files import BankFile
-from backend.cash.model import Instrument, NumberStatus, PayerRelation, TransferKind
+from backend.cash.model import Instrument, NumberStatus, PayerRelation, RequestStatus, TransferKind
 from backend.cash.movements import Deposit, Transfer
 from backend.cash.tables import AuthorisationRequestRow, AuthorisationRow, CollectionRow, ReceiptNumberRow, ReceiptRow
 from backend.core.fen import Fen
@@ -131,7 +131,12 @@ def _branch(session: Session, at: Door, serial: int) -> Branch:
     session.add(_copied(session.get_one(CaseRow, at.case_id), id=case_id, branch_id=branch_id, bank_reference=f"BENCH-{serial}"))
     session.flush()
     request = session.scalars(select(AuthorisationRequestRow).limit(1)).one()
-    session.add(_copied(request, id=request_id, case_id=case_id, branch_id=branch_id, visit_id=None, cap_requested_fen=_CAP_FEN))
+    asked = _copied(
+        request, id=request_id, case_id=case_id, branch_id=branch_id, visit_id=None, cap_requested_fen=_CAP_FEN, status=RequestStatus.REQUESTED,
+        decided_by=None, decided_at=None)
+    session.add(asked)
+    session.flush()
+    asked.status, asked.decided_by, asked.decided_at = request.status, request.decided_by, request.decided_at
     session.flush()
     granted = session.scalars(select(AuthorisationRow).where(AuthorisationRow.request_id == request.id)).one()
     session.add(_copied(
