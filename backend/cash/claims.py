@@ -121,7 +121,21 @@ def claim(session: Session, actor: Actor, told: WitnessedPayment, now: datetime)
     return row.id
 
 
-def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: datetime) -> UUID | None:
+def confirm_all(session: Session, actor: Actor | None, repayments: Sequence[tuple[Repayment, bool]], now: datetime) -> None:
+    """Let the lines of a file confirm open claims: first every line of an equal amount, then new lines of a differing one.
+
+    Else a small payment that stands earlier in the file, or that an overlapping file tells again, would use up the claim of a larger one.
+
+    Args:
+        repayments: Each line, and whether it was unknown before this file.
+    """
+    left = [(one, is_new) for one, is_new in repayments if confirm(session, actor, one, now, is_equal_only=True) is None]
+    for one, is_new in left:
+        if is_new:
+            confirm(session, actor, one, now)
+
+
+def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: datetime, *, is_equal_only: bool = False) -> UUID | None:
     """Let a line of the bank's repayment file confirm the open claim that it fits; returns the claim, None when none fits.
 
     It fits the case, whose row is locked, is dated from a day before the stated moment on, and is used for one claim only. An equal
@@ -138,7 +152,9 @@ def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: da
     used = select(DirectPaymentRow.id).where(DirectPaymentRow.bank_id == fitting[0].bank_id, DirectPaymentRow.reference == repayment.reference)
     if session.scalar(used) is not None:
         return None
-    row = next((one for one in fitting if one.amount_fen == repayment.amount_fen), fitting[0])
+    row = next((one for one in fitting if one.amount_fen == repayment.amount_fen), None if is_equal_only else fitting[0])
+    if row is None:
+        return None
     row.status, row.settled_at = advance_claim(row.status, ClaimEvent.CONFIRM), now
     row.reference, row.confirmed_fen = repayment.reference, repayment.amount_fen
     session.flush()

@@ -59,6 +59,7 @@ class _Repayment(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     paid_on: date
     amount_fen: Fen
+    is_new: bool
 
 
 def import_repayments(session: Session, actor: Actor, file: BankFile, now: datetime) -> Repaid:
@@ -91,8 +92,8 @@ def import_repayments(session: Session, actor: Actor, file: BankFile, now: datet
             *claims.due_cases(session, actor, file.bank_id, now)})
         for one in good:
             record_repayment(session, actor, one.case_id, reference=one.reference, amount=one.amount_fen, paid_on=one.paid_on, now=now)
-            seen = claims.Repayment(case_id=CaseId(one.case_id), amount_fen=one.amount_fen, paid_on=one.paid_on, reference=one.reference)
-            claims.confirm(session, actor, seen, now)
+        claims.confirm_all(session, actor, [(claims.Repayment(
+            case_id=CaseId(one.case_id), amount_fen=one.amount_fen, paid_on=one.paid_on, reference=one.reference), one.is_new) for one in good], now)
         promises.after_repayments(session, actor, [one.case_id for one in good], now)
         promises.judge_until(session, actor, file.bank_id, file.as_of_on, now)
         claims.contradict_due(session, actor, file.bank_id, file.as_of_on, now)
@@ -143,7 +144,8 @@ def _judge(session: Session, actor: Actor, file: BankFile, table: Table) -> tupl
         ]
         rejections += reasons
         if not reasons and case_id is not None and amount is not None and on is not None:
-            good.append(_Repayment(row_number=number, case_id=case_id, reference=reference, paid_on=on, amount_fen=amount))
+            good.append(_Repayment(
+                row_number=number, case_id=case_id, reference=reference, paid_on=on, amount_fen=amount, is_new=earlier is None))
     return good, tuple(rejections)
 
 

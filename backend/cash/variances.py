@@ -95,9 +95,11 @@ def send_back(session: Session, actor: Actor, variance_id: UUID, code: str, now:
 def resolve_variance(session: Session, actor: Actor, command: Resolution, policy: Policy, now: datetime) -> None:
     """Close a variance by somebody who does not own it. Made good, the money goes on towards the bank; else it stays where it is for ever.
 
+    Money that somebody of the agency holds or answers for is the bank's: only the bank gives it up (CASH-08, CASH-09).
+
     Raises:
         NotFound: not the actor's to see.
-        Forbidden: the actor owns it.
+        Forbidden: the actor owns it, or would give up money of the bank's for the agency.
         IllegalTransition: it is closed.
         Conflict: the owner holds and answers for nothing that could make it good.
     """
@@ -105,6 +107,8 @@ def resolve_variance(session: Session, actor: Actor, command: Resolution, policy
     advance_variance(row.status, VarianceEvent.RESOLVE)
     if command.slip_reference is not None:
         _make_good(session, actor, row, command, policy, now)
+    elif actor.bank is None and (row.kind is VarianceKind.NET_DEPOSIT or row.transfer_id is not None):
+        raise Forbidden(reason="only the bank gives up money of its own")
     row.resolved_at, row.resolved_by, row.resolution = now, actor.id, command.code
     _step(session, actor, row, VarianceEvent.RESOLVE, (command.code, command.slip_reference), now)
 

@@ -142,7 +142,7 @@ def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
         amount_fen=Fen(body.amount_fen), instrument=body.instrument, payer=body.payer, cosigner_device=body.cosigner_device,
         payer_digest=body.payer_sha256,
         unsynced_fen=Fen(body.unsynced_fen),
-    ), queries.policy_of_case(context.session, body.case_id, context.event.captured_at), context.now)
+    ), queries.policy_of_case(context.session, body.case_id, context.now), context.now)  # Leave is for now, whatever the phone's clock says.
     return {
         "allowed": leave.allowed, "remainingFen": leave.remaining_fen, "remainingCollections": leave.remaining_collections,
         "carryLeftFen": leave.carry_left_fen, "expiresAt": leave.expires_at.isoformat(),
@@ -152,7 +152,7 @@ def collect(context: EventContext, body: CollectBody) -> dict[str, Any]:
 def request(context: EventContext, body: RequestBody) -> dict[str, Any]:
     """Ask the bank. The event's id is the request's."""
     sealed = authorisations.seal_explanation(context.session, context.actor, context.keyring, body.case_id, body.explanation.strip())
-    policy = queries.policy_of_case(context.session, body.case_id, context.event.captured_at)
+    policy = queries.policy_of_case(context.session, body.case_id, context.now)
     request_id = authorisations.request_authorisation(context.session, context.actor, CashRequest(
         request_id=context.event.id, case_id=CaseId(body.case_id), visit_id=VisitId(body.visit_id) if body.visit_id else None,
         circumstance=body.circumstance, sealed_explanation=sealed, is_explained=bool(body.explanation.strip()), cap_requested_fen=Fen(body.cap_fen),

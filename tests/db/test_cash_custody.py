@@ -7,10 +7,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.breaches import breaches_of
+from backend.audit.tables import AuditEntryRow
 from backend.auth.actors import Role
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
 from backend.cash import actions, corrections, custody, queries, reconciliation, transfers, variances
@@ -19,7 +20,7 @@ from backend.cash.handover_signatures import handover_words
 from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind, VarianceStatus
 from backend.cash.movements import Shortfall
 from backend.cash.proof import prove_books
-from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, VarianceRow
+from backend.cash.tables import CollectionRow, DepositRow, HandoverRow, ReceiptNumberRow, StatementLineRow, VarianceRow
 from backend.cash.tasks import chores
 from backend.core.fen import Fen
 from backend.core.ids import TransferId, new_id
@@ -113,8 +114,24 @@ def test_CASH_09_a_reported_net_deposit_leaves_the_rest_with_its_owner(at: Door)
         variance_id=variance.id, code="paid-in", slip_reference="SLIP-REST", account_digest=at.bank.account_digest)
     with pytest.raises(Forbidden):
         variances.resolve_variance(at.session, at.made.bilal.actor, resolution, at.policy, at.now)
+    given_up = variances.Resolution(variance_id=variance.id, code="never-mind")
+    with pytest.raises(Forbidden):
+        variances.resolve_variance(at.session, at.made.amina.actor, given_up, at.policy, at.now)
+    assert actions.overdue_count(at.session, frozenset({at.made.bilal.id}), at.now) == 1, "who kept money back takes no more"
     variances.resolve_variance(at.session, at.made.amina.actor, resolution, at.policy, at.now)
     assert held(at) == 0
+
+
+@pytest.mark.parametrize("is_explained", [True, False])
+def test_CASH_09_only_the_bank_gives_up_money_of_its_own(at: Door, is_explained: bool) -> None:
+    notes = (Shortfall(kind=VarianceKind.COUNTERFEIT, amount_fen=Fen(100), certificate="CERT-1"),) if is_explained else ()
+    custody.report_deposit(at.session, at.made.bilal.actor, at.deposit(500, numbers_of(at)[0], shortfalls=notes), at.policy, at.now)
+    given_up = variances.Resolution(variance_id=at.session.scalars(select(VarianceRow.id)).one(), code="never-mind")
+    for person in (at.made.amina, at.made.petra):
+        with pytest.raises(Forbidden):
+            variances.resolve_variance(at.session, person.actor, given_up, at.policy, at.now)
+    variances.resolve_variance(at.session, at.made.mo.actor, given_up, at.policy, at.now)
+    assert at.session.get_one(VarianceRow, given_up.variance_id).status is VarianceStatus.RESOLVED
 
 
 def test_CASH_08_nobody_pays_in_receipts_whose_money_another_holds(at: Door) -> None:
@@ -203,6 +220,27 @@ def test_CASH_08_a_key_that_is_not_the_takers_any_more_takes_nothing(
         with pytest.raises(Exception, match="unknown-device"):
             custody.hand_over(at.session, giver.on_phone, command, at.now)
     assert held(at, "dong") == (300 if is_taken else 0)
+
+
+def test_CASH_08_a_hand_over_told_again_is_the_same_one_and_of_another_moment_is_refused(at: Door) -> None:
+    giver, taker = at.made.bilal, at.made.dong
+    command = at.handover(giver, taker, 300, signs=False)
+    subject = f"handover:{command.handover_id}"
+    for _ in range(3):
+        assert custody.hand_over(at.session, giver.on_phone, command, at.now) is HandoverStatus.OFFERED
+    assert audited(at, subject) == 1
+    later = at.handover(giver, taker, 300, handover_id=command.handover_id, handed_at=at.now + timedelta(minutes=1))
+    with pytest.raises(IdempotencyConflict):
+        custody.hand_over(at.session, giver.on_phone, later, at.now)
+    signed = msgspec.structs.replace(command, taker_token=signed_words(taker, handover_words(command)))
+    for _ in range(2):
+        assert custody.hand_over(at.session, taker.on_phone, signed, at.now) is HandoverStatus.POSTED
+    assert (audited(at, subject), held(at)) == (2, 700)
+
+
+def audited(at: Door, subject: str) -> int:
+    """Count what the audit tells of a subject."""
+    return at.session.scalar(select(func.count()).select_from(AuditEntryRow).where(AuditEntryRow.subject == subject)) or 0
 
 
 def test_CASH_08_a_cashier_takes_at_the_desk(at: Door) -> None:
@@ -310,6 +348,46 @@ def test_CASH_08_credits_that_differ_are_variances_with_owners(at: Door) -> None
         VarianceKind.UNKNOWN_CREDIT: (777, at.made.kai.id),
     }
     assert transfers.balance(at.session, transfers.suspense_of(at.made.bilal.id, at.bank.id)) == 100
+
+
+def test_CASH_08_a_credit_that_fits_to_the_fen_goes_before_one_that_differs(at: Door) -> None:
+    command = at.deposit(600, numbers_of(at)[0], slip_reference="0001")
+    custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    done = reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("0001", "7.00"), ("0001", "6.00")), at.policy, at.now)
+    assert (done.matched_count, done.variance_count) == (1, 1)
+    assert {(row.kind, row.amount_fen) for row in at.session.scalars(select(VarianceRow))} == {(VarianceKind.UNKNOWN_CREDIT, 700)}
+
+
+def test_CASH_08_a_reference_that_comes_again_does_not_lend_an_older_credit_to_a_later_slip(at: Door) -> None:
+    older = statement_csv(("0001", "7.00")).replace(b"2026-11-27", b"2026-11-24")
+    reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("0001", "7.00"), raw=older), at.policy, at.now)
+    command = at.deposit(600, numbers_of(at)[0], slip_reference="0001")
+    custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    assert reconciliation.match_lines(at.session, at.made.kai.actor, at.bank.id, at.now) == 0
+    done = reconciliation.import_statement(at.session, at.made.kai.actor, at.statement_file(("0001", "6.00")), at.policy, at.now)
+    assert (done.matched_count, done.variance_count) == (1, 0)
+    assert at.session.get_one(DepositRow, command.deposit_id).status is DepositStatus.CONFIRMED
+
+
+def test_CASH_08_equal_credits_of_one_day_are_two_credits(at: Door) -> None:
+    slips = [at.deposit(600, numbers_of(at)[0], slip_reference="0001"), at.deposit(400, numbers_of(at)[1], slip_reference="0002")]
+    for command in slips:
+        custody.deposit(at.session, at.made.bilal.actor, command, at.policy, at.now)
+    twice = at.statement_file(("0001", "6.00"), ("0001", "6.00"), ("0002", "4.00"))
+    first = reconciliation.import_statement(at.session, at.made.kai.actor, twice, at.policy, at.now)
+    assert (first.line_count, first.matched_count, first.variance_count) == (3, 2, 1)
+    longer = at.statement_file(("0001", "6.00"), ("0001", "6.00"), ("0002", "4.00"), ("0003", "1.00"))
+    again = reconciliation.import_statement(at.session, at.made.kai.actor, longer, at.policy, at.now)
+    assert at.session.scalar(select(func.count()).select_from(StatementLineRow)) == 4, "the same lines in a longer file are the same lines"
+    assert (again.matched_count, again.variance_count) == (0, 1)
+
+
+@pytest.mark.parametrize("amount", ["\uff16.00", "\u0666.00", "6.005", "-6.00", "6e2", "+6.00", " ", "1,0,0.00", "99999999999999.00"])
+def test_CASH_08_an_amount_in_other_digits_or_of_other_shape_is_rejected(at: Door, amount: str) -> None:
+    raw = f"account,booked_on,reference,amount\n{ACCOUNT_NUMBER},2026-11-27,0001,\"{amount}\"\n".encode()
+    file = at.statement_file(raw=raw, row_count=1, amount_total_fen=Fen(0))
+    done = reconciliation.import_statement(at.session, at.made.kai.actor, file, at.policy, at.now)
+    assert (done.line_count, done.rejected_count) == (0, 1)
 
 
 def variance_of(at: Door, kind: VarianceKind) -> VarianceRow:

@@ -330,6 +330,14 @@ def is_stopped(at: Door) -> bool:
     return Stop.PAYMENT_CLAIMED in stops_of(at.session.get_one(CaseRow, at.case_id, populate_existing=True), at.made.today)
 
 
+def test_CASH_05_a_receipt_is_printed_whatever_the_bank_is_called(at: Door) -> None:
+    number = at.lease()[0]
+    at.take(number, 12_300, at.authorise())
+    printed = receipt_paper.printed(at.session, at.made.lin.actor, number)
+    hostile = msgspec.structs.replace(printed, bank="\U0001f600#set page(width: 1pt)\u202e\x07銀行\"]")
+    assert receipt_paper.receipt_pdf("https://agency.example", hostile).startswith(b"%PDF")
+
+
 def test_F10_a_witnessed_payment_issues_no_receipt_and_books_nothing(at: Door) -> None:
     with pytest.raises(NotFound):
         claims.claim(at.session, at.made.zhen.on_phone, told(at), at.now)
@@ -353,6 +361,23 @@ def test_F10_the_banks_file_confirms_the_claim_that_it_fits_once(at: Door) -> No
     row = at.session.get_one(DirectPaymentRow, other)
     assert (row.status, row.amount_fen, row.confirmed_fen) == (ClaimStatus.CONFIRMED, 100_000, 90_000)
     assert not is_stopped(at)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_F10_a_small_payment_does_not_use_up_the_claim_of_a_large_one(at: Door, is_known: bool) -> None:
+    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
+    claimed_fen = at.session.get_one(DirectPaymentRow, wanted).amount_fen
+    claims.confirm_all(at.session, None, [(repayment(at, 100, "R-0"), not is_known), (repayment(at, claimed_fen, "R-1"), True)], at.now)
+    row = at.session.get_one(DirectPaymentRow, wanted)
+    assert (row.reference, row.confirmed_fen) == ("R-1", claimed_fen)
+
+
+def test_F10_a_payment_known_before_confirms_no_claim_of_another_amount(at: Door) -> None:
+    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
+    claims.confirm_all(at.session, None, [(repayment(at, 100, "R-0"), False)], at.now)
+    assert at.session.get_one(DirectPaymentRow, wanted).status is ClaimStatus.CLAIMED
+    claims.confirm_all(at.session, None, [(repayment(at, 100, "R-0"), True)], at.now)
+    assert at.session.get_one(DirectPaymentRow, wanted).confirmed_fen == 100
 
 
 def test_F10_a_file_that_ought_to_show_it_contradicts_it(at: Door) -> None:
