@@ -14,6 +14,7 @@ streamed, so the size is known before the first byte and nothing is ever sought 
     data/authorisations/<jti>.jwt          the bank's cash authorisations
     data/keys/devices.jws  data/keys/service.json  data/log/checkpoint  data/log/consistency-<size>.txt  data/custody.csv
     data/log/witnessed-<size>              a checkpoint that a witness has signed
+    data/log/stamped-<size>                a checkpoint that a third party has time-stamped, in data/log/stamped-<size>.tsr
 """
 
 import base64
@@ -90,6 +91,13 @@ class Withheld(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class PackStamp(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint of the log, and a third party's word (RFC 3161, the DER response) on when it existed."""
+
+    checkpoint: str
+    response: bytes
+
+
 class ServiceKeys(msgspec.Struct, frozen=True, kw_only=True):
     """Public keys shown for information; a verifier trusts only those it got elsewhere."""
 
@@ -124,6 +132,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     hardware: Mapping[str, str] = {}                   # Bank key id → whose hardware holds it: `webcrypto`, `bank_system`, `demo` (F19).
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
     witnessed: Sequence[str] = ()                      # Checkpoints with a witness's cosignature, none newer than `checkpoint`.
+    stamps: Sequence[PackStamp] = ()                   # None over a checkpoint newer than `checkpoint`.
     known_sizes: Sequence[int] = ()                    # Log sizes the recipient has seen before.
 
 
@@ -232,6 +241,10 @@ def _files(pack: Pack, read_node: NodeReader) -> list[tuple[str, Measured]]:
     for signed in pack.witnessed:
         size = parse_checkpoint(signed).size
         small.append((f"data/log/witnessed-{size}", signed.encode()))
+        sizes.add(size)
+    for stamp in pack.stamps:
+        size = parse_checkpoint(stamp.checkpoint).size
+        small += [(f"data/log/stamped-{size}", stamp.checkpoint.encode()), (f"data/log/stamped-{size}.tsr", stamp.response)]
         sizes.add(size)
     for entry in pack.entries:
         digest = manifest_digest(check_shape(entry.envelope).payload)

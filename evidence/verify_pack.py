@@ -1,10 +1,10 @@
 """Verify an evidence pack offline. One file, standard library and `cryptography` only, written apart from the service.
 
-    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--open KEY.pem] [--json]     (or: python verify_pack.py PACK …)
+    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--tsa CERT.pem] [--open KEY.pem] [--json]
 
-Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is `self-consistent`, also 1.
-Exit 2: not readable as a pack at all. --open writes sealed originals to the folder PACK.opened, each only once its digest is as signed.
-TRUST.json comes from somewhere else than the pack:
+or `python verify_pack.py PACK …`. Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is
+`self-consistent`, also 1. Exit 2: not readable as a pack at all. --tsa has `openssl` judge the pack's time-stamps by that authority.
+--open writes sealed originals to the folder PACK.opened, each only once its digest is as signed. TRUST.json comes from somewhere else:
 
     {"schema": "fieldvisit-trust/1", "log": {"origin": "fieldvisit/agency", "key": "<base64 of 32 bytes>", "former_keys": [<base64>, …]},
      "receipt_keys": [<public P-256 JWK>, …],         sign receipts, the device history and the pack's index
@@ -21,6 +21,8 @@ import json
 import mmap
 import re
 import struct
+import subprocess
+import tempfile
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,7 +36,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Buffer: TypeAlias = bytes | memoryview | mmap.mmap
-PublicKeys: TypeAlias = dict[str, ec.EllipticCurvePublicKey]                     # By thumbprint.
 COSIGNED, SINGLE = {"arrival", "declaration", "cash_receipt", "void", "visit_close"}, {"capture", "departure", "cosign_refusal"}
 SPOILED = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError, struct.error)
 
@@ -58,8 +59,7 @@ def zip_files(pack: Buffer) -> tuple[dict[str, memoryview], list[dict[str, str]]
     while bytes(view[at:at + 4]) == b"PK\x03\x04":
         crc, size, _, name_length, _ = struct.unpack("<IIIHH", view[at + 14:at + 30])
         start = at + 30 + name_length
-        name, content = bytes(view[at + 30:start]), view[start:start + size]
-        text = name.decode("ascii")
+        name, text, content = bytes(view[at + 30:start]), str(view[at + 30:start], "ascii"), view[start:start + size]
         fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, crc, len(content), len(content), len(name), 0)
         if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", text) or ".." in text or text <= last:
             raise Bad("unreadable", f"file names are plain, different and sorted: {text!r}")
@@ -78,7 +78,7 @@ def read_json(raw: Buffer) -> Any:
         demand(len({key for key, _ in members}) == len(members), "malformed-json", "duplicate key")
         return dict(members)
     refuse = partial(demand, None, "malformed-json")
-    return json.loads(bytes(raw).decode("utf-8"), object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
+    return json.loads(str(raw, "utf-8"), object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
 
 
 def canonical(value: Any) -> bytes:
@@ -107,19 +107,8 @@ def jwk_key(jwk: dict[str, str]) -> tuple[str, ec.EllipticCurvePublicKey]:
 
 def es256(key: ec.EllipticCurvePublicKey, protected: str, body: str, signature: str) -> None:
     """Verify one ES256 signature."""
-    raw = unb64u(signature, 64)
-    der = utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    key.verify(der, f"{protected}.{body}".encode("ascii"), ec.ECDSA(hashes.SHA256()))
-
-
-def compact(raw: Buffer, typ: str, keys: PublicKeys) -> dict[str, Any]:
-    """Verify a compact token with header exactly alg, kid, typ."""
-    protected, body, signature = bytes(raw).decode("ascii").split(".")
-    header = read_json(unb64u(protected))
-    demand(set(header) == {"alg", "kid", "typ"} and (header["alg"], header["typ"]) == ("ES256", typ), "header-not-allowed")
-    demand(header["kid"] in keys, "key-not-trusted", str(header["kid"])[:60])
-    es256(keys[header["kid"]], protected, body, signature)
-    return dict(read_json(unb64u(body)))
+    r, s = (int.from_bytes(half, "big") for half in struct.unpack("32s32s", unb64u(signature)))
+    key.verify(utils.encode_dss_signature(r, s), f"{protected}.{body}".encode("ascii"), ec.ECDSA(hashes.SHA256()))
 
 
 def opened(sealed: memoryview, token: str, key: ec.EllipticCurvePrivateKey, context: bytes) -> bytes:
@@ -161,28 +150,6 @@ def fold(at: int, last: int, seed: bytes, path: list[bytes]) -> tuple[bytes, byt
     return first, second
 
 
-def checkpoint(signed: str, trust: dict[str, Any]) -> tuple[int, bytes, set[str]]:
-    """Verify a C2SP checkpoint by the log's key; return size, root and the trusted witnesses that signed it."""
-    text, _, lines = signed.rpartition("\n\n")
-    (origin, size, root), note = text.split("\n"), text + "\n"
-    demand(lines.endswith("\n") and re.fullmatch(r"0|[1-9][0-9]{0,15}", size, re.ASCII), "checkpoint-malformed")
-    demand(origin == trust["log"]["origin"], "checkpoint-of-another-log", origin[:80])
-    keys = [(origin, b"\n\x01", unb64(key, 32)) for key in (trust["log"]["key"], *trust["log"].get("former_keys", ()))]
-    keys += [(one["name"], b"\n\x04", unb64(one["key"], 32)) for one in trust.get("witnesses", [])]
-    known = {(name, hashlib.sha256(name.encode() + kind + key).digest()[:4]): key for name, kind, key in keys}
-    seen = set()
-    for line in lines[:-1].split("\n"):
-        dash, name, encoded = line.split(" ")
-        raw = unb64(encoded)
-        demand(dash == "—", "checkpoint-malformed", "signature line")
-        if (name, raw[:4]) in known:
-            head = b"" if name == origin else f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n".encode()
-            ed25519.Ed25519PublicKey.from_public_bytes(known[name, raw[:4]]).verify(raw[12 if head else 4:], head + note.encode())
-            seen.add(name)
-    demand(origin in seen, "checkpoint-not-signed", "no signature of the log's key")
-    return int(size), unb64(root, 32), seen - {origin}
-
-
 class Verifier:
     """Carries files, trust and findings through the steps; each step works on what earlier ones established."""
 
@@ -190,11 +157,10 @@ class Verifier:
         self.files, self.trust, self.opening = files, trust or {}, opening
         self.digests = {name: sha(raw) for name, raw in files.items()}
         self.findings: list[dict[str, str]] = []
-        self.index: dict[str, Any] = {}
-        self.admitted: dict[str, list[str]] = {}                                  # Which visits, cases and bank the index names.
-        self.manifests: dict[str, dict[str, Any]] = {}                            # By payload digest.
-        self.links: dict[str, dict[int, tuple[str, str]]] = {}                    # By device, by seq: payload digest and prev.
-        self.devices: dict[str, dict[str, Any]] = {}
+        self.index, self.admitted = dict[str, Any](), dict[str, list[str]]()      # The latter: which visits, cases and bank the index names.
+        self.manifests, self.devices = dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()             # By payload digest; by device key id.
+        self.links = dict[str, dict[int, tuple[str, str]]]()                      # By device, by seq: payload digest and prev.
+        self.stamps = {name: "" for name in files if name.endswith(".tsr")}       # When a third party saw the log, once that is shown.
         self.head, self.heads = (0, b""), set[tuple[int, bytes]]()                # Size and root of the newest checkpoint, and of all others.
         self.witnessed, self.indices = dict[str, int](), dict[str, int]()         # How far each witness saw; each manifest's index in the log.
         self.claimed = {name for name in files if not re.match("data/(?!log/|custody.csv$|keys/service.json$)", name)}      # The rest must be taken.
@@ -217,20 +183,27 @@ class Verifier:
         return self.files[name]
 
     def under(self, folder: str) -> list[str]:
-        return [name for name in self.files if name.startswith(f"data/{folder}/")]
+        return [name for name in self.files if name.startswith(f"data/{folder}")]
 
-    def keys(self, role: str) -> PublicKeys:
-        return dict(jwk_key(jwk) for jwk in self.trust[role])
+    def read(self, name: str, typ: str, role: str) -> dict[str, Any]:
+        """Take a file that is a compact token with header exactly alg, kid, typ; verify it by the trusted keys of a role."""
+        keys = dict(jwk_key(jwk) for jwk in self.trust[role])
+        protected, body, signature = str(self.take(name), "ascii").split(".")
+        header = read_json(unb64u(protected))
+        demand(set(header) == {"alg", "kid", "typ"} and (header["alg"], header["typ"]) == ("ES256", typ), "header-not-allowed")
+        demand(header["kid"] in keys, "key-not-trusted", str(header["kid"])[:60])
+        es256(keys[header["kid"]], protected, body, signature)
+        return dict(read_json(unb64u(body)))
 
-    def run(self, since: str | None) -> list[dict[str, str]]:
-        """Run steps 2 to 10 and return what was found."""
+    def run(self, since: str | None, authority: Path | None) -> list[dict[str, str]]:
+        """Run steps 2 to 11 and return what was found."""
         if not self.trust:
             self.guard("data/keys/service.json", lambda: self.trust.update(read_json(self.files["data/keys/service.json"])))
         steps: list[tuple[str, Callable[[], object]]] = [
             ("manifest-sha256.txt", self.check_bag), ("data/pack.jws", self.check_index), ("data/log/checkpoint", lambda: self.check_log(since)),
-            ("data/keys/devices.jws", self.check_devices), *((name, partial(self.check_envelope, name)) for name in self.under("manifests")),
+            ("data/keys/devices.jws", self.check_devices), *((name, partial(self.check_envelope, name)) for name in self.under("manifests/")),
             ("data/manifests", self.check_receipts), ("data/manifests", self.check_chains), ("data/copies", self.check_items),
-            ("data/authorisations", self.check_cash)]
+            ("data/authorisations", self.check_cash), *((name, partial(self.check_stamp, name, authority)) for name in self.stamps if authority)]
         for file, step in steps:
             self.guard(file, step)
         return self.findings + [{"name": "file-unexpected", "file": name, "detail": ""} for name in sorted(set(self.files) - self.claimed)]
@@ -238,16 +211,15 @@ class Verifier:
     def check_bag(self) -> None:
         """Step 2. Both BagIt lists say what is here."""
         tags = ["bag-info.txt", "bagit.txt", "manifest-sha256.txt"]
-        payload = [name for name in sorted(self.files) if name.startswith("data/")]
-        demand(set(payload) | {*tags, "tagmanifest-sha256.txt"} == set(self.files), "bag-file-unexpected")
+        demand({*self.under(""), *tags, "tagmanifest-sha256.txt"} == set(self.files), "bag-file-unexpected")
         demand(bytes(self.files["bagit.txt"]) == b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n", "bag-declaration-changed")
-        for listing, names in (("manifest-sha256.txt", payload), ("tagmanifest-sha256.txt", tags)):
+        for listing, names in (("manifest-sha256.txt", sorted(self.under(""))), ("tagmanifest-sha256.txt", tags)):
             lines = "".join(f"{self.digests[name]}  {name}\n" for name in names)
             self.guard(listing, demand, lines.encode() == self.files[listing], "bag-list-differs")
 
     def check_index(self) -> None:
         """Step 3. The signed index names exactly the files that are here."""
-        self.index = index = compact(self.take("data/pack.jws"), "evidence-pack+jws", self.keys("receipt_keys"))
+        self.index = index = self.read("data/pack.jws", "evidence-pack+jws", "receipt_keys")
         demand(index["schema"] in ("visit-pack/1", "evidence-pack/2"), "schema-unknown")
         self.admitted = {"bank": [index["bank"]], **{one: index.get(f"{one}s", [index.get(one)]) for one in ("case", "visit")}}
         listed = {one["name"]: (one["sha256"], one["size"]) for one in index["files"]}
@@ -257,16 +229,32 @@ class Verifier:
 
     def check_log(self, since: str | None) -> None:
         """Step 4. The newest checkpoint, and its consistency with the one known from before."""
-        self.head = self.seen(bytes(self.files["data/log/checkpoint"]).decode("utf-8"))
-        self.heads |= {self.seen(bytes(self.files[name]).decode("utf-8")) for name in self.under("log") if "/witnessed-" in name}
+        self.head = self.seen(str(self.files["data/log/checkpoint"], "utf-8"))
+        self.heads |= {self.seen(str(self.files[name], "utf-8")) for name in self.under("log/") if re.search(r"/(witnessed|stamped)-\d+$", name)}
         if since is not None:
             self.extends(self.seen(since))
 
     def seen(self, signed: str) -> tuple[int, bytes]:
-        """Verify a checkpoint; note how far each witness on it has seen. That all are of one history is shown in step 7."""
-        size, root, names = checkpoint(signed, self.trust)
-        self.witnessed.update({name: max(size, self.witnessed.get(name, 0)) for name in names})
-        return size, root
+        """Verify a C2SP checkpoint by the log's key; return size and root, and note how far each trusted witness on it has seen."""
+        text, _, lines = signed.rpartition("\n\n")
+        (origin, size, root), note = text.split("\n"), text + "\n"
+        demand(lines.endswith("\n") and re.fullmatch(r"0|[1-9][0-9]{0,15}", size, re.ASCII), "checkpoint-malformed")
+        demand(origin == self.trust["log"]["origin"], "checkpoint-of-another-log", origin[:80])
+        keys = [(origin, b"\n\x01", unb64(key, 32)) for key in (self.trust["log"]["key"], *self.trust["log"].get("former_keys", ()))]
+        keys += [(one["name"], b"\n\x04", unb64(one["key"], 32)) for one in self.trust.get("witnesses", [])]
+        known = {(name, hashlib.sha256(name.encode() + kind + key).digest()[:4]): key for name, kind, key in keys}
+        seen = set()
+        for line in lines[:-1].split("\n"):
+            dash, name, encoded = line.split(" ")
+            raw = unb64(encoded)
+            demand(dash == "—", "checkpoint-malformed", "signature line")
+            if (name, raw[:4]) in known:
+                head = b"" if name == origin else f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n".encode()
+                ed25519.Ed25519PublicKey.from_public_bytes(known[name, raw[:4]]).verify(raw[12 if head else 4:], head + note.encode())
+                seen.add(name)
+        demand(origin in seen, "checkpoint-not-signed", "no signature of the log's key")
+        self.witnessed.update({name: max(int(size), self.witnessed.get(name, 0)) for name in seen - {origin}})
+        return int(size), unb64(root, 32)
 
     def extends(self, old: tuple[int, bytes]) -> None:
         """Demand that the pack's newest checkpoint extends an older one (RFC 9162 §2.1.4.2)."""
@@ -276,17 +264,30 @@ class Verifier:
             demand(old[1] == new_root, "log-forked", f"two roots at size {size}")
         elif size > 0:
             demand(name in self.files, "consistency-proof-missing", name)
-            path = [unb64(line, 32) for line in bytes(self.files[name]).decode("ascii").splitlines()]
-            seed, *path = path if size & (size - 1) else [old[1], *path]
+            seed, *path = [old[1]] * (not size & (size - 1)) + [unb64(line, 32) for line in str(self.files[name], "ascii").splitlines()]
             at, last = size - 1, new_size - 1
             while at & 1:
                 at, last = at >> 1, last >> 1
             demand(fold(at, last, seed, path) == (old[1], new_root), "log-inconsistent", f"{size} to {new_size}")
 
+    def check_stamp(self, name: str, authority: Path) -> None:
+        """Step 11. A third party says when a checkpoint existed (RFC 3161); its certificates are judged at the instant that it names."""
+        with tempfile.TemporaryDirectory() as folder:
+            stamp = Path(folder, "stamp.tsr")
+            stamp.write_bytes(self.files[name])
+            openssl = partial(subprocess.run, capture_output=True, check=False, encoding="utf-8", errors="replace")
+            said = openssl(["openssl", "ts", "-reply", "-in", stamp, "-text"]).stdout
+            found = re.search(r"^Time stamp: (\w{3} +\d+ [\d:]{8})(?:\.\d+)?( \d{4}) GMT$", said, re.ASCII | re.MULTILINE)
+            at = datetime.strptime("".join(found.groups()), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC) if found else datetime.fromtimestamp(0, UTC)
+            told = openssl(["openssl", "ts", "-verify", "-in", stamp, "-digest", self.digests[name[:-4]], "-CAfile", authority,
+                            "-partial_chain", "-attime", f"{at.timestamp():.0f}"])
+            demand(told.returncode == 0, "stamp-invalid", told.stderr[-200:])
+            self.stamps[name] = at.isoformat()
+
     def check_devices(self) -> None:
         """Step 5. The signed history of device keys."""
-        pinned, raw = self.trust.get("devices", "history"), self.take("data/keys/devices.jws")
-        for device in compact(raw, "device-history+jws", self.keys("receipt_keys"))["devices"]:
+        pinned = self.trust.get("devices", "history")
+        for device in self.read("data/keys/devices.jws", "device-history+jws", "receipt_keys")["devices"]:
             kid, key = jwk_key(device["jwk"])
             demand(kid == device["kid"], "device-key-differs", str(device["kid"])[:60])
             self.devices[kid] = {**device, "key": key}
@@ -303,27 +304,26 @@ class Verifier:
         demand(manifest["schema"] == "visit-evidence/1" and manifest["kind"] in COSIGNED | SINGLE, "schema-unknown")
         demand(all(manifest[field] in admitted for field, admitted in self.admitted.items()), "manifest-foreign")
         self.manifests[digest] = manifest
-        named = {manifest["device"]: ("capturer", manifest["actor"]), manifest["cosigner_device"]: ("witness", manifest["cosigner"])}
-        signers = [self.signer(member, envelope["payload"], named, digest) for member in envelope["signatures"]]
+        signers = [self.signer(member, envelope["payload"], manifest, digest) for member in envelope["signatures"]]
         demand(len(signers) == len(set(signers)) <= 2, "cosigner-not-distinct")
         demand(manifest["device"] in signers, "capturer-missing")
         if manifest["kind"] in COSIGNED:
             demand(len(signers) == 2, "cosignature-missing", manifest["kind"])
             demand(manifest["actor"] != manifest["cosigner"] and manifest["device"] != manifest["cosigner_device"], "cosigner-not-distinct")
 
-    def signer(self, member: dict[str, str], body: str, named: dict[str, tuple[str, str]], digest: str) -> str:
+    def signer(self, member: dict[str, str], body: str, manifest: dict[str, Any], digest: str) -> str:
         """Verify one signature and note its link in that device's chain."""
+        named = {manifest["device"]: ("capturer", manifest["actor"]), manifest["cosigner_device"]: ("witness", manifest["cosigner"])}
         demand(set(member) == {"protected", "signature"}, "malformed-envelope")
         header = read_json(unb64u(member["protected"]))
         kid, ev = header["kid"], header["ev"]
-        is_shaped = (*sorted(header), *sorted(ev)) == ("alg", "ev", "kid", "typ", "at", "pos", "prev", "role", "seq")
-        demand(is_shaped and (header["alg"], header["typ"]) == ("ES256", "visit-evidence+jws"), "header-not-allowed")
+        demand((*sorted(header), *sorted(ev)) == ("alg", "ev", "kid", "typ", "at", "pos", "prev", "role", "seq"), "header-not-allowed")
+        demand((header["alg"], header["typ"]) == ("ES256", "visit-evidence+jws"), "header-not-allowed")
         demand(kid in self.devices, "unknown-device", str(kid)[:60])
         demand(named.get(kid) == (ev["role"], self.devices[kid]["person"]), "signer-not-named", kid)
         es256(self.devices[kid]["key"], member["protected"], body, member["signature"])
         if ev["role"] == "capturer":
-            payload = read_json(unb64u(body))
-            demand((ev["seq"], ev["prev"], ev["at"]) == (payload["seq"], payload["prev"], payload["captured"]), "header-differs")
+            demand((ev["seq"], ev["prev"], ev["at"]) == (manifest["seq"], manifest["prev"], manifest["captured"]), "header-differs")
         chain = self.links.setdefault(kid, {})
         demand(chain.setdefault(ev["seq"], (digest, ev["prev"])) == (digest, ev["prev"]), "chain-fork", f"{kid} seq {ev['seq']}")
         return str(kid)
@@ -331,9 +331,8 @@ class Verifier:
     def check_receipts(self) -> None:
         """Step 7. Each manifest has a receipt by a trusted key and a proof that it is logged; the newest checkpoint extends all others."""
         demand(self.manifests, "manifests-missing")
-        keys = self.keys("receipt_keys")
         for digest, manifest in self.manifests.items():
-            self.guard(f"data/receipts/{digest}.jws", self.check_receipt, digest, manifest, keys)
+            self.guard(f"data/receipts/{digest}.jws", self.check_receipt, digest, manifest)
             if (report := f"data/reports/{digest}.json") in self.files:
                 self.guard(report, self.check_proof, f"data/proofs/{digest}.examined.tlog-proof", bytes(self.take(report)), "examined")
         for head in sorted(self.heads):
@@ -342,33 +341,31 @@ class Verifier:
             is_seen = sum(size > index for size in self.witnessed.values()) >= self.trust.get("witnesses_min", 0)
             self.guard(f"data/manifests/{digest}.json", demand, is_seen, "checkpoint-not-witnessed", f"index {index}")
 
-    def check_receipt(self, digest: str, manifest: dict[str, Any], keys: PublicKeys) -> None:
+    def check_receipt(self, digest: str, manifest: dict[str, Any]) -> None:
         """Receipt, manifest and log entry say the same."""
         entry = (self.trust["log"]["origin"], self.check_proof(f"data/proofs/{digest}.tlog-proof", canonical(manifest), "manifest"))
         self.indices[digest] = entry[1]
-        receipt = compact(self.take(f"data/receipts/{digest}.jws"), "evidence-receipt+jws", keys)
+        receipt = self.read(f"data/receipts/{digest}.jws", "evidence-receipt+jws", "receipt_keys")
         said, meant = ({one["item_id"]: one["sha256"] for one in listed["items"]} for listed in (receipt, manifest))
         demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == (digest, *entry, meant), "receipt-differs")
-        for kid in (manifest["device"], manifest["cosigner_device"]):
-            for state in self.devices.get(kid, {}).get("states", []):
-                is_past = seconds(receipt["received_at"]) < seconds(state.get("compromised_since") or state["at"])
-                demand(state["state"] != "revoked" or is_past, "device-revoked", str(kid))
+        devices = [self.devices.get(kid, {}) for kid in (manifest["device"], manifest["cosigner_device"])]
+        for state in [state for device in devices for state in device.get("states", []) if state["state"] == "revoked"]:
+            demand(seconds(receipt["received_at"]) < seconds(state.get("compromised_since") or state["at"]), "device-revoked")
 
     def check_proof(self, name: str, payload: bytes, entry_type: str) -> int:
         """Verify a `tlog-proof@v1` for a payload; return the entry's index."""
         head, _, signed = bytes(self.take(name)).decode("utf-8").partition("\n\n")
         magic, extra, index, *path = head.split("\n")
-        is_shaped = extra[:6] == "extra " and re.fullmatch(r"index (0|[1-9]\d*)", index, re.ASCII)
-        demand(magic == "c2sp.org/tlog-proof@v1" and is_shaped, "log-proof-malformed")
+        demand((magic, extra[:6]) == ("c2sp.org/tlog-proof@v1", "extra "), "log-proof-malformed")
+        demand(re.fullmatch(r"index (0|[1-9]\d*)", index, re.ASCII), "log-proof-malformed")
         claim = read_json(unb64(extra[6:]))
-        demand(claim["type"] == entry_type, "log-proof-invalid", "entry type")
-        size, root = self.seen(signed)
-        leaf = {"type": claim["type"], "sha256": sha(unb64u(claim["salt"]) + payload), "time": claim["time"], "index": int(index[6:])}
-        demand(0 <= leaf["index"] < size, "log-proof-invalid", "index outside the tree")
-        seed = hashlib.sha256(b"\x00" + canonical(leaf)).digest()
-        demand(fold(leaf["index"], size - 1, seed, [unb64(line, 32) for line in path])[1] == root, "log-proof-invalid", name)
+        (size, root), at = self.seen(signed), int(index[6:])
+        demand(claim["type"] == entry_type and at < size, "log-proof-invalid", "entry type, or index outside the tree")
+        leaf = canonical({"type": entry_type, "sha256": sha(unb64u(claim["salt"]) + payload), "time": claim["time"], "index": at})
+        seed = hashlib.sha256(b"\x00" + leaf).digest()
+        demand(fold(at, size - 1, seed, [unb64(line, 32) for line in path])[1] == root, "log-proof-invalid", name)
         self.heads.add((size, root))
-        return int(index[6:])
+        return at
 
     def check_chains(self) -> None:
         """Step 8. Neighbouring links of a device join; each close covers manifests that are here."""
@@ -383,7 +380,7 @@ class Verifier:
 
     def check_items(self) -> None:
         """Step 9. Each item is here as a copy with a signed derivation, or sealed, or withheld by the signed index."""
-        copies, withheld = {Path(name).stem: name for name in self.under("copies")}, {one["sha256"] for one in self.index.get("withheld", [])}
+        copies, withheld = {Path(name).stem: name for name in self.under("copies/")}, {one["sha256"] for one in self.index.get("withheld", [])}
         for manifest, item in [(one, item) for one in self.manifests.values() for item in one["items"]]:
             digest = item["sha256"]
             if is_sealed := f"data/sealed/{digest}.jwe" in self.files:
@@ -395,8 +392,7 @@ class Verifier:
 
     def check_copy(self, original: str, name: str) -> None:
         """The stamped copy is the one that was derived from the original."""
-        copy, derivation = self.take(name), self.take(f"data/derivations/{original}.jws")
-        statement = compact(derivation, "derivation+jws", self.keys("derivation_keys"))
+        copy, statement = self.take(name), self.read(f"data/derivations/{original}.jws", "derivation+jws", "derivation_keys")
         demand(statement["original_sha256"] == original, "derivation-differs", "original")
         demand(sha(copy) == statement["copy_sha256"], "digest-mismatch", name)
 
@@ -412,18 +408,16 @@ class Verifier:
 
     def check_cash(self) -> None:
         """Step 10. Each receipt lies within an authorisation of the bank; amounts agree in every spelling."""
-        grants: dict[str, dict[str, Any]] = {}
-        for name in self.under("authorisations"):
-            self.guard(name, self.read_grant, name, grants)
+        grants, self.trust["bank"] = dict[str, dict[str, Any]](), self.trust["bank_keys"].get(self.index["bank"], [])
+        def read_grant(name: str) -> None:
+            grant = self.read(name, "cash-authorisation+jwt", "bank")
+            demand(name == f"data/authorisations/{grant['jti']}.jwt", "authorisation-renamed")
+            grants[grant["jti"]] = {**grant, "taken_fen": 0, "taken": 0}
+        for name in self.under("authorisations/"):
+            self.guard(name, read_grant, name)
         for digest, manifest in sorted(self.manifests.items(), key=lambda one: str(one[1]["captured"])):
             if manifest["kind"] == "cash_receipt":
                 self.guard(f"data/manifests/{digest}.json", check_collection, manifest, grants)
-
-    def read_grant(self, name: str, grants: dict[str, dict[str, Any]]) -> None:
-        keys = dict(jwk_key(jwk) for jwk in self.trust["bank_keys"][self.index["bank"]])
-        grant = compact(self.take(name), "cash-authorisation+jwt", keys)
-        demand(name == f"data/authorisations/{grant['jti']}.jwt", "authorisation-renamed")
-        grants[grant["jti"]] = {**grant, "taken_fen": 0, "taken": 0}
 
 
 def check_collection(manifest: dict[str, Any], grants: dict[str, dict[str, Any]]) -> None:
@@ -434,8 +428,8 @@ def check_collection(manifest: dict[str, Any], grants: dict[str, dict[str, Any]]
     demand(counted_fen in (0, amount_fen), "amount-differs", f"{amount_fen} fen against {counted_fen} counted")
     demand(facts["authorisation_jti"] in grants, "cash-not-authorised", str(facts["authorisation_jti"]))
     grant = grants[facts["authorisation_jti"]]
-    demand((grant["iss"], grant["case"]) == (manifest["bank"], manifest["case"]), "cash-not-authorised", "bank or case")
-    demand({manifest["device"], manifest["cosigner_device"]} == set(grant["devices"]), "cash-not-authorised", "devices")
+    meant = (manifest["bank"], manifest["case"], {manifest["device"], manifest["cosigner_device"]})
+    demand((grant["iss"], grant["case"], set(grant["devices"])) == meant, "cash-not-authorised", "bank, case or devices")
     demand(facts["instrument"] in grant["instruments"], "cash-not-authorised", "instrument")
     demand(grant["iat"] < seconds(manifest["captured"]) < grant["exp"], "authorisation-expired")
     grant["taken_fen"], grant["taken"] = grant["taken_fen"] + amount_fen, grant["taken"] + 1
@@ -445,33 +439,32 @@ def check_collection(manifest: dict[str, Any], grants: dict[str, dict[str, Any]]
 
 def capitals(amount_fen: int) -> str:
     """Spell an amount in Chinese financial capitals."""
-    digits, (yuan, rest), text = "零壹贰叁肆伍陆柒捌玖", divmod(amount_fen, 100), ""
-    for place in (2, 1, 0):
-        group = yuan // 10_000**place % 10_000
-        part = "".join(digits[group // 10**unit % 10] + ["", "拾", "佰", "仟"][unit] for unit in (3, 2, 1, 0))
-        text += re.sub("零[仟佰拾]", "零", part) + (["", "万", "亿"][place] if group else "")
-    text = re.sub("零+", "零", re.sub("零+([万亿])", r"\1零", text)).strip("零") + ("元" if yuan else "")
-    jiao, fen = divmod(rest, 10)
-    return text + (digits[jiao] + "角" if jiao else "零" if text and fen else "") + (digits[fen] + "分" if fen else "整")
+    text = "".join("零壹贰叁肆伍陆柒捌玖"[int(digit)] + unit for digit, unit in zip(f"{amount_fen:014}", "仟佰拾亿仟佰拾万仟佰拾元角分", strict=True))
+    for told, short in (("零[仟佰拾]", "零"), ("零{4}([亿万])", "零零"), ("零+([亿万])", r"\1零"), ("零+元", "元"), ("零+", "零"), ("^零?元?", ""),
+                        ("零角零分|零分", "整"), ("零角", "零"), ("^零", "")):
+        text = re.sub(told, short, text)
+    return text
 
 
-def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.EllipticCurvePrivateKey | None = None) -> dict[str, Any]:
-    """Return verdict, findings, counts, what is withheld and what was not checked. Raises Bad, OSError or of SPOILED."""
+def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.EllipticCurvePrivateKey | None = None,
+           authority: Path | None = None) -> dict[str, Any]:
+    """Return verdict, findings, counts, stamps, what is withheld and what was not checked. Raises Bad, OSError or of SPOILED."""
     with pack.open("rb") as source:
         mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)          # Stays open as long as the views into it.
     files, faults = zip_files(mapped)
     verifier = Verifier(files, trust, None if key is None else (key, pack.with_name(pack.name + ".opened")))
-    findings = faults + verifier.run(since)
-    verdict = "findings" if findings else "verified" if trust is not None else "self-consistent"
-    counts = {folder: len(verifier.under(folder)) for folder in ("manifests", "receipts", "proofs", "reports", "copies", "sealed", "authorisations")}
-    return {"verdict": verdict, "findings": findings, "counts": counts, "withheld": verifier.index.get("withheld", []),
-            "not_checked": [name for name in files if name.endswith(".tsr")]}
+    findings = faults + verifier.run(since, authority)
+    verdict = "findings" if findings else "self-consistent" if trust is None else "verified"
+    folders = ("manifests", "receipts", "proofs", "reports", "copies", "sealed", "authorisations")
+    return {"verdict": verdict, "findings": findings, "counts": {folder: len(verifier.under(folder + "/")) for folder in folders},
+            "withheld": verifier.index.get("withheld", []), "stamps": {name: at for name, at in verifier.stamps.items() if at},
+            "not_checked": [name for name, at in verifier.stamps.items() if not at]}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="verify_pack", description="Verify an evidence pack offline.")
-    for name in ("pack", "--trust", "--since", "--open"):
+    for name in ("pack", "--trust", "--since", "--open", "--tsa"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
@@ -479,19 +472,19 @@ def main(arguments: list[str] | None = None) -> int:
         trust = None if options.trust is None else dict(read_json(options.trust.read_bytes()))
         demand(trust is None or trust.get("schema") == "fieldvisit-trust/1", "unreadable", "the trust file is not fieldvisit-trust/1")
         key: Any = options.open and serialization.load_pem_private_key(options.open.read_bytes(), None)
-        outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key)
+        outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key, options.tsa)
     except (Bad, OSError, *SPOILED) as error:
         fault = {"name": "unreadable", "file": str(options.pack), "detail": str(error.args[-1] if error.args else error)}
-        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "not_checked": [], "withheld": []}
+        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "stamps": {}, "not_checked": [], "withheld": []}
     if options.json:
         print(json.dumps(outcome, ensure_ascii=False, indent=1))
     else:
         lines = [f"{one['name']}: {one['file']} {one['detail']}".rstrip() for one in outcome["findings"]]
         lines += [f"not here: {one['sha256']} {one['reason']}" for one in outcome["withheld"]]
-        lines += [f"not checked here: {name}; use: openssl ts -verify -in {name} -data data/log/checkpoint -CAfile TSA.pem"
-                  for name in outcome["not_checked"]]
-        print("\n".join([*lines, f"{outcome['verdict']}: {len(outcome['findings'])} findings; " + ", ".join(
-            f"{name} {count}" for name, count in sorted(outcome["counts"].items()))]))
+        lines += [f"stamped: {name} existed at {at}" for name, at in outcome["stamps"].items()]
+        lines += [f"not checked: {name}; name its authority's certificate by --tsa" for name in outcome["not_checked"]]
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(outcome["counts"].items()))
+        print("\n".join([*lines, f"{outcome['verdict']}: {len(outcome['findings'])} findings; {counts}"]))
     return {"unreadable": 2, "verified": 0}.get(outcome["verdict"], 1)
 
 

@@ -1,17 +1,19 @@
-"""The slice's work outside requests: approved destructions are carried out, packs whose time is over are dropped."""
+"""The slice's work outside requests: approved destructions are carried out, packs whose time is over are dropped, the log is stamped daily."""
 
 from functools import partial
 from uuid import UUID
 
 from backend.archive import destructions
-from backend.audit import log
+from backend.audit import log, stamps
 from backend.core.rulebook import RulesBreached
 from backend.exhibits import exports
 from backend.jobs.means import Means
-from backend.jobs.queue import Task
+from backend.jobs.queue import Chore, Task
 
 DESTROY = "evidence.destroy"
 DROP_PACK = "evidence.drop-pack"
+STAMP = "log.stamp"
+STAMP_EVERY_S = 900.0                                   # How soon a day's stamp is asked for, and asked for again after a failure.
 
 
 def tasks(means: Means) -> list[Task]:
@@ -20,6 +22,17 @@ def tasks(means: Means) -> list[Task]:
         Task(name=DESTROY, run=partial(_destroy, means), unfinished=partial(_approved, means), abandon=lambda _id: None),
         Task(name=DROP_PACK, run=partial(_drop, means), unfinished=partial(_over, means), abandon=lambda _id: None),
     ]
+
+
+def chores(means: Means) -> list[Chore]:
+    """Return what time makes due: the day's time-stamp, where an authority is configured."""
+    return [] if means.settings.tsa_url is None else [Chore(name=STAMP, every_s=STAMP_EVERY_S, run=partial(_stamp, means))]
+
+
+def _stamp(means: Means) -> None:
+    from backend.audit.authority import configured
+
+    stamps.stamp(means.sessions, configured(means.settings), means.clock())
 
 
 def _destroy(means: Means, destruction_id: UUID) -> None:

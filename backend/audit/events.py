@@ -108,6 +108,7 @@ class EventTag(StrEnum):
     CASH_VARIANCE_RESOLVED = "cash.variance-resolved"
     CASH_CORRECTION_PROPOSED = "cash.correction-proposed"
     WITNESS_CHANGED = "log.witness-changed"
+    CHECKPOINT_STAMPED = "log.checkpoint-stamped"
     CHECKPOINT_WITNESSED = "log.checkpoint-witnessed"
     LOG_FORK_SHOWN = "log.fork-shown"
     KEY_ROTATED = "keys.rotated"

@@ -45,7 +45,7 @@ COVERED: Final[Mapping[str, frozenset[str]]] = {
         "bank_keys", "policies", "staff", "staff_roles", "credentials", "qualifications", "devices", "device_changes",
         "authoriser_duties", "bank_files", "bank_file_rejections", "branch_closes", "branch_close_lines", "direct_payments",
         "invitation_confirmations", "payment_notices", "promises", "proposals", "receipt_book_counts", "receipt_book_takings", "variance_steps",
-        "log_witnesses", "device_renewals",
+        "log_witnesses", "log_stamps", "device_renewals",
     ), frozenset[str]()),
     # Triggers move these two with each collection; they are the sum and the number of covered rows.
     "authorisations": frozenset({"collected_fen", "collected_count"}),

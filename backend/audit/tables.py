@@ -141,6 +141,23 @@ class LogCosignatureRow(Base):
     received_at: Mapped[datetime] = mapped_column(Instant)
 
 
+class LogStampRow(Base):
+    """An RFC 3161 time-stamp over one checkpoint's text, with the nonce that it was asked with. Append-only."""
+
+    __tablename__ = "log_stamps"
+    __table_args__ = (
+        ForeignKeyConstraint(["size", "root"], ["log_checkpoints.size", "log_checkpoints.root"]),
+        CheckConstraint("length(nonce) = 16 AND length(response) BETWEEN 1 AND 64000", name="stamp_whole"),
+    )
+
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary)
+    nonce: Mapped[str] = mapped_column(Key(16))                 # Lower-case hex of 8 bytes.
+    response: Mapped[bytes] = mapped_column(LargeBinary)        # The DER of the whole `TimeStampResp`.
+    stamped_at: Mapped[datetime] = mapped_column(Instant)       # What the authority says.
+    received_at: Mapped[datetime] = mapped_column(Instant)
+
+
 class RowCommitmentRow(Base):
     """What one version of a business row said, by digest; the log entry speaks for all rows of that commit together."""
 

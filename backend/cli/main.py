@@ -162,6 +162,15 @@ def audit_anchor() -> None:
     CONSOLE.print("anchored" if work.anchor(read_settings()) else "nothing moved since the last anchor")
 
 
+@audit.command(name="stamp")
+def audit_stamp() -> None:
+    """Have the log's newest checkpoint time-stamped now by the configured authority; the server does it daily by itself."""
+    from backend.cli import work
+
+    size = work.stamp(read_settings())
+    CONSOLE.print(f"stamped at size {size}" if size is not None else "nothing was added since the last stamp")
+
+
 @audit.command(name="adopt")
 def audit_adopt() -> None:
     """Commit rows written before the log spoke for rows, as they stand; run it once, right after an upgrade from such a version."""

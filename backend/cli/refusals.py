@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import OperationalError
 
+from backend.audit.stamps import AuthorityUnavailable, StampRefused
 from backend.core.i18n import negotiate, translate
 from backend.core.problems import PROBLEM_TYPES, Problem
 from backend.core.rulebook import RulesBreached
@@ -23,6 +24,8 @@ def told() -> Iterator[None]:
         yield
     except Problem as problem:
         _say(_text(problem))
+    except (AuthorityUnavailable, StampRefused) as error:
+        _say(f"not time-stamped: {error}")
     except (SettingsError, KeyFolderError, KeyUnknown, WrongRevision, AlreadyServed, FileNotFoundError, PermissionError) as error:
         _say(str(error))
     except OperationalError as error:

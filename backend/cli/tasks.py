@@ -21,6 +21,7 @@ def all_tasks(resources: Resources) -> list[Task]:
 
 def all_chores(resources: Resources) -> list[Chore]:
     """Return what time makes due in every slice."""
+    from backend.archive import tasks as archive
     from backend.cash import tasks as cash
 
-    return cash.chores(resources.sessions, resources.clock)
+    return [*cash.chores(resources.sessions, resources.clock), *archive.chores(resources)]

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.archive.scopes import AskScope, scope_of, tokens_for
-from backend.audit import rows
+from backend.audit import rows, stamps
 from backend.audit import verify as chains
 from backend.banks import queries as banks
 from backend.cases import batches
@@ -76,10 +76,11 @@ def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
     """Check chains, log, checkpoints and stored evidence; returns what was counted and every fault."""
     with opened(settings) as (sessions, keyring), sessions() as session:
         report = chains.verify(session, keyring, log_origin(settings), with_rows=True)
+        number, faults = stamps.verify(session, stamps.read_pinned(settings.tsa_certificates_file))
         stored = exhibits.verify_store(session, keyring, open_store(settings), settings.tenant)
     counted = [("audit entries", report.entries), ("chains", report.chains), ("log entries", report.log_size), ("checkpoints", report.checkpoints),
-               ("rows", report.rows), ("evidence items", stored.items)]
-    return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *stored.faults)]
+               ("rows", report.rows), ("time-stamps", number), ("evidence items", stored.items)]
+    return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *faults, *stored.faults)]
 
 
 def anchor(settings: Settings) -> bool:
@@ -87,6 +88,15 @@ def anchor(settings: Settings) -> bool:
     now = clock_of(settings)()
     with opened(settings) as (sessions, _), transaction(sessions, None, now) as session:
         return chains.anchor(session, now)
+
+
+def stamp(settings: Settings) -> int | None:
+    """Have the log time-stamped now; returns the size, None when nothing has been added since the last stamp."""
+    from backend.audit.authority import configured
+
+    asking = configured(settings)
+    with opened(settings) as (sessions, _):
+        return stamps.stamp(sessions, asking, clock_of(settings)(), is_forced=True)
 
 
 def adopt(settings: Settings) -> int:

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, RawBody
 from litestar.types import ControllerRouterHandler
 
-from backend.audit import log, tiles, witnesses
+from backend.audit import log, stamps, tiles, witnesses
 from backend.core.problems import MalformedRequest, NotFound
 from backend.web.app import Resources
 from backend.web.body import CONTENT_TYPES
@@ -38,6 +38,21 @@ def read_witnessed_checkpoint(resources: NamedDependency[Resources]) -> Response
     if found is None:
         raise NotFound
     return Response(found, media_type=MediaType.TEXT, headers=_NOW)
+
+
+@get("/verify/log/stamp", operation_id="readLogStamp", sync_to_thread=True, tags=["verify"])
+def read_log_stamp(
+    resources: NamedDependency[Resources], size: Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1)] = None
+) -> Response[stamps.StampView]:
+    """Return a third party's time-stamp (RFC 3161) over the checkpoint of `size`, or the newest one, with that checkpoint.
+
+    Decode `response` into a file, write `checkpoint` into another, and `openssl ts -verify -in … -data … -CAfile …` judges them.
+    """
+    with resources.reads() as session:
+        found = stamps.find(session, size)
+    if found is None:
+        raise NotFound
+    return Response(found, headers=_NOW)
 
 
 @get("/verify/log/add-checkpoint", operation_id="askForWitness", sync_to_thread=True, tags=["verify"])
@@ -83,4 +98,4 @@ def read_log_tile(tile: FromPath[str], resources: NamedDependency[Resources]) ->
 
 
 OPEN_ROUTES: list[ControllerRouterHandler] = [
-    read_log_checkpoint, read_witnessed_checkpoint, ask_for_witness, submit_cosignature, read_log_tile]
+    read_log_checkpoint, read_witnessed_checkpoint, read_log_stamp, ask_for_witness, submit_cosignature, read_log_tile]

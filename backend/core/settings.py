@@ -13,6 +13,8 @@ from routing.travel.model import Fallback, ProviderName, TravelConfig
 PREFIX = "FIELDVISIT_"
 _STORE_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[a-zA-Z0-9_-]+)*", re.ASCII)
 
+_OID = re.compile(r"[012](\.(0|[1-9][0-9]{0,15})){1,20}", re.ASCII)
+
 
 class SettingsError(ValueError):
     """A variable is unknown or its value cannot be read; the message names it."""
@@ -29,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `attestation_roots_file` pins the roots of key attestation as JSON (docs/devices.md); without it no phone is more than `unattested`.
     Evidence rests in the data folder, or in the bucket that `store_url` names (docs/storage.md). `upload_day_bytes_max` is what one device
     may open in a day; uploads stop below `free_bytes_min` or `free_share_min` of free disk.
+    `tsa_url` names a time-stamping authority (RFC 3161) for the log's daily checkpoint, `tsa_certificates_file` (PEM) whom to believe, `tsa_policy`
+    the OID of the policy to ask for (docs/audit.md); by default nobody is asked.
     `travel_…` say where travel times come from (docs/travel.md); by default nobody is asked.
     """
 
@@ -56,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs: Literal["threads", "workers"] = "threads"
     worker_stalled_s: int = 30
     solver_memory_bytes_max: int = 4_000_000_000
+    tsa_url: str | None = None
+    tsa_certificates_file: Path | None = None
+    tsa_policy: str | None = None
     travel_provider: ProviderName = ProviderName.GREAT_CIRCLE
     travel_file: Path | None = None
     travel_url: str | None = None
@@ -79,6 +86,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}WORKER_STALLED_S: expected 1 to 3600, got {self.worker_stalled_s}")
         if self.store_url is not None and not _STORE_URL.fullmatch(self.store_url):
             raise SettingsError(f"{PREFIX}STORE_URL: expected s3://BUCKET or s3://BUCKET/PREFIX, got {self.store_url!r}")
+        if self.tsa_url is not None and not (self.tsa_url.startswith(("http://", "https://")) and self.tsa_certificates_file is not None):
+            raise SettingsError(f"{PREFIX}TSA_URL: expected http(s)://… and {PREFIX}TSA_CERTIFICATES_FILE beside it, got {self.tsa_url!r}")
+        if self.tsa_policy is not None and not _OID.fullmatch(self.tsa_policy):
+            raise SettingsError(f"{PREFIX}TSA_POLICY: expected an object identifier like 1.2.3, got {self.tsa_policy!r}")
         if self.upload_day_bytes_max < 1:
             raise SettingsError(f"{PREFIX}UPLOAD_DAY_BYTES_MAX: expected at least 1, got {self.upload_day_bytes_max}")
         if not 0 <= self.free_share_min < 1:

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from backend.audit import log, witnesses
+from backend.audit import log, stamps, witnesses
 from backend.audit.tables import AuditEntryRow, AuditReadRow, LogNodeRow
 from backend.auth.actors import Actor
 from backend.banks.tables import BankKeyRow
@@ -37,7 +37,7 @@ from evidence.manifest import decode_manifest
 from evidence.pack import TYP_AUTHORISATION, Pack, PackCopy, Packed, PackEntry, PackSealed, ServiceKeys, Withheld, lay_out, trust_document
 from evidence.statements import DeviceHistory, DeviceState, sign_devices
 from evidence.times import format_utc
-from evidence.translog import parse_checkpoint
+from evidence.translog import parse_checkpoint, parse_proof
 
 STATEMENTS_MAX, COPIES_MAX, KNOWN_SIZES_MAX = 5_000, 2_000, 50
 
@@ -162,17 +162,20 @@ def assemble_pack(session: Session, keyring: Keyring, held: Contents, handed: Ha
     checkpoint = log.newest_checkpoint(session)
     assert checkpoint is not None, "receipted statements are logged"
     size = parse_checkpoint(checkpoint).size
+    entries = [_entry(session, one) for one in held.manifest_ids]
     pack = Pack(
         pack_id=str(cover.id), bank=str(held.bank), scope={"kind": held.scope.kind.value, **held.scope.told},
         cases=[str(one) for one in held.cases], visits=[str(one) for one in held.visits], made=format_utc(cover.now),
-        register_number=cover.register_number, recipient=cover.recipient, entries=[_entry(session, one) for one in held.manifest_ids],
+        register_number=cover.register_number, recipient=cover.recipient, entries=entries,
         devices=_devices(session, keyring, held.manifest_ids), checkpoint=checkpoint, keys=service_keys(session, keyring, cover.origin, held.bank),
         copies=[PackCopy(original_sha256=one.item.sha256, extension=one.extension, content=one.content, derivation=one.statement)
                 for one in handed.copies],
         sealed=handed.sealed, withheld=[*held.withheld, *handed.withheld], authorisations=tuple(handed.authorisations),
         hardware=_hardware(session, handed.authorisations),
         custody=_custody(session, held),
-        witnessed=witnesses.witnessed_for(session, held.bank, size), known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
+        witnessed=witnesses.witnessed_for(session, held.bank, size),
+        stamps=stamps.covering(session, (parse_proof(entry.proof).index for entry in entries), size),
+        known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
     kid = keyring.active(KeyPurpose.RECEIPT).kid
     with refusing():
         packed = lay_out(pack, lambda level, index: session.get_one(LogNodeRow, (level, index)).hash, _signer(keyring, kid), kid)

@@ -47,7 +47,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 OPEN = frozenset({
     "logIn", "acceptInvitation", "showLogin", "submitLogin", "showInvitation", "submitInvitation", "readPublicKeys", "verifyReceipt",
     "beginEnrolment", "completeEnrolment", "issueToken", "describeUploads", "healthLive", "healthReady", "metrics", "listProblems", "showProblem",
-    "consoleSchema", "phonesSchema", "readLogCheckpoint", "readLogTile", "readWitnessedCheckpoint", "askForWitness", "submitCosignature",
+    "consoleSchema", "phonesSchema", "readLogCheckpoint", "readLogTile", "readWitnessedCheckpoint",
+    "readLogStamp", "askForWitness", "submitCosignature",
 })
 """Routes that ask nobody who they are."""
 UPLOADS = frozenset({"createUpload", "sendUploadPiece", "readUploadOffset", "terminateUpload"})

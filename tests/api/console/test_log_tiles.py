@@ -1,7 +1,8 @@
 """The log's tiles and checkpoint rebuild, without our code's tree, to the signed root; an unfinished or oddly spelled tile is not there."""
 
+import base64
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from litestar.testing import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.audit import log, tiles
+from backend.audit import log, stamps, tiles
 from backend.console import log_tiles
 from backend.keys.keyring import Keyring
-from evidence import merkle, translog
+from evidence import merkle, time_stamps, translog
 from tests.support.http import SteppedClock, make_client, make_resources
+from tests.support.time_authority import TimeAuthority
+from tests.support.world import shared_keyring
 
 SIZE = 300
 
@@ -54,3 +57,18 @@ def test_a_path_is_read_back_as_it_is_written(number: int) -> None:
     for width in (1, 255, 256):
         tile = tiles.Tile(level=3, number=number, width=width)
         assert tiles.parse_path(tile.path()) == tile
+
+
+def test_EVD_09_a_stamp_is_shown_to_anybody_once_there_is_one(joined: sessionmaker[Session], tmp_path: Path) -> None:
+    authority, now = TimeAuthority(tmp_path), datetime.now(UTC)
+    with make_client(make_resources(joined, shared_keyring(), tmp_path / "var", SteppedClock(now)), log_tiles.OPEN_ROUTES) as client:
+        assert client.get("/verify/log/stamp").status_code == 404
+        with joined.begin() as session:
+            log.append_all(session, "manifest", [b"entry"] * 3, now)
+        log.sequence(joined, shared_keyring(), "fieldvisit/fieldvisit", now)
+        assert stamps.stamp(joined, stamps.Asking(authority=authority.answer, pinned=authority.pinned), now) == 3
+        shown = client.get("/verify/log/stamp?size=3").json()
+        assert shown == client.get("/verify/log/stamp").json()
+        assert client.get("/verify/log/stamp?size=2").status_code == 404
+        assert client.get("/verify/log/stamp?size=0").status_code == 400
+        assert time_stamps.judge(base64.b64decode(shown["response"]), shown["checkpoint"].encode(), authority.pinned).serial > 0

@@ -27,9 +27,11 @@ from evidence.facts import CaptureFacts, Kind
 from evidence.keys import thumbprint
 from evidence.manifest import decode_manifest, encode_manifest
 from evidence.merkle import leaf_hash, nodes_over
-from evidence.pack import Pack, PackCopy, Withheld, measured, trust_document, write_pack
+from evidence.pack import Pack, PackCopy, PackStamp, Withheld, measured, trust_document, write_pack
 from evidence.statements import DeviceState, sign_receipt
+from evidence.time_stamps import ask
 from evidence.translog import cosign_checkpoint
+from tests.support.time_authority import TimeAuthority
 from tests.unit.evidence import builders, packs
 from tests.unit.evidence.packs import House, cash_facts, devices, door, grant, pack_of, packed
 
@@ -461,3 +463,57 @@ def test_F19_the_signed_index_says_whose_hardware_holds_each_key(house: House, j
         _, index = compact_peek(pack.read("data/pack.jws").decode(), "evidence-pack+jws")
     assert index["authorisation_hardware"] == {"a" * 43: "demo", "k" * 43: "webcrypto"}
     assert names(judge(raw)) == set()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TimeAuthority:
+    return TimeAuthority(tmp_path_factory.mktemp("tsa"))
+
+
+def stamped(house: House, response: Callable[[str], bytes], log: House | None = None) -> bytes:
+    """Return a pack with a time-stamp over the log as it stood after the door."""
+    at = door(house)
+    checkpoint = (log or house).checkpoint()
+    return packed(house, pack_of(house, at, stamps=[PackStamp(checkpoint=checkpoint, response=response(checkpoint))]))
+
+
+def asked(authority: TimeAuthority, text: str) -> bytes:
+    return authority.answer(ask(text.encode(), 7))
+
+
+def told(raw: bytes, house: House, tmp_path: Path, tsa: Path | None) -> dict[str, Any]:
+    (tmp_path / "pack.zip").write_bytes(raw)
+    return verify_pack.verify(tmp_path / "pack.zip", json.loads(house.trust()), None, None, tsa)
+
+
+def test_EVD_09_a_stamp_is_judged_by_the_authority_that_is_named_and_by_no_other(authority: TimeAuthority, tmp_path: Path) -> None:
+    house = House()
+    raw = stamped(house, lambda text: asked(authority, text))
+    name = next(name for name in files_of(raw, tmp_path) if name.endswith(".tsr"))
+    assert told(raw, house, tmp_path, None)["not_checked"] == [name]
+    good = told(raw, house, tmp_path, authority.root)
+    assert (good["verdict"], list(good["stamps"]), good["not_checked"]) == ("verified", [name], [])
+    (tmp_path / "trust.json").write_bytes(house.trust())
+    assert verify_pack.main([str(tmp_path / "pack.zip"), "--trust", str(tmp_path / "trust.json"), "--tsa", str(authority.root)]) == 0
+    other = told(raw, house, tmp_path, TimeAuthority(tmp_path, "other").root)
+    assert (names(other), other["stamps"]) == ({"stamp-invalid"}, {})
+
+
+@pytest.mark.parametrize("kind", ["another message", "cut off", "not a stamp", "ended", "not yet"])
+def test_EVD_09_a_stamp_that_does_not_hold_is_found(authority: TimeAuthority, tmp_path: Path, kind: str) -> None:
+    by = authority
+    if kind in ("ended", "not yet"):
+        by = TimeAuthority(tmp_path, **({"starts_days": -20, "ends_days": -10} if kind == "ended" else {"starts_days": 10, "ends_days": 20}))
+    answers: dict[str, Callable[[str], bytes]] = {
+        "another message": lambda text: asked(by, text + "x"), "cut off": lambda text: asked(by, text)[:-1], "not a stamp": lambda _: b"0"}
+    house = House()
+    raw = stamped(house, answers.get(kind, lambda text: asked(by, text)))
+    assert names(told(raw, house, tmp_path, by.root)) == {"stamp-invalid"}
+
+
+def test_EVD_09_a_stamped_checkpoint_of_a_forked_log_is_found(authority: TimeAuthority, tmp_path: Path) -> None:
+    house, fork = House(), House()
+    fork.log = house.log                                      # The log's own key signed two histories.
+    fork.leaves = [leaf_hash(b"other")] * 2
+    raw = stamped(house, lambda text: asked(authority, text), fork)
+    assert "log-inconsistent" in names(told(raw, house, tmp_path, authority.root))
