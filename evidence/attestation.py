@@ -8,7 +8,7 @@ is neutral. Only a proof gives `strongbox`, `tee` or `software`. Source: Android
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from asn1crypto import core
@@ -27,16 +27,22 @@ _LEVELS: Final = {0: "software", 1: "tee", 2: "strongbox"}
 
 
 class Roots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator pins: SHA-256 of each trusted root's public key (DER SubjectPublicKeyInfo), and revoked serials, lower-case hex."""
+    """What an operator pins: SHA-256 of each trusted root's public key (DER SubjectPublicKeyInfo), and revoked serials, lower-case hex.
+
+    For App Attest (`evidence.app_attest`): Apple's root certificates (DER, in JSON as base64), the apps as `TEAM.bundle`, and the environments.
+    """
 
     root_keys_sha256: frozenset[str] = frozenset()
     revoked_serials: frozenset[str] = frozenset()
+    apple_roots: tuple[bytes, ...] = ()
+    apple_apps: frozenset[str] = frozenset()
+    apple_environments: frozenset[Literal["production", "development"]] = frozenset({"production"})
 
 
 class Attested(msgspec.Struct, frozen=True, kw_only=True):
     """The level that a chain proves, and why not a better one."""
 
-    level: str                   # `strongbox`, `tee`, `software`, `unattested`, `unparsed`.
+    level: str                   # `strongbox`, `tee`, `enclave`, `software`, `unattested`, `unparsed`.
     reason: str = ""
 
 

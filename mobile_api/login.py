@@ -21,6 +21,7 @@ from backend.web.app import Resources
 from backend.web.auth import ProofNotAccepted, active_device_actor, read_proof, use_once
 from backend.web.body import Body, View
 from backend.web.transaction import record_refusal, transaction
+from evidence.app_attest import ATTESTATION_BYTES_MAX
 from evidence.attestation import CERTIFICATE_BYTES_MAX, Roots
 from evidence.canonical import b64u_decode
 from evidence.keys import key_from_jwk
@@ -31,6 +32,7 @@ AssertionType = Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 Code = Annotated[str, Meta(min_length=16, max_length=32, pattern=r"^[A-Z2-7]+$", examples=["K5XW6YTBOJUWG2DFORSXG5BA"])]
 Coordinate = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")]
 Certificate = Annotated[str, Meta(min_length=1, max_length=CERTIFICATE_BYTES_MAX * 4 // 3 + 4, pattern=r"^[A-Za-z0-9_-]+$")]
+AppleAttestation = Annotated[str, Meta(min_length=1, max_length=ATTESTATION_BYTES_MAX * 4 // 3 + 4, pattern=r"^[A-Za-z0-9_-]+$")]
 Token = Annotated[str, Meta(min_length=1, max_length=dpop.TOKEN_CHARS_MAX)]
 # Bounds of a query parameter stand here: the framework reads no `Meta` inside `FromQuery`.
 Nonce = Annotated[str, QueryParameter(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -62,7 +64,8 @@ class JwkBody(Body):
 class EnrolBody(Body):
     """The code again, the new key, and the challenge signed with it (typ `device-enrolment+jws` over `challenge, staff, app`).
 
-    `attestation`: the platform's certificates for the key, leaf first, DER in base64url; made under the challenge's 32 bytes.
+    `attestation`: Android's certificates for the key, leaf first, DER in base64url; made under the challenge's 32 bytes.
+    `apple_attestation`: App Attest's object in base64url, its client data `CHALLENGE.KID` (the key's RFC 7638 thumbprint).
     """
 
     code: Code
@@ -70,6 +73,7 @@ class EnrolBody(Body):
     proof: Token
     model: Annotated[str, Meta(min_length=1, max_length=80)] = "unknown"
     attestation: Annotated[tuple[Certificate, ...], Meta(max_length=10)] = ()
+    apple_attestation: AppleAttestation | None = None
 
 
 class EnrolledView(View, frozen=True):
@@ -116,8 +120,7 @@ def begin_enrolment(data: JSONBody[CodeBody], resources: NamedDependency[Resourc
 def complete_enrolment(data: JSONBody[EnrolBody], resources: NamedDependency[Resources], now: NamedDependency[datetime]) -> EnrolledView:
     """Prove the new key; uses the code up."""
     jwk = {"kty": data.jwk.kty, "crv": data.jwk.crv, "x": data.jwk.x, "y": data.jwk.y}
-    with refusing():
-        attestation = tuple(b64u_decode(one, f"/attestation/{index}") for index, one in enumerate(data.attestation))
+    attestation = read_attestation(data.attestation, data.apple_attestation)
     enrolment = devices.Enrolment(code=data.code, jwk=jwk, proof=data.proof, model=data.model, attestation=attestation)
     with transaction(resources.sessions, None, now) as session:
         enrolled = devices.enrol(session, enrolment, now, attestation_roots(resources))
@@ -162,6 +165,14 @@ def read_beacon(
 
 OPEN_ROUTES = [begin_enrolment, complete_enrolment, issue_token]
 ROUTES = [read_beacon]
+
+
+def read_attestation(android: tuple[str, ...], apple: str | None) -> devices.Attestation:
+    """Decode what a platform gave. Raises a problem for what is not base64url in its one spelling."""
+    with refusing():
+        return devices.Attestation(
+            android=tuple(b64u_decode(one, f"/attestation/{index}") for index, one in enumerate(android)),
+            apple=b64u_decode(apple, "/appleAttestation") if apple is not None else b"")
 
 
 def attestation_roots(resources: Resources) -> Roots:

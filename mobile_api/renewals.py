@@ -11,13 +11,11 @@ from msgspec import Meta
 
 from backend.auth.actors import Actor
 from backend.cash.books import suspend_numbers
-from backend.exhibits.refusals import refusing
 from backend.staff import renewals
 from backend.web.app import Resources
 from backend.web.body import Body
 from backend.web.transaction import transaction
-from evidence.canonical import b64u_decode
-from mobile_api.login import Certificate, EnrolledView, JwkBody, Token, attestation_roots
+from mobile_api.login import AppleAttestation, Certificate, EnrolledView, JwkBody, Token, attestation_roots, read_attestation
 
 
 class RenewalBody(Body):
@@ -32,6 +30,7 @@ class RenewalBody(Body):
     consent: Token
     model: Annotated[str, Meta(min_length=1, max_length=80)] = "unknown"
     attestation: Annotated[tuple[Certificate, ...], Meta(max_length=10)] = ()
+    apple_attestation: AppleAttestation | None = None
 
 
 @post("/mobile/v1/device-renewals", operation_id="askRenewal", status_code=200, sync_to_thread=True, tags=["phones"])
@@ -49,8 +48,7 @@ def complete_renewal(
 ) -> EnrolledView:
     """End the old key, begin the new one. Unused receipt numbers of the old key are suspended with it."""
     assert actor.device is not None
-    with refusing():
-        attestation = tuple(b64u_decode(one, f"/attestation/{index}") for index, one in enumerate(data.attestation))
+    attestation = read_attestation(data.attestation, data.apple_attestation)
     jwk = {"kty": data.jwk.kty, "crv": data.jwk.crv, "x": data.jwk.x, "y": data.jwk.y}
     new = renewals.NewKey(jwk=jwk, proof=data.proof, consent=data.consent, model=data.model, attestation=attestation)
     with transaction(resources.sessions, actor, now) as session:

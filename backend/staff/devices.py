@@ -9,7 +9,6 @@ import secrets
 from base64 import b32encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -28,15 +27,22 @@ from backend.staff.dpop import EnrolmentStatement, ProofRefused, Proven, check_e
 from backend.staff.model import DeviceEvent, DeviceLevel, DeviceState, EnrolmentCode, SecondPersonNeeded, advance_device
 from backend.staff.queries import visible_to
 from backend.staff.tables import DeviceChangeRow, DeviceEnrolmentRow, DeviceRow, ProofRow, StaffRow
+from evidence.app_attest import judge_apple
 from evidence.attestation import Attested, Roots, judge_android
 from evidence.canonical import b64u_decode, b64u_encode
 from evidence.errors import EvidenceError
 from evidence.keys import PublicKey, key_from_jwk, thumbprint
 
-Attestation: TypeAlias = tuple[bytes, ...]
 CODE_LIFE_S = 24 * 3600
 CHALLENGE_LIFE_S = 600
 DEVICE_VALID_DAYS = 365
+
+
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the platform gave for a new key: an Android chain (DER, leaf first), or an App Attest object; mostly nothing."""
+
+    android: tuple[bytes, ...] = ()
+    apple: bytes = b""
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -54,7 +60,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     jwk: Mapping[str, str]
     proof: str
     model: str
-    attestation: Attestation = ()            # DER certificates, leaf first; empty: the platform gave none.
+    attestation: Attestation = Attestation()
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -188,10 +194,17 @@ def enrol(session: Session, enrolment: Enrolment, now: datetime, roots: Roots | 
 
 
 def attested_level(attestation: Attestation, key: PublicKey, challenge: str, roots: Roots, now: datetime) -> Attested:
-    """Grade what the platform gave for a key under a challenge; nothing is neutral."""
-    if not attestation:
-        return Attested(level="unattested", reason="none-given")
-    return judge_android(attestation, key, b64u_decode(challenge), roots, now)
+    """Grade what the platform gave for a key under a challenge; nothing is neutral.
+
+    An Android chain is for the key itself; App Attest's client data are challenge and thumbprint, with a dot between.
+    """
+    if attestation.android and attestation.apple:
+        return Attested(level="unattested", reason="two-platforms")
+    if attestation.apple:
+        return judge_apple(attestation.apple, f"{challenge}.{thumbprint(key)}".encode(), roots, now)
+    if attestation.android:
+        return judge_android(attestation.android, key, b64u_decode(challenge), roots, now)
+    return Attested(level="unattested", reason="none-given")
 
 
 def change_device(session: Session, actor: Actor, change: DeviceChange, now: datetime) -> DeviceState:

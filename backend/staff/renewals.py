@@ -59,7 +59,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     proof: str
     consent: str
     model: str
-    attestation: Attestation = ()
+    attestation: Attestation = Attestation()
 
 
 def ask(session: Session, actor: Actor, now: datetime) -> RenewalOffer:

@@ -195,7 +195,7 @@ def served(authority: TimeAuthority) -> Iterator[tuple[str, dict[str, Any]]]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the base's signature.
+        def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Answers)

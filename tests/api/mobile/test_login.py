@@ -28,6 +28,7 @@ from mobile_api.phone_link import Link
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
 from tests.support.phones import access_token, assertion, assertion_claims, enrolment_proof, phone_headers, proof, proof_claims
 from tests.support.world import Person, World, device_key, world
+from tests.unit.evidence import test_app_attest as apple
 from tests.unit.evidence import test_attestation as attested
 
 BEACON = "/mobile/v1/beacon"
@@ -309,6 +310,27 @@ def test_an_attestation_gives_the_level_that_a_pinned_root_proves(
         certificates = [b64u_encode(one) for one in attested.chain(challenge=b64u_decode(challenge))]
         body = {"code": code, "jwk": public_jwk(attested.LEAF), "proof": enrolment_proof(attested.LEAF, challenge, str(retired.bilal.id)),
                 "attestation": certificates}
+        answer = client.post("/mobile/v1/device-enrolments/complete", json=body)
+    assert (answer.status_code, answer.json()["level"]) == (201, expected)
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, "enclave"), ({"client_data": b"another"}, "unattested"), ({"attestation": ["AAAA"]}, "unattested"),
+    ({"appleAttestation": "AAAA"}, "unparsed")])
+def test_an_app_attestation_vouches_for_this_phones_key_under_this_challenge(
+    joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, clock: SteppedClock, retired: World, changes: dict[str, Any], expected: str
+) -> None:
+    roots, key = tmp_path / "roots.json", generate_key()
+    roots.write_bytes(msgspec.json.encode(apple.PINNED))
+    resources = make_resources(joined, keyring, tmp_path, clock)
+    resources = msgspec.structs.replace(resources, settings=msgspec.structs.replace(resources.settings, attestation_roots_file=roots))
+    with make_client(resources, login.OPEN_ROUTES) as client:
+        code = ask(joined, retired).code
+        challenge = begin(client, code).json()["challenge"]
+        said = changes.get("client_data", f"{challenge}.{thumbprint(key)}".encode())
+        body = {"code": code, "jwk": public_jwk(key), "proof": enrolment_proof(key, challenge, str(retired.bilal.id)),
+                "appleAttestation": b64u_encode(apple.attestation(client_data=said, at=clock.now)),
+                **{name: value for name, value in changes.items() if name != "client_data"}}
         answer = client.post("/mobile/v1/device-enrolments/complete", json=body)
     assert (answer.status_code, answer.json()["level"]) == (201, expected)
 
