@@ -17,7 +17,7 @@ from backend.audit import log
 from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.audit.tables import LogEntryRow
-from backend.exhibits import recordings
+from backend.exhibits import looks, recordings
 from backend.exhibits.findings import add_findings, findings_of
 from backend.exhibits.items import recording_of
 from backend.exhibits.model import ENDED, RECORDING_ROLES, SILENCE_FILLED, SILENCES, ItemState, ReceiptKind
@@ -29,17 +29,15 @@ from backend.keys.sealing import sealer
 from evidence.canonical import sha256_hex
 from evidence.coverage import Recording, judge_coverage
 from evidence.declaration import judge_sides
-from evidence.examination import Examination, Photo, State
+from evidence.examination import Examination, State
 from evidence.facts import Kind, VisitCloseFacts
-from evidence.manifest import Manifest, Role, decode_manifest
+from evidence.manifest import Manifest, decode_manifest
 from evidence.model import Finding, Grade
 from evidence.policy import DEFAULT
 from evidence.times import parse_utc
-from evidence.verify import ContentFacts, KnownPhoto, judge_similarity, verify
+from evidence.verify import FORM_ROLES, ContentFacts, judge_similarity, verify
 
 UNFINISHED_MAX = 1_000
-SIMILAR_MAX = 2_000
-"""Pictures compared by look per statement, newest first: a hint for reviewers, not a proof."""
 
 
 class ToExamine(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +77,8 @@ def store(session: Session, item_key: UUID, seen: Examination, now: datetime) ->
     if row.examined_at is None:
         row.examination, row.examined_at = _composed(msgspec.to_builtins(seen)), now
         session.flush()
+        if seen.photo is not None:
+            looks.keep(session, row, seen.photo)
 
 
 def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
@@ -213,26 +213,9 @@ def _window(row: ManifestRow, facts: VisitCloseFacts) -> tuple[datetime, datetim
 
 def _similar(session: Session, row: ManifestRow, manifest: Manifest, content: dict[str, Examination]) -> Iterable[Any]:
     photos = [(item, content[item.item_id].photo) for item in manifest.items if item.item_id in content]
-    if not any(photo is not None for _, photo in photos):
-        return
-    known = _known_photos(session, row)
     for item, photo in photos:
-        if photo is not None:
-            yield from judge_similarity(item, photo, known, DEFAULT)
-
-
-def _known_photos(session: Session, row: ManifestRow) -> list[KnownPhoto]:
-    query = (
-        select(ItemRow.id, ItemRow.role, ItemRow.examination).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
-        .where(ManifestRow.visit_id != row.visit_id, ItemRow.examined_at.is_not(None), ItemRow.role.not_in(sorted({*RECORDING_ROLES, Role.REFUSAL})))
-        .order_by(ItemRow.id.desc()).limit(SIMILAR_MAX)
-    )
-    known = []
-    for item_key, role, examination in session.execute(query):
-        photo: Photo | None = msgspec.convert(examination, Examination).photo
-        if photo is not None:
-            known.append(KnownPhoto(reference=str(item_key), phash=photo.phash, role=role))
-    return known
+        if photo is not None and item.role not in FORM_ROLES:
+            yield from judge_similarity(item, photo, looks.alike(session, row.visit_id, photo, DEFAULT.similar_bits_max), DEFAULT)
 
 
 def _seen(item: ItemRow) -> Examination:

@@ -155,6 +155,25 @@ class ItemRow(Base):
     examined_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
+class LookRow(Base):
+    """The perceptual hash of one examined picture, and its four bands of 16 bits (`backend.exhibits.looks`). Made from the examination."""
+
+    __tablename__ = "picture_looks"
+    __table_args__ = (
+        CheckConstraint("length(phash) = 16", name="phash_whole"),
+        CheckConstraint(" AND ".join(f"band_{one} BETWEEN 0 AND 65535" for one in range(1, 5)), name="bands_of_16_bits"),
+        *(Index(None, f"band_{one}") for one in range(1, 5)),
+    )
+
+    item_key: Mapped[UUID] = mapped_column(Uuid, ForeignKey("items.id"), primary_key=True)
+    visit_id: Mapped[UUID] = mapped_column(Uuid)
+    phash: Mapped[str] = mapped_column(Key(16))
+    band_1: Mapped[int] = mapped_column(Integer)
+    band_2: Mapped[int] = mapped_column(Integer)
+    band_3: Mapped[int] = mapped_column(Integer)
+    band_4: Mapped[int] = mapped_column(Integer)
+
+
 class UploadRow(Base):
     """One transfer of one item. How far it has come is what the store holds, whatever process asks."""
 

@@ -70,5 +70,5 @@ def test_EVD_09_a_stamp_is_shown_to_anybody_once_there_is_one(joined: sessionmak
         shown = client.get("/verify/log/stamp?size=3").json()
         assert shown == client.get("/verify/log/stamp").json()
         assert client.get("/verify/log/stamp?size=2").status_code == 404
-        assert client.get("/verify/log/stamp?size=0").status_code == 400
+        assert client.get("/verify/log/stamp?size=0").status_code == 422
         assert time_stamps.judge(base64.b64decode(shown["response"]), shown["checkpoint"].encode(), authority.pinned).serial > 0
