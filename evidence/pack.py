@@ -11,6 +11,7 @@ streamed, so the size is known before the first byte and nothing is ever sought 
     data/sealed/<sha256>.fvseal            originals, only in a production, each sealed under a key of its own
     data/sealed/<sha256>.jwe               that key, encrypted to the recipient (ECDH-ES, A256GCM)
     data/reports/<digest>.json             examinations       data/proofs/<digest>.examined.tlog-proof
+    data/recordings/<sha256>.jws           who brought a recorder's file in, for which visit; data/proofs/<sha256>.recording.tlog-proof
     data/authorisations/<jti>.jwt          the bank's cash authorisations
     data/keys/devices.jws  data/keys/service.json  data/log/checkpoint  data/log/consistency-<size>.txt  data/custody.csv
     data/log/witnessed-<size>              a checkpoint that a witness has signed
@@ -40,6 +41,7 @@ from evidence.statements import TYP_PACK
 from evidence.translog import parse_checkpoint, parse_proof
 
 SCHEMA: Final = "evidence-pack/2"
+TYP_RECORDING: Final = "recording-import+jws"
 TYP_AUTHORISATION: Final = "cash-authorisation+jwt"
 BYTES_MAX: Final = 2**32 - 1
 FILES_MAX: Final = 65_000
@@ -91,6 +93,13 @@ class Withheld(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class PackRecording(msgspec.Struct, frozen=True, kw_only=True):
+    """The signed statement by which a recorder's file was brought in, and its proof: entry `recording`, payload its canonical claims."""
+
+    statement: str
+    proof: str
+
+
 class PackStamp(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint of the log, and a third party's word (RFC 3161, the DER response) on when it existed."""
 
@@ -132,6 +141,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     hardware: Mapping[str, str] = {}                   # Bank key id → whose hardware holds it: `webcrypto`, `bank_system`, `demo` (F19).
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
     witnessed: Sequence[str] = ()                      # Checkpoints with a witness's cosignature, none newer than `checkpoint`.
+    recordings: Sequence[PackRecording] = ()
     stamps: Sequence[PackStamp] = ()                   # None over a checkpoint newer than `checkpoint`.
     known_sizes: Sequence[int] = ()                    # Log sizes the recipient has seen before.
 
@@ -242,6 +252,11 @@ def _files(pack: Pack, read_node: NodeReader) -> list[tuple[str, Measured]]:
         size = parse_checkpoint(signed).size
         small.append((f"data/log/witnessed-{size}", signed.encode()))
         sizes.add(size)
+    for brought in pack.recordings:
+        digest = compact_peek(brought.statement, TYP_RECORDING)[1]["sha256"]
+        small += [(f"data/recordings/{digest}.jws", brought.statement.encode("ascii")),
+                  (f"data/proofs/{digest}.recording.tlog-proof", brought.proof.encode())]
+        sizes.add(parse_checkpoint(parse_proof(brought.proof).checkpoint).size)
     for stamp in pack.stamps:
         size = parse_checkpoint(stamp.checkpoint).size
         small += [(f"data/log/stamped-{size}", stamp.checkpoint.encode()), (f"data/log/stamped-{size}.tsr", stamp.response)]

@@ -202,6 +202,7 @@ class Verifier:
         steps: list[tuple[str, Callable[[], object]]] = [
             ("manifest-sha256.txt", self.check_bag), ("data/pack.jws", self.check_index), ("data/log/checkpoint", lambda: self.check_log(since)),
             ("data/keys/devices.jws", self.check_devices), *((name, partial(self.check_envelope, name)) for name in self.under("manifests/")),
+            *((name, partial(self.check_recording, name)) for name in self.under("recordings/")),
             ("data/manifests", self.check_receipts), ("data/manifests", self.check_chains), ("data/copies", self.check_items),
             ("data/authorisations", self.check_cash), *((name, partial(self.check_stamp, name, authority)) for name in self.stamps if authority)]
         for file, step in steps:
@@ -297,8 +298,7 @@ class Verifier:
         """Step 6. Shape, canonical payload, every signature, two people."""
         envelope = read_json(self.take(name))
         demand(set(envelope) == {"payload", "signatures"} and canonical(envelope) == self.files[name], "malformed-envelope")
-        payload = unb64u(envelope["payload"])
-        manifest, digest = read_json(payload), sha(payload)
+        manifest, digest = read_json(payload := unb64u(envelope["payload"])), sha(payload)
         demand(canonical(manifest) == payload, "payload-not-canonical")
         demand(name == f"data/manifests/{digest}.json", "manifest-renamed", digest)
         demand(manifest["schema"] == "visit-evidence/1" and manifest["kind"] in COSIGNED | SINGLE, "schema-unknown")
@@ -343,14 +343,24 @@ class Verifier:
 
     def check_receipt(self, digest: str, manifest: dict[str, Any]) -> None:
         """Receipt, manifest and log entry say the same."""
-        entry = (self.trust["log"]["origin"], self.check_proof(f"data/proofs/{digest}.tlog-proof", canonical(manifest), "manifest"))
-        self.indices[digest] = entry[1]
+        self.indices[digest] = self.check_proof(f"data/proofs/{digest}.tlog-proof", canonical(manifest), "manifest")
         receipt = self.read(f"data/receipts/{digest}.jws", "evidence-receipt+jws", "receipt_keys")
         said, meant = ({one["item_id"]: one["sha256"] for one in listed["items"]} for listed in (receipt, manifest))
-        demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == (digest, *entry, meant), "receipt-differs")
+        known = (digest, self.trust["log"]["origin"], self.indices[digest], meant)
+        demand((receipt["manifest_sha256"], receipt["log_origin"], receipt["log_index"], said) == known, "receipt-differs")
         devices = [self.devices.get(kid, {}) for kid in (manifest["device"], manifest["cosigner_device"])]
         for state in [state for device in devices for state in device.get("states", []) if state["state"] == "revoked"]:
             demand(seconds(receipt["received_at"]) < seconds(state.get("compromised_since") or state["at"]), "device-revoked")
+
+    def check_recording(self, name: str) -> None:
+        """Step 7. A recorder's file was brought in for this visit by a third person, logged, and signed for by one of the pair."""
+        said = self.read(name, "recording-import+jws", "derivation_keys")
+        demand(name == f"data/recordings/{said['sha256']}.jws", "recording-renamed")
+        self.check_proof(f"data/proofs/{said['sha256']}.recording.tlog-proof", canonical(said), "recording")
+        meant = {field: said[field] for field in ("visit", "case", "bank")}
+        takers = [one for one in self.manifests.values() if {**one, **meant} == one and said["sha256"] in {item["sha256"] for item in one["items"]}]
+        demand(takers, "recording-not-accepted")
+        demand(all(said["imported_by"] not in (one["actor"], one["cosigner"]) for one in takers), "recording-imported-by-pair")
 
     def check_proof(self, name: str, payload: bytes, entry_type: str) -> int:
         """Verify a `tlog-proof@v1` for a payload; return the entry's index."""
@@ -448,7 +458,7 @@ def capitals(amount_fen: int) -> str:
 
 def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.EllipticCurvePrivateKey | None = None,
            authority: Path | None = None) -> dict[str, Any]:
-    """Return verdict, findings, counts, stamps, what is withheld and what was not checked. Raises Bad, OSError or of SPOILED."""
+    """Return verdict, findings, counts, what is withheld, and each stamp's time, "" where none was shown. Raises Bad, OSError or of SPOILED."""
     with pack.open("rb") as source:
         mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)          # Stays open as long as the views into it.
     files, faults = zip_files(mapped)
@@ -457,8 +467,7 @@ def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.
     verdict = "findings" if findings else "self-consistent" if trust is None else "verified"
     folders = ("manifests", "receipts", "proofs", "reports", "copies", "sealed", "authorisations")
     return {"verdict": verdict, "findings": findings, "counts": {folder: len(verifier.under(folder + "/")) for folder in folders},
-            "withheld": verifier.index.get("withheld", []), "stamps": {name: at for name, at in verifier.stamps.items() if at},
-            "not_checked": [name for name, at in verifier.stamps.items() if not at]}
+            "withheld": verifier.index.get("withheld", []), "stamps": verifier.stamps}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -475,14 +484,13 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key, options.tsa)
     except (Bad, OSError, *SPOILED) as error:
         fault = {"name": "unreadable", "file": str(options.pack), "detail": str(error.args[-1] if error.args else error)}
-        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "stamps": {}, "not_checked": [], "withheld": []}
+        outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "stamps": {}, "withheld": []}
     if options.json:
         print(json.dumps(outcome, ensure_ascii=False, indent=1))
     else:
         lines = [f"{one['name']}: {one['file']} {one['detail']}".rstrip() for one in outcome["findings"]]
         lines += [f"not here: {one['sha256']} {one['reason']}" for one in outcome["withheld"]]
-        lines += [f"stamped: {name} existed at {at}" for name, at in outcome["stamps"].items()]
-        lines += [f"not checked: {name}; name its authority's certificate by --tsa" for name in outcome["not_checked"]]
+        lines += [f"stamped: {name} {at or 'was not checked; name its authority by --tsa'}" for name, at in outcome["stamps"].items()]
         counts = ", ".join(f"{name} {count}" for name, count in sorted(outcome["counts"].items()))
         print("\n".join([*lines, f"{outcome['verdict']}: {len(outcome['findings'])} findings; {counts}"]))
     return {"unreadable": 2, "verified": 0}.get(outcome["verdict"], 1)

@@ -16,7 +16,7 @@ from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.core.ids import ManifestId, VisitId
+from backend.core.ids import BankId, ManifestId, VisitId
 from backend.core.problems import InvalidInput, NotFound
 from backend.exhibits import commands, queries, receipts, reviews
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
@@ -30,6 +30,7 @@ from backend.web.transaction import transaction
 from evidence.translog import parse_checkpoint
 
 DOWNLOAD = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+NO_BANK = UUID(int=0)
 MEDIA_TYPES = {"jpg": "image/jpeg", "wav": "audio/wav", "m4a": "audio/mp4", "mp4": "video/mp4"}
 
 
@@ -168,10 +169,14 @@ def read_proof(manifest_id: FromPath[UUID], actor: NamedDependency[Actor], resou
 
 
 @get("/verify/keys", operation_id="readPublicKeys", sync_to_thread=True, tags=["verify"])
-def read_keys(resources: NamedDependency[Resources]) -> KeysView:
-    """Return our public keys of all times, the banks' that sign authorisations, and the trust file for the offline verifier."""
+def read_keys(resources: NamedDependency[Resources], bank: Annotated[UUID | None, QueryParameter()] = None) -> KeysView:
+    """Return our public keys of all times, and the trust file for the offline verifier.
+
+    The trust file names keys and witnesses of the one `bank` asked for, of none without it: a stranger does not learn who our clients are.
+    An id that is no bank's is answered like a bank without keys.
+    """
     with resources.reads() as session:
-        trust = msgspec.json.decode(commands.trust(session, resources.keyring, resources.origin))
+        trust = msgspec.json.decode(commands.trust(session, resources.keyring, resources.origin, BankId(bank or NO_BANK)))
     return KeysView(origin=resources.origin, trust=trust, keys=tuple(
         KeyView(kid=one.kid, purpose=one.purpose, state=one.state.value, created_at=one.created_at, retired_at=one.retired_at, public=one.public)
         for one in resources.keyring.public_keys()))

@@ -17,7 +17,6 @@ from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose, Wanted
 from backend.exhibits.exports import Place, Transaction
 from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
-from backend.exhibits.recordings import TYP as RECORDING_TYP
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
 from backend.exhibits.transfers import read_item
@@ -30,6 +29,7 @@ from evidence.envelope import SignatureMember, assemble, check_shape, verify_sig
 from evidence.errors import EvidenceError
 from evidence.es256 import compact_verify
 from evidence.keys import key_from_jwk
+from evidence.pack import TYP_RECORDING
 from evidence.statements import TYP_RECEIPT
 from evidence.store import BlobStore
 
@@ -84,7 +84,7 @@ def verify_store(session: Session, keyring: Keyring, store: BlobStore, tenant: s
 def _recording_faults(session: Session, keyring: Keyring, place: tuple[BlobStore, str], row: RecordingRow) -> list[str]:
     found = []
     try:
-        _, told = compact_verify(row.statement, lambda kid: keyring.resolve(KeyPurpose.DERIVATION, kid), typ=RECORDING_TYP)
+        _, told = compact_verify(row.statement, lambda kid: keyring.resolve(KeyPurpose.DERIVATION, kid), typ=TYP_RECORDING)
         entry = session.get(LogEntryRow, row.log_entry_id)
         if entry is None or entry.payload_sha256 != sha256_hex(canonicalise(told)):
             found.append("not-as-logged")

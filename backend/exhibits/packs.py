@@ -24,7 +24,7 @@ from backend.exhibits.model import ItemState, ReceiptKind
 from backend.exhibits.queries import StoredItem, opened_row, visible_to
 from backend.exhibits.receipts import receipt_of, report_of
 from backend.exhibits.refusals import NotExportable, refusing
-from backend.exhibits.tables import CopyRow, ExportRow, ItemRow, ManifestRow, SignatureRow
+from backend.exhibits.tables import CopyRow, ExportRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.staff.queries import renewed_among
@@ -34,7 +34,19 @@ from evidence.es256 import compact_peek
 from evidence.facts import CashReceiptFacts, Kind
 from evidence.keys import PublicKey, key_from_jwk
 from evidence.manifest import decode_manifest
-from evidence.pack import TYP_AUTHORISATION, Pack, PackCopy, Packed, PackEntry, PackSealed, ServiceKeys, Withheld, lay_out, trust_document
+from evidence.pack import (
+    TYP_AUTHORISATION,
+    Pack,
+    PackCopy,
+    Packed,
+    PackEntry,
+    PackRecording,
+    PackSealed,
+    ServiceKeys,
+    Withheld,
+    lay_out,
+    trust_document,
+)
 from evidence.statements import DeviceHistory, DeviceState, sign_devices
 from evidence.times import format_utc
 from evidence.translog import parse_checkpoint, parse_proof
@@ -174,6 +186,7 @@ def assemble_pack(session: Session, keyring: Keyring, held: Contents, handed: Ha
         hardware=_hardware(session, handed.authorisations),
         custody=_custody(session, held),
         witnessed=witnesses.witnessed_for(session, held.bank, size),
+        recordings=_recordings(session, held),
         stamps=stamps.covering(session, (parse_proof(entry.proof).index for entry in entries), size),
         known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
     kid = keyring.active(KeyPurpose.RECEIPT).kid
@@ -222,6 +235,14 @@ def _entry(session: Session, manifest_id: UUID) -> PackEntry:
     return PackEntry(
         envelope=envelope, receipt=received.jws, proof=received.proof, report=report_of(session, row) if examined is not None else None,
         report_proof=examined.proof if examined is not None else None)
+
+
+def _recordings(session: Session, held: Contents) -> list[PackRecording]:
+    """Return who brought in those of the pack's files that came off a recorder (F06)."""
+    named = select(ItemRow.sha256).where(ItemRow.manifest_id.in_(held.manifest_ids))
+    query = select(RecordingRow).where(RecordingRow.sha256.in_(named), RecordingRow.visit_id.in_(held.visits)).order_by(RecordingRow.sha256)
+    found = [(row.statement, log.proof_of(session, row.log_entry_id)) for row in session.scalars(query)]
+    return [PackRecording(statement=statement, proof=proof) for statement, proof in found if proof is not None]
 
 
 def _devices(session: Session, keyring: Keyring, manifest_ids: Sequence[UUID]) -> str:

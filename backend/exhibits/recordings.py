@@ -40,13 +40,12 @@ from evidence.errors import EvidenceError
 from evidence.examination import Examination
 from evidence.keys import key_from_jwk
 from evidence.manifest import Role
-from evidence.pack import Measured
+from evidence.pack import TYP_RECORDING, Measured
 from evidence.policy import DEFAULT, ContentPolicy
 from evidence.sealing import SealContext, Sealer, new_key
 from evidence.time_mark import peek_kid, verify_mark
 from evidence.times import format_utc, parse_utc
 
-TYP = "recording-import+jws"
 CLOCK_PICTURES = frozenset({"image/jpeg", "image/heic", "image/png"})
 MEDIA_TYPES = frozenset(one for one in LIMITS.media_types if not one.startswith("image/")) | CLOCK_PICTURES
 POLICY: ContentPolicy = msgspec.structs.replace(DEFAULT, marks_s_max=180, audio_bytes_max=DEFAULT.video_bytes_max)
@@ -217,7 +216,8 @@ def _enter(
         branch_id=visit.branch_id, imported_by=actor.id, imported_at=now, sha256=measured.sha256, size=measured.size, media_type=wanted.media_type,
         role=_ROLES[wanted.media_type.partition("/")[0]], told_started_at=wanted.told_started_at, blob_key=blob,
         wrapped_key=sealer(session, keyring, visit.case_id).wrap_item_key(key, measured.sha256),
-        statement=keyring.sign(KeyPurpose.DERIVATION, stated, TYP), log_entry_id=log.append(session, "recording", canonicalise(stated), now),
+        statement=keyring.sign(KeyPurpose.DERIVATION, stated, TYP_RECORDING),
+        log_entry_id=log.append(session, "recording", canonicalise(stated), now),
         examination=None, examined_at=None, clock_proof=None, clock_offset_ms=None)
     session.add(row)
     session.flush()

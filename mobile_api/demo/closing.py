@@ -70,7 +70,7 @@ def export_and_verify(scene: Scene, ticker: Ticker) -> None:
     pack = liaison.send("POST", f"/api/v1/visits/{visit.id}/pack", json={"purpose": "litigation"}).content
     out = scene.stage.out
     (out / "pack.zip").write_bytes(pack)
-    trust = scene.http.get(scene.stage.base_url + "/verify/keys").json()["trust"]
+    trust = scene.http.get(f"{scene.stage.base_url}/verify/keys?bank={scene.banks[visit.debtor.bank]}").json()["trust"]
     (out / "trust.json").write_bytes(msgspec.json.format(msgspec.json.encode(trust), indent=1))
     scene.count("pack bytes", len(pack))
     ticker.advance(1)

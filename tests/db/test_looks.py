@@ -51,7 +51,7 @@ def evidence(sessions: sessionmaker[Session], tmp_path: Path) -> Evidence:
     """A visit whose photo was looked into."""
     found = evidence_of(sessions, tmp_path)
     with sessions.begin() as session:
-        seen = Examination(state=State.EXAMINED, photo=photo(0xFEDC_BA98_7654_3210))
+        seen = Examination(state=State.EXAMINED, photo=photo(0x5A5A_0F0F_3C3C_9669))
         examinations.store(session, found.item_of(PHOTO).id, seen, found.made.now)
     return found
 

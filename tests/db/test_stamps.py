@@ -171,7 +171,7 @@ def test_EVD_09_a_pack_holds_the_first_stamp_over_its_statements(
         path.write_bytes(raw)
         outcome = verify_pack.verify(path, trust, None, None, authority.root)
         assert outcome["verdict"] == "verified", outcome["findings"]
-        stamped.append(len(outcome["stamps"]))
+        stamped.append(sum(map(bool, outcome["stamps"].values())))
     assert stamped == [0, 1]
 
 

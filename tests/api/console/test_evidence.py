@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from litestar.testing import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.audit.tables import AuditEntryRow, AuditReadRow
+from backend.audit.tables import AuditEntryRow, AuditReadRow, LogWitnessRow
 from backend.console import custody, packs
 from backend.console import evidence as console
 from backend.exhibits.model import VisitFacts
@@ -191,7 +192,7 @@ def test_ARCH_14_copy_is_an_attachment_with_number_and_derivation(desk: Desk) ->
 def test_EVD_08_pack_from_the_console_verifies_with_keys_from_elsewhere(desk: Desk, tmp_path: Path) -> None:
     answer = desk.post(desk.pack_path, desk.made.lin, {"purpose": "litigation"})
     assert answer.status_code == 200, answer.text
-    keys = desk.client.get("/verify/keys")
+    keys = desk.client.get(f"/verify/keys?bank={desk.made.bank_a.id}")
     assert keys.status_code == 200
     pack, trust = tmp_path / "pack.zip", tmp_path / "trust.json"
     pack.write_bytes(answer.content)
@@ -214,6 +215,21 @@ def test_EVD_08_log_is_read_with_checkpoint_consistency_and_proof(desk: Desk) ->
     proof = desk.get(f"/api/v1/log/proof/{manifest_id}", desk.made.lin).json()
     assert proof["proof"].startswith("c2sp.org/tlog-proof@v1\n")
     assert proof["receipt"].count(".") == 2
+
+
+def test_SEC_01_a_stranger_learns_the_keys_of_the_bank_asked_for_and_of_no_other(desk: Desk) -> None:
+    bank_a, bank_b = desk.made.bank_a.id, desk.made.bank_b.id
+    with desk.sessions.begin() as session:
+        for bank, who in ((bank_a, desk.made.mo), (bank_b, desk.made.nuo)):
+            key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+            session.add(LogWitnessRow(name=f"{bank}.example", bank_id=bank, key=key, enrolled_by=who.id, enrolled_at=desk.made.now, revoked_at=None))
+    for query, named, silent in ((f"?bank={bank_a}", [bank_a], [bank_b]), (f"?bank={bank_b}", [bank_b], [bank_a]), ("", [], [bank_a, bank_b]),
+                                 (f"?bank={desk.made.lin.id}", [], [bank_a, bank_b])):
+        answer = desk.client.get(f"/verify/keys{query}")
+        assert answer.status_code == 200
+        assert all(str(one) in answer.text for one in named)
+        assert not any(str(one) in answer.text for one in silent)
+    assert desk.client.get("/verify/keys?bank=x").status_code in (400, 422)
 
 
 def test_EVD_09_public_keys_hold_no_secret(desk: Desk) -> None:

@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evidence import verify_pack
-from evidence.canonical import sha256_hex
+from evidence.canonical import canonicalise, sha256_hex
 from evidence.envelope import assemble, check_shape, header_for, sign
 from evidence.es256 import compact_peek, compact_sign
 from evidence.facts import CaptureFacts, Kind
 from evidence.keys import thumbprint
 from evidence.manifest import decode_manifest, encode_manifest
 from evidence.merkle import leaf_hash, nodes_over
-from evidence.pack import Pack, PackCopy, PackStamp, Withheld, measured, trust_document, write_pack
-from evidence.statements import DeviceState, sign_receipt
+from evidence.pack import Pack, PackCopy, PackRecording, PackStamp, Withheld, measured, trust_document, write_pack
+from evidence.statements import DeviceHistory, DeviceState, sign_devices, sign_receipt
 from evidence.time_stamps import ask
 from evidence.translog import cosign_checkpoint
 from tests.support.time_authority import TimeAuthority
@@ -490,13 +490,14 @@ def test_EVD_09_a_stamp_is_judged_by_the_authority_that_is_named_and_by_no_other
     house = House()
     raw = stamped(house, lambda text: asked(authority, text))
     name = next(name for name in files_of(raw, tmp_path) if name.endswith(".tsr"))
-    assert told(raw, house, tmp_path, None)["not_checked"] == [name]
+    assert told(raw, house, tmp_path, None)["stamps"] == {name: ""}
     good = told(raw, house, tmp_path, authority.root)
-    assert (good["verdict"], list(good["stamps"]), good["not_checked"]) == ("verified", [name], [])
+    assert (good["verdict"], list(good["stamps"])) == ("verified", [name])
+    assert good["stamps"][name].startswith("20")
     (tmp_path / "trust.json").write_bytes(house.trust())
     assert verify_pack.main([str(tmp_path / "pack.zip"), "--trust", str(tmp_path / "trust.json"), "--tsa", str(authority.root)]) == 0
     other = told(raw, house, tmp_path, TimeAuthority(tmp_path, "other").root)
-    assert (names(other), other["stamps"]) == ({"stamp-invalid"}, {})
+    assert (names(other), other["stamps"]) == ({"stamp-invalid"}, {name: ""})
 
 
 @pytest.mark.parametrize("kind", ["another message", "cut off", "not a stamp", "ended", "not yet"])
@@ -517,3 +518,49 @@ def test_EVD_09_a_stamped_checkpoint_of_a_forked_log_is_found(authority: TimeAut
     fork.leaves = [leaf_hash(b"other")] * 2
     raw = stamped(house, lambda text: asked(authority, text), fork)
     assert "log-inconsistent" in names(told(raw, house, tmp_path, authority.root))
+
+
+def test_EVD_09_what_a_renewed_key_signed_before_stands_and_after_its_last_link_does_not(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    def with_last(seq: int) -> dict[str, Any]:
+        listed = [DeviceHistory(
+            key=key.public_key(), person=person, level="tee", last_seq=seq if person == "bilal" else None,
+            states=(DeviceState(state="active", at="2026-01-01T00:00:00.000Z"), DeviceState(state="renewed", at="2026-11-28T00:00:00.000Z")))
+            for key, person in ((builders.BILAL, "bilal"), (builders.DONG, "dong"))]
+        history = sign_devices(listed, house.receipt, thumbprint(house.receipt))
+        return judge(packed(house, pack_of(house, door(house), devices=history)))
+
+    assert with_last(3)["verdict"] == "verified"
+    cut = with_last(2)
+    assert [(one["name"], one["detail"].rpartition(" ")[2]) for one in cut["findings"]] == [("device-renewed", "3")]
+
+
+def brought(house: House, at: packs.Door, **changes: Any) -> PackRecording:
+    """Return the statement by which a recorder's file, the door's first item, was brought in."""
+    item = decode_manifest(check_shape(at.entries[0].envelope).payload).items[0]
+    said = {"schema": "recording-import/1", "recording": "r1", "visit": "visit-1", "case": "case-1", "bank": "bank-1", "equipment": "e1",
+            "sha256": item.sha256, "size": item.size, "media_type": "audio/mp4", "told_started": "2026-11-27T02:00:00.000Z", "imported_by": "clerk",
+            "at": "2026-11-27T04:00:00.000Z", **changes}
+    statement = compact_sign(said, house.derivation, typ="recording-import+jws", kid=thumbprint(house.derivation))
+    return PackRecording(statement=statement, proof=house.logged("recording", canonicalise(dict(said)))[1])
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, set()), ({"visit": "visit-2"}, {"recording-not-accepted"}), ({"case": "case-2"}, {"recording-not-accepted"}),
+    ({"sha256": "e" * 64}, {"recording-not-accepted"}), ({"imported_by": "bilal"}, {"recording-imported-by-pair"}),
+    ({"imported_by": "dong"}, {"recording-imported-by-pair"})])
+def test_EVD_01_who_brought_a_recorders_file_in_is_checked(
+        house: House, judge: Callable[..., dict[str, Any]], changes: dict[str, Any], expected: set[str]) -> None:
+    at = door(house)
+    recordings = [brought(house, at, **changes)]
+    outcome = judge(packed(house, pack_of(house, at, recordings=recordings)))
+    assert names(outcome) == expected
+
+
+def test_EVD_01_an_import_by_another_key_or_without_its_log_entry_is_found(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = door(house)
+    good, other = brought(house, at), brought(house, at, equipment="e2")
+    swapped = PackRecording(statement=good.statement, proof=other.proof)
+    assert names(judge(packed(house, pack_of(house, at, recordings=[swapped])))) == {"log-proof-invalid"}
+    forger = House()
+    forger.leaves, forger.log = house.leaves, house.log
+    assert "key-not-trusted" in names(judge(packed(house, pack_of(house, at, recordings=[brought(forger, at)]))))

@@ -6,7 +6,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "stamps"
-down_revision = "cash_once"
+down_revision = "cash_states"
 branch_labels = None
 depends_on = None
 
