@@ -242,7 +242,8 @@ class _Run:
         """Leave time for finishing, more on a machine that others keep busy: seen in how much longer than its own work this run took so far."""
         wall_s, own_s = time.monotonic() - self.started, time.process_time() - self.started_own
         slower = max(1.0, min(5.0, wall_s / max(own_s, 0.01))) if wall_s > MEASURABLE_S else 1.0
-        reserve_s = min(0.35 * self.limits.search_s, slower * (0.05 + 0.0012 * self.problem.n))
+        need_s = 0.1 + 0.0008 * self.problem.n + 1.5e-7 * self.problem.n**2
+        reserve_s = min(0.35 * self.limits.search_s, slower * need_s)
         self.search_end = self.started + self.limits.search_s - reserve_s
 
     def uses_compiled(self) -> bool:
@@ -326,5 +327,5 @@ def _never() -> bool:
 def heat_for(visits: int) -> Heat:
     """Choose the annealing by size: small days start hotter and re-form pairs more often."""
     if visits <= SMALL_VISITS_MAX:
-        return Heat(start=4000.0, pair_permille=400)
-    return Heat(start=3000.0, pair_permille=300)
+        return Heat(start=4000.0, end=50.0, pair_permille=600)
+    return Heat(start=3000.0, end=50.0, pair_permille=600)

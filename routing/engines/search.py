@@ -103,8 +103,10 @@ def search_tours(
     problem: Problem, matching: Matching, heat: Heat, pace: Pace, seed: int, start: Sequence[Tour] = (), *, strands: int = 1,
 ) -> tuple[list[Tour], Found]:
     """Search from a matching, or from the tours of some of its pairs; return tours whose deposits are placed anew, and the record."""
-    given = {tour.collectors: tour.timing.nodes for tour in start}
-    found = anneal_routes(day_arrays(problem, heat), list(matching), heat, pace, seed, given, strands=strands)
+    began, given = time.monotonic(), {tour.collectors: tour.timing.nodes for tour in start}
+    arrays = day_arrays(problem, heat)
+    left = msgspec.structs.replace(pace, search_s=max(0.01, pace.search_s - (time.monotonic() - began)))
+    found = anneal_routes(arrays, list(matching), heat, left, seed, given, strands=strands)
     return tours_of(problem, found), found
 
 

@@ -75,7 +75,7 @@ def anneal_routes(
     areas = _areas_of(whole, strands)
     field = _Areas(whole, areas, seed) if areas > 1 else _Islands(whole, strands, seed)
     with ThreadPoolExecutor(strands - 1, thread_name_prefix="strand") if strands > 1 else nullcontext() as helpers:
-        run = _Rounds(field, (code, heat, helpers), pace, (began, strands))
+        run = _Rounds(field, (code, heat, helpers), pace, (began + pace.search_s, strands))
         while not pace.stop() and run.next():
             pass
     return field.found(tuple(run.counts))
@@ -99,11 +99,12 @@ class _Rounds:
     """The course of an annealing: what is run next, by the clock, by iterations or by the counts of an earlier run."""
 
     def __init__(
-        self, field: _Islands | _Areas, means: tuple[ModuleType, Heat, Executor | None], pace: Pace, start: tuple[float, int]
+        self, field: _Islands | _Areas, means: tuple[ModuleType, Heat, Executor | None], pace: Pace, bounds: tuple[float, int]
     ) -> None:
         self.field, self.pace = field, pace
         self.code, self.heat, self.helpers = means
-        self.began, self.strands = start
+        # What loading and the start took is gone from the time, but not from the heat.
+        self.began, (self.over, self.strands) = time.monotonic(), bounds
         self.rounds = ROUNDS_AREAS if isinstance(field, _Areas) else ROUNDS_WHOLE
         self.counts: list[tuple[int, ...]] = []
         self.told, self.tell_at = FAR_AWAY, self.began
@@ -132,14 +133,14 @@ class _Rounds:
             count = (done + 1) * self.pace.iterations_max // self.rounds - done * self.pace.iterations_max // self.rounds
             areas = self.field.areas
             return done * LEVELS // self.rounds, tuple(count * (one + 1) // areas - count * one // areas for one in range(areas))
-        level = int(LEVELS * (time.monotonic() - self.began) / self.pace.search_s)
-        return (level, None) if level < LEVELS else None
+        now = time.monotonic()
+        return (int(LEVELS * (now - self.began) / (self.over - self.began)), None) if now < self.over else None
 
     def _run(self, temperature: float, shares: tuple[int, ...] | None) -> list[int]:
         areas = self.field.areas
         turns = -(-areas // self.strands)
-        now, over = time.monotonic(), self.began + self.pace.search_s
-        until = min(over, now + turns * min(SLICE_S_MAX, self.pace.search_s / (self.rounds * turns)))
+        now = time.monotonic()
+        until = min(self.over, now + min(turns * SLICE_S_MAX, (self.over - self.began) / self.rounds))
         made = [0] * areas
 
         def work(strand: int) -> None:
