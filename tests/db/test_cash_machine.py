@@ -1,6 +1,7 @@
 """Random histories of money: offline order, replays, crashes, hand-overs, voids, deposits, statements, reversals. The books stay equal to the fen."""
 
 from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,6 @@ from backend.keys.keyring import Keyring
 from evidence.capitals import to_capitals
 from evidence.facts import Denomination
 from tests.support.cash import PREVIOUS_NONE, Door, door
-from tests.support.exhibits import Handset
 from tests.support.world import Person, World, world
 
 CAP_FEN = 2_000
@@ -52,7 +52,7 @@ class Histories(RuleBasedStateMachine):
         base = self.base
         self.at = Door(
             session=base.session, keyring=base.keyring, made=base.made, case_id=base.case_id, visit_id=base.visit_id, bank=base.bank,
-            first=Handset(base.made.bilal), second=Handset(base.made.dong))
+            first=copy(base.first), second=copy(base.second))  # Where their chains stood; one that begins anew is a fork, and suspends the phone.
         self.jtis = [self.at.authorise(cap_fen=CAP_FEN, max_collections=6)]
         self.numbers = list(self.at.lease(8))
         self.used: list[str] = []
