@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from routing.problem import I64, Bools, Problem
+from routing.timing import offices_for
 
 NEVER = 1 << 40
 
@@ -107,19 +108,21 @@ def _done(problem: Problem, node: int, arrival: I64) -> I64:
 
 
 def _deposit(problem: Problem, visit: tuple[int, int], pair: tuple[I64, I64], done: I64, ends: I64) -> tuple[Bools, I64]:
-    """Return, per pair, whether some bank takes the cash in time, and the travel from the visit by the best such bank home."""
+    """Return, per pair, whether some bank that takes the cash takes it in time, and the travel from the visit by the best such bank home."""
     node, cash = visit
     best = np.full(done.shape, NEVER, dtype=np.int64)
-    if cash > problem.carry_limit_fen:
+    if cash > problem.carry_fen[node]:
         return np.zeros(done.shape, dtype=np.bool_), best
-    hops = problem.travel_s[node, problem.n : problem.n + problem.banks]
-    for bank in np.argsort(hops, kind="stable").tolist():
+    offices = offices_for(problem, int(problem.purse[node]))
+    hops = problem.travel_s[node, offices]
+    for near in np.argsort(hops, kind="stable").tolist():
         # The near banks settle nearly all pairs; of a farther one only those are timed that it would bring home sooner.
-        hop, back = int(hops[bank]), problem.back_s[problem.n + bank]
+        hop, office = int(hops[near]), int(offices[near])
+        back = problem.back_s[office]
         home_s = np.maximum(back[pair[0]], back[pair[1]])
         at = np.flatnonzero(home_s < best - hop)
         back_s = home_s[at].astype(np.int64)
-        over = problem.speeds.reach_all(_done(problem, problem.n + bank, problem.speeds.reach_all(done[at], hop)), back_s)
+        over = problem.speeds.reach_all(_done(problem, office, problem.speeds.reach_all(done[at], hop)), back_s)
         in_time = over <= ends[at]
         best[at[in_time]] = hop + back_s[in_time]
     return np.asarray(best < NEVER), best

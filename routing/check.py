@@ -206,6 +206,7 @@ class _RouteWalk:
         self.here: str | None = None
         self.carried_fen = self.travel_s = self.service_s = 0
         self.cash_visits: list[str] = []
+        self.owners: list[str | None] = []
         self.is_contingent = True
         self.released: tuple[int, str] | None = None
         """When and from where the pair goes on if no cash was taken and the deposit just planned is released (F12)."""
@@ -218,6 +219,7 @@ class _RouteWalk:
         if at.carried_fen:
             self.is_contingent = False
             self.cash_visits.append("the stops made")
+            self.owners.append(at.owner)
 
     def run(self, route: Route, locked: int) -> None:
         if route.departure is not None and not locked:
@@ -278,9 +280,12 @@ class _RouteWalk:
             self.judge_breaks(index, place.id)
         else:
             self.judge.deposits += 1
+            foreign = sorted({one for one in self.owners if one != place.bank and one is not None}) if place.bank is not None else []
+            if foreign:
+                self.fault(Code.DEPOSIT_FOREIGN, f"an office of {place.bank} takes no money of {', '.join(foreign)}", index, place.id)
             if self.is_contingent and self.cash_visits and left[1] is not None:
                 self.released = (left[0], left[1])
-            self.carried_fen, self.cash_visits, self.is_contingent = 0, [], True
+            self.carried_fen, self.cash_visits, self.owners, self.is_contingent = 0, [], [], True
 
     def make_pause(self, index: int, stop: Stop, ahead: tuple[Stop, ...]) -> None:
         """Rest at the place of the stop before or of the next one; a pause within the window of a due break is that break."""
@@ -380,7 +385,11 @@ class _RouteWalk:
         if visit.cash_fen:
             self.carried_fen += visit.cash_fen
             self.cash_visits.append(visit.id)
+            if any(one != visit.bank for one in self.owners):
+                self.fault(Code.CASH_MIXED, f"carries money of {self.owners[0]} and of {visit.bank} at once", index, visit.id)
+            self.owners.append(visit.bank)
             self.is_contingent = self.is_contingent and visit.cash_is_cap
-        limit = self.judge.instance.cash.carry_limit_fen
+        rules = self.judge.instance.cash
+        limit = min([rules.carry_limit_fen, *(one.carry_limit_fen for one in rules.limits if one.bank in self.owners)])
         if self.carried_fen > limit:
             self.fault(Code.CARRY_LIMIT, f"carries {self.carried_fen} fen, the limit is {limit}", index, visit.id)

@@ -43,6 +43,8 @@ class Code(StrEnum):
     TIME_WRONG = "time_wrong"
     CARRY_LIMIT = "carry_limit"
     CASH_KEPT = "cash_kept"
+    CASH_MIXED = "cash_mixed"
+    DEPOSIT_FOREIGN = "deposit_foreign"
     UNSERVED_LIST = "unserved_list"
     LOCKED_CHANGED = "locked_changed"
     PIN_BROKEN = "pin_broken"
@@ -63,7 +65,7 @@ RULES: dict[Code, str] = {
     Code.BANK_CLOSED: "CASH-06", Code.STARTS_BEFORE_ARRIVAL: "REQ-04", Code.TIME_WRONG: "REQ-04", Code.CARRY_LIMIT: "CASH-08",
     Code.CASH_KEPT: "CASH-06", Code.UNSERVED_LIST: "REQ-04", Code.LOCKED_CHANGED: "REQ-04",
     Code.PIN_BROKEN: "REQ-04", Code.DEBTOR_TWICE: "CONT-05", Code.CREDENTIAL_MISSING: "VIS-06", Code.RELEASE_LATE: "CASH-06",
-    Code.BREAK_MISSED: "REQ-09", Code.PAUSE_MISPLACED: "REQ-09",
+    Code.CASH_MIXED: "CASH-08", Code.DEPOSIT_FOREIGN: "CASH-06", Code.BREAK_MISSED: "REQ-09", Code.PAUSE_MISPLACED: "REQ-09",
 }
 
 

@@ -16,11 +16,15 @@ Leg = Callable[[str, str], tuple[int, int]]
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair after its locked stops. `home_by_s` is when it is home if it makes no further visit; cash counts only while a bank can take it."""
+    """A pair after its locked stops. `home_by_s` is when it is home if it makes no further visit.
+
+    Cash counts only while an office can take it, and while it is one bank's, which `owner` names.
+    """
 
     place: str
     leaves_s: int
     carried_fen: int
+    owner: str | None
     home_by_s: int
     travel_s: int
     service_s: int
@@ -42,27 +46,35 @@ def match_locked(instance: Instance, plan: Plan) -> tuple[dict[int, PairProgress
 def standing(instance: Instance, one: PairProgress, leg: Leg) -> Standing:
     """Say where a pair stands after its locked stops, with what in hand."""
     amounts = {visit.id: visit.cash_fen for visit in instance.visits}
+    bank_of: dict[str, str | None] = {visit.id: visit.bank for visit in instance.visits}
+    owners: set[str | None] = set()
     in_hand, clock, travel_s = 0, one.departure, 0
     for stop in one.stops:
         travel_s += stop.arrival - clock
         clock = stop.end
         if stop.type is StopType.DEPOSIT:
-            in_hand = 0
+            in_hand, owners = 0, set()
         elif stop.type is StopType.VISIT:
-            in_hand += stop.cash_fen if stop.cash_fen is not None else amounts[str(stop.id)]
+            taken = stop.cash_fen if stop.cash_fen is not None else amounts[str(stop.id)]
+            in_hand, owners = in_hand + taken, owners | ({bank_of[str(stop.id)]} if taken else set())
     leaves_s = one.free_at if instance.now is None else max(one.free_at, instance.now)
     ends = [collector.end for collector in instance.collectors if collector.id in one.collectors]
     speeds = instance.travel.speeds
     home_by_s = arrives(speeds, leaves_s, max(leg(one.place, end)[0] for end in ends))
+    owner = owners.pop() if len(owners) == 1 else None
+    if in_hand and owners:
+        in_hand = 0  # More than one bank's: no office takes it as it is, it goes into the sealed bag.
     if in_hand:
         homes: list[int] = []
-        for bank in instance.banks:
+        rules = instance.cash
+        own = [one.carry_limit_fen for one in rules.limits if one.bank == owner]
+        for bank in (one for one in instance.banks if one.bank is None or one.bank == owner):
             begins = max(bank.open, arrives(speeds, leaves_s, leg(one.place, bank.location)[0]))
             if begins + bank.service_s <= bank.close:
                 homes.append(arrives(speeds, begins + bank.service_s, max(leg(bank.location, end)[0] for end in ends)))
-        in_hand, home_by_s = (min(in_hand, instance.cash.carry_limit_fen), min(homes)) if homes else (0, home_by_s)
+        in_hand, home_by_s = (min([in_hand, rules.carry_limit_fen, *own]), min(homes)) if homes else (0, home_by_s)
     return Standing(
-        place=one.place, leaves_s=leaves_s, carried_fen=in_hand, home_by_s=home_by_s, travel_s=travel_s,
+        place=one.place, leaves_s=leaves_s, carried_fen=in_hand, owner=owner, home_by_s=home_by_s, travel_s=travel_s,
         service_s=sum(stop.end - stop.start for stop in one.stops if stop.type is not StopType.PAUSE),
     )
 

@@ -138,7 +138,7 @@ class _Case:
         if not tried.in_time.any():
             return self.no_time_alone(visit, node, tried)
         if not tried.with_cash.any():
-            params = {"cash_fen": visit.cash_fen, "carry_limit_fen": self.problem.carry_limit_fen}
+            params = {"cash_fen": visit.cash_fen, "carry_limit_fen": int(self.problem.carry_fen[node])}
             return _reason(visit, ReasonCode.CASH_NOT_DEPOSITABLE, params, Change(kind=ChangeKind.DROP_CASH, subject=visit.id))
         rivals = sorted({self.problem.visits[one].id for one in self.problem.rivals_of(node) if self.is_made(one)} - {visit.id})
         if rivals:

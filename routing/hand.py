@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from routing.assemble import assemble_plan
 from routing.matrix import TravelMatrix, travel_matrix
@@ -59,6 +60,6 @@ def _untimed(instance: Instance, problem: Problem, draft: Draft) -> Route:
     last = max((place for place, one in enumerate(draft.visits) if one in with_cash), default=None)
     node_of = {visit.id: node for node, visit in enumerate(problem.visits)}
     if last is not None and instance.banks and draft.visits[last] in node_of:
-        nearest = int(problem.travel_s[node_of[draft.visits[last]], problem.n : problem.n + len(instance.banks)].argmin())
+        nearest = int(problem.office_hops(np.array([node_of[draft.visits[last]]])).argmin())
         stops.insert(last + 1, Stop(type=StopType.DEPOSIT, bank=BankId(instance.banks[nearest].id)))
     return Route(collectors=draft.collectors, stops=tuple(stops))

@@ -121,8 +121,22 @@ class PairingRules(msgspec.Struct, frozen=True, kw_only=True):
     """`fieldday/2`: these two work with each other today or not at all."""
 
 
-class CashRules(msgspec.Struct, frozen=True, kw_only=True):
+class BankLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """`fieldday/2`: no pair carries more of this bank's money, nor more than the limit for all."""
+
+    bank: Text
     carry_limit_fen: Fen
+
+
+class CashRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that a pair may carry; of `fieldday/2`: of single banks' money still less."""
+
+    carry_limit_fen: Fen
+    limits: Annotated[tuple[BankLimit, ...], Meta(max_length=1000)] = ()
+
+    def limit_of(self, bank: str | None) -> int:
+        """Return the most that may be carried of a bank's money."""
+        return min([self.carry_limit_fen, *(one.carry_limit_fen for one in self.limits if one.bank == bank)])
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,13 +190,17 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bank(msgspec.Struct, frozen=True, kw_only=True):
-    """A branch that takes deposits: service starts at `open` at the earliest and ends by `close`."""
+    """An office that takes deposits: service starts at `open` at the earliest and ends by `close`.
+
+    Of `fieldday/2`: `bank`, whose office it is; it takes only that bank's money (CASH-06). Absent: it takes any.
+    """
 
     id: Text
     location: LocationId
     open: DaySeconds
     close: DaySeconds
     service_s: DaySeconds
+    bank: Text | None = None
 
     def __post_init__(self) -> None:
         if self.open > self.close:
@@ -215,7 +233,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """A visit that two collectors make together (VIS-01); service starts inside one of the windows.
 
     Of `fieldday/2`: who must be in the pair, when exactly service starts, what was announced, whose visit it is (one visit per debtor
-    and day), whose credential both must hold, and whether `cash_fen` is only the most that may be taken (F12).
+    and day), whose credential both must hold, whose money `cash_fen` is, and whether it is only the most that may be taken (F12).
     """
 
     id: Text
@@ -236,6 +254,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     announced: Announced | None = None
     debtor: Text | None = None
     credential: Text | None = None
+    bank: Text | None = None
     cash_is_cap: bool = False
 
     def __post_init__(self) -> None:

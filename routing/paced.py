@@ -14,7 +14,7 @@ import numpy as np
 
 from routing.pauses import Rests
 from routing.problem import Problem
-from routing.timing import BANKS_TRIED, LABELS_MAX, Pair, Pause, Timing, earliest_start
+from routing.timing import BANKS_TRIED, LABELS_MAX, Pair, Pause, Timing, carry, earliest_start, offices_for
 
 Span = tuple[int, int]
 
@@ -32,6 +32,7 @@ class _Label(msgspec.Struct, frozen=True, eq=False):
     parent: _Label | None
     before: tuple[Span, ...] = ()
     after: tuple[Span, ...] = ()
+    purse: int = 0
 
 
 def time_paced(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing | None:
@@ -68,13 +69,14 @@ def _go(problem: Problem, pair: Pair, rests: Rests, label: _Label | None, node: 
     """Drive to a node and serve it, after none, one or more of the pauses still ahead."""
     if label is None:
         leg, leaving = int(pair.out_s[node]), list(_at_home(pair.shift[0], rests))
-        travel_s = carried = 0
+        travel_s = carried = purse = 0
     else:
         leg, leaving = int(problem.travel_s[label.node, node]), [(label.time, label.taken)]
-        travel_s, carried = label.travel_s, label.carried_fen
-    carried = carried + int(problem.cash_fen[node]) if node < problem.n else 0
-    if carried > problem.carry_limit_fen:
+        travel_s, carried, purse = label.travel_s, label.carried_fen, label.purse
+    held = carry(problem, node, carried, purse)
+    if held is None:
         return
+    carried, purse = held
     for leaves, taken in leaving:
         arrival = problem.speeds.reach(leaves, leg)
         for clock, count, spans in _resting(arrival, taken, rests):
@@ -87,7 +89,7 @@ def _go(problem: Problem, pair: Pair, rests: Rests, label: _Label | None, node: 
             departure = leaves if label is not None else problem.speeds.leave_by(spans[0][0] if spans else start, leg)
             way = problem.speeds.reach(departure, leg) - departure
             begun = departure if label is None else label.departure
-            yield _Label(done, travel_s + way, carried, count, node, start, begun, label, spans)
+            yield _Label(done, travel_s + way, carried, count, node, start, begun, label, spans, (), purse)
 
 
 def _at_home(clock: int, rests: Rests) -> Iterator[tuple[int, int]]:
@@ -118,13 +120,13 @@ def _rest_after(rests: Rests, label: _Label) -> Iterator[_Label]:
 def _via_banks(problem: Problem, pair: Pair, rests: Rests, label: _Label, ahead: int | None) -> Iterator[_Label]:
     if not label.carried_fen or not problem.banks:
         return
-    banks = np.arange(problem.n, problem.n + problem.banks)
+    banks = offices_for(problem, label.purse)
     onward = problem.travel_s[banks, ahead] if ahead is not None else pair.back_s[banks]
     detour = problem.travel_s[label.node, banks] + onward
     nearest = set(np.argsort(detour, kind="stable")[:BANKS_TRIED].tolist())
     nearest |= set(np.argsort(problem.travel_s[label.node, banks], kind="stable")[:BANKS_TRIED].tolist())
     for bank in sorted(nearest):
-        yield from _go(problem, pair, rests, label, problem.n + bank)
+        yield from _go(problem, pair, rests, label, int(banks[bank]))
 
 
 def _earliest(labels: list[_Label]) -> list[_Label]:

@@ -28,6 +28,7 @@ NEVER = -1
 BIT_FEMALE, BIT_MALE = 0, 1
 AWAY_S = 400_000
 ANCHOR_LOSS = 10**10
+FOREIGN_S = 1 << 40
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -38,7 +39,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     collector's start, `back_s[node, collector]` to the collector's end. `rivals[node]` is the next node of which at most one may be made
     (a ring; -1: none). `anchors` are nodes; `anchor_of[collector]` is the node of the pair at work, or -1. `fixed_cost` is what no plan
     can change. `travel_s`, `out_s` and `back_s` hold at the ordinary speed; `speeds` says what becomes of them by the hour. `rests` are each
-    collector's breaks ahead. `rows[node]` is its place in the matrix.
+    collector's breaks ahead. `rows[node]` is its place in the matrix. `purse[node]` is whose money it is, whose office: 0 nobody's in particular;
+    what a pair carries is of one purse, and an office with a purse takes no other. `carry_fen[node]` bounds what is carried behind it.
     """
 
     visits: tuple[Visit, ...]
@@ -54,6 +56,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     is_cap: Bools
     loss: I64
     carry_limit_fen: int
+    purse: I64
+    carry_fen: I64
     shift_lo: I32
     shift_hi: I32
     needs: I64
@@ -78,6 +82,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def is_plain(self) -> bool:
         """Report whether nobody has a break ahead and every hour is as fast as the other: then a way always takes its seconds."""
         return self.speeds.is_constant and not any(self.rests)
+
+    @property
+    def is_tied(self) -> bool:
+        """Report whether any money must go to its own bank's offices, or be carried only up to that bank's limit."""
+        return bool(self.purse.any())
+
+    def takes(self, nodes: I64) -> Bools:
+        """Return, visit by office, whether the office takes that visit's money."""
+        own, offices = self.purse[nodes][:, None], self.purse[None, self.n :]
+        return np.asarray((offices == 0) | (own == 0) | (offices == own))
+
+    def office_hops(self, nodes: I64) -> I64:
+        """Return, visit by office, the seconds of the way, out of reach where the office does not take that visit's money."""
+        return np.where(self.takes(nodes), self.travel_s[nodes, self.n :].astype(np.int64), FOREIGN_S)
 
     def pauses_of(self, a: int, b: int) -> Rests:
         """Return the pauses that the pair (a, b) has ahead of it."""
@@ -150,6 +168,8 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
     needs, skills, bits = _skill_bits(instance, visits, len(anchored))
     excluded = np.vstack([barred(instance, visits), np.ones((len(anchored), len(instance.collectors)), dtype=np.bool_)])
     out_s = np.ascontiguousarray(matrix.seconds[np.ix_(starts, nodes)])
+    banks_of = [*(one.bank for one in (*visits, *anchored)), *(one.bank for one in instance.banks)]
+    purses = {name: index for index, name in enumerate(sorted({one for one in banks_of if one is not None}), 1)}
     shift_lo, shift_hi = _shifts(instance, running)
     anchor_of = np.full(len(instance.collectors), -1, dtype=np.int64)
     for offset, anchor in enumerate(running.anchors):
@@ -169,6 +189,8 @@ def build_problem(instance: Instance, matrix: TravelMatrix) -> Problem:
         cash_fen=np.array([visit.cash_fen for visit in visits] + [one.carried_fen for one in running.anchors], dtype=np.int64),
         is_cap=np.array([visit.cash_is_cap for visit in visits] + [False] * len(anchored), dtype=np.bool_),
         loss=np.array(made.losses + [ANCHOR_LOSS] * len(anchored), dtype=np.int64), carry_limit_fen=instance.cash.carry_limit_fen,
+        purse=np.array([0 if one is None else purses[one] for one in banks_of], dtype=np.int64),
+        carry_fen=np.array([instance.cash.limit_of(one) for one in banks_of], dtype=np.int64),
         shift_lo=shift_lo, shift_hi=shift_hi,
         needs=needs, skills=skills, excluded=excluded,
         pair_legal=_with_time_left(instance, running, _legal_pairs(instance), (shift_lo, shift_hi)),
@@ -239,7 +261,7 @@ def _anchor_visit(anchor: Anchor) -> Visit:
     return Visit(
         id=f"progress {anchor.progress}", location=LocationId(anchor.place), service_s=0, windows=((0, 0),), mandatory=True, value=0,
         required_cert=None, required_language=None, gender_rule=GenderRule.ANY, excluded_collectors=(),
-        approval=Approval(status="approved", effective_from=None), cash_fen=anchor.carried_fen,
+        approval=Approval(status="approved", effective_from=None), cash_fen=anchor.carried_fen, bank=anchor.bank,
     )
 
 

@@ -13,6 +13,7 @@ from routing.model import (
     Announced,
     Approval,
     Bank,
+    BankLimit,
     Break,
     CashRules,
     Collector,
@@ -32,13 +33,14 @@ from routing.model import (
 
 TOP = ("now", "progress")
 WITHIN: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "travel": ("speeds",), "pairing": ("fixed",), "collectors": ("credentials", "breaks"),
-    "visits": ("pinned_collectors", "pinned_start", "announced", "debtor", "credential", "cash_is_cap"),
+    "travel": ("speeds",), "pairing": ("fixed",), "cash": ("limits",), "banks": ("bank",), "collectors": ("credentials", "breaks"),
+    "visits": ("pinned_collectors", "pinned_start", "announced", "debtor", "credential", "bank", "cash_is_cap"),
 })
 FREE_KEYS = frozenset({"generator", "units", "notes"})
 _STRUCTS: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "": Instance, "travel": TravelModel, "travel.speeds": SpeedSpan, "objective": Objective, "pairing": PairingRules, "pairing.history": PastDay,
-    "cash": CashRules, "locations": Location, "collectors": Collector, "collectors.breaks": Break, "banks": Bank, "visits": Visit,
+    "cash": CashRules, "cash.limits": BankLimit,
+    "locations": Location, "collectors": Collector, "collectors.breaks": Break, "banks": Bank, "visits": Visit,
     "visits.approval": Approval, "visits.announced": Announced,
     "progress": PairProgress, "progress.stops": DoneStop,
 })
@@ -85,6 +87,7 @@ def check_running_references(instance: Instance) -> None:
         _all_known(f"visits[{index}].pinned_collectors", visit.pinned_collectors, collectors)
         if len(set(visit.pinned_collectors)) < len(visit.pinned_collectors):
             raise InstanceError(f"visits[{index}].pinned_collectors: the same collector twice")
+    _check_banks(instance)
     fixed: set[str] = set()
     for index, pair in enumerate(instance.pairing.fixed):
         _all_known(f"pairing.fixed[{index}]", pair, collectors)
@@ -103,6 +106,19 @@ def check_running_references(instance: Instance) -> None:
         if faults:
             raise InstanceError(f"progress[{index}].together: {faults[0]}; part them (together: false)")
         at_work |= set(one.collectors) if one.together else set()
+
+
+def _check_banks(instance: Instance) -> None:
+    """Money of unknown origin could go to no office once offices are a bank's own."""
+    named = {one.bank for one in instance.banks if one.bank} | {one.bank for one in instance.visits if one.bank}
+    for index, visit in enumerate(instance.visits if named else ()):
+        if visit.cash_fen and visit.bank is None:
+            raise InstanceError(f"visits[{index}].bank: missing; where money belongs to banks, every visit with cash names its bank")
+    for index, limit in enumerate(instance.cash.limits):
+        if limit.bank not in named:
+            raise InstanceError(f"cash.limits[{index}].bank: unknown id {limit.bank[:60]!r}")
+        if limit.bank in {one.bank for one in instance.cash.limits[:index]}:
+            raise InstanceError(f"cash.limits[{index}].bank: the same bank twice")
 
 
 def _check_stops(instance: Instance, key: str, one: PairProgress, made: set[str]) -> None:

@@ -67,7 +67,7 @@ _ENGLISH = {
     ReasonCode.NO_TIME_ALONE: "There is no time for it even alone: pair {pair} would reach the place at {arrival_s:time} "
     "and be back at {return_s:time}; service may start {windows}, the shift ends at {shift_end_s:time}.",
     ReasonCode.CASH_NOT_DEPOSITABLE: "The cash ({cash_fen:yuan} yuan) could not be deposited in time: after the visit "
-    "no bank can be reached before it closes, "
+    "no office that takes this money can be reached before it closes, "
     "or the amount is above the carrying limit of {carry_limit_fen:yuan} yuan (CASH-06).",
     ReasonCode.DISPLACED: "Pair {pair} could make it only instead of {visits}; that would cost {price} more than it gains.",
     ReasonCode.PAIR_NOT_FORMED: "Only pairs that were not formed could make it, such as {pair}; "
@@ -85,7 +85,7 @@ _CHINESE = {
     ReasonCode.NO_LEGAL_PAIR: "今天没有任何一组人员可以执行本次外访;缺少:{missing}。",
     ReasonCode.NO_TIME_ALONE: "即使只安排这一户,时间也不够:搭档{pair}最早{arrival_s:time}到达,"
     "{return_s:time}返回;可开始时间为{windows},班次{shift_end_s:time}结束。",
-    ReasonCode.CASH_NOT_DEPOSITABLE: "现金({cash_fen:yuan}元)无法按时缴存:外访后没有银行网点来得及办理,"
+    ReasonCode.CASH_NOT_DEPOSITABLE: "现金({cash_fen:yuan}元)无法按时缴存:外访后没有受理这笔款项的银行网点来得及办理,"
     "或金额超过携带上限{carry_limit_fen:yuan}元(CASH-06)。",
     ReasonCode.DISPLACED: "搭档{pair}只有放弃{visits}才能执行本次外访;代价比收益高{price}。",
     ReasonCode.PAIR_NOT_FORMED: "只有未组成的搭档(如{pair})可以执行;若组成该搭档,须放弃{visits},代价比收益高{price}。",

@@ -20,7 +20,7 @@ class Anchor(msgspec.Struct, frozen=True):
     """A pair at work (collector positions): where it stands, when it may go on, what it has worked and carries, when it is back at the latest.
 
     `late_until` is later than the shift's end only where the pair cannot be home in time whatever it does. Cash that no bank takes any
-    more today counts as nothing here: it goes into the sealed bag (F12), and no plan can change that.
+    more today, and cash of several banks together, counts as nothing here: it goes into the sealed bag (F12), and no plan can change that.
     """
 
     progress: int
@@ -31,6 +31,7 @@ class Anchor(msgspec.Struct, frozen=True):
     worked_s: int
     travel_s: int
     carried_fen: int
+    bank: str | None
     late_until_s: int
 
 
@@ -92,6 +93,17 @@ def carried_fen(stops: Iterable[DoneStop], visits: dict[str, Visit]) -> int:
     return carried
 
 
+def carried_banks(stops: Iterable[DoneStop], visits: dict[str, Visit]) -> set[str | None]:
+    """Return whose the cash in hand is after these stops."""
+    found: set[str | None] = set()
+    for stop in stops:
+        if stop.type is StopType.DEPOSIT:
+            found = set()
+        elif stop.type is StopType.VISIT and (visits[str(stop.id)].cash_fen if stop.cash_fen is None else stop.cash_fen):
+            found.add(visits[str(stop.id)].bank)
+    return found
+
+
 def start_spans(visit: Visit) -> Spans:
     """Return when service may start: the windows, or the one pinned moment."""
     if visit.pinned_start is None:
@@ -114,7 +126,9 @@ def _anchor(instance: Instance, matrix: TravelMatrix, number: int, members: tupl
     one = instance.progress[number]
     row = {place: index for index, place in enumerate(matrix.ids)}
     travel_s = travelled_s(one)
-    carried = carried_fen(one.stops, {visit.id: visit for visit in instance.visits})
+    visits = {visit.id: visit for visit in instance.visits}
+    carried, owners = carried_fen(one.stops, visits), carried_banks(one.stops, visits)
+    owner = next(iter(owners)) if len(owners) == 1 else None
     leaves_s = max(one.free_at, instance.now or 0)
     ends = [row[instance.collectors[member].end] for member in members]
     here = row[one.place]
@@ -127,14 +141,15 @@ def _anchor(instance: Instance, matrix: TravelMatrix, number: int, members: tupl
     back = home_at(here, leaves_s)
     if carried:
         backs = [
-            home_at(row[bank.location], done) for bank in instance.banks
-            if (done := _deposited(bank, speeds.reach(leaves_s, int(matrix.seconds[here, row[bank.location]])))) is not None
+            home_at(row[bank.location], done) for bank in (instance.banks if len(owners) == 1 else ())
+            if bank.bank in (None, owner)
+            and (done := _deposited(bank, speeds.reach(leaves_s, int(matrix.seconds[here, row[bank.location]])))) is not None
         ]
-        carried, back = (min(carried, instance.cash.carry_limit_fen), min(backs)) if backs else (0, back)
+        carried, back = (min(carried, instance.cash.limit_of(owner)), min(backs)) if backs else (0, back)
     return Anchor(
         progress=number, a=members[0], b=members[1], place=str(one.place), leaves_s=leaves_s,
         worked_s=travel_s + sum(stop.end - stop.start for stop in one.stops if stop.type is not StopType.PAUSE),
-        travel_s=travel_s, carried_fen=carried, late_until_s=back,
+        travel_s=travel_s, carried_fen=carried, bank=owner if carried else None, late_until_s=back,
     )
 
 

@@ -11,11 +11,14 @@ import numpy as np
 
 from routing.paced import deposits_paced, time_paced
 from routing.problem import Problem
-from routing.timing import BANKS_TRIED, LABELS_MAX, Pair, Timing, earliest_start
+from routing.timing import BANKS_TRIED, LABELS_MAX, Pair, Timing, carry, earliest_start, offices_for
 
 
 class _Label(msgspec.Struct, frozen=True, eq=False):
-    """A partial route. `before` is the label it grew from, `node` the place it stands at (None = both members at their starts)."""
+    """A partial route. `before` is the label it grew from, `purse` whose cash it carries.
+
+    `node` is the place it stands at (None = both members at their starts).
+    """
 
     time: int
     travel_s: int
@@ -23,6 +26,7 @@ class _Label(msgspec.Struct, frozen=True, eq=False):
     node: int | None
     before: _Label | None
     start: int = 0
+    purse: int = 0
 
 
 def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing | None:
@@ -33,7 +37,7 @@ def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing |
     """
     if nodes and not problem.is_plain:
         return time_paced(problem, pair, nodes)
-    clock, here, carried, travel_s, service_s = pair.shift[0], -1, 0, 0, 0
+    clock, here, carried, purse, travel_s, service_s = pair.shift[0], -1, 0, 0, 0, 0
     starts: list[int] = []
     first_leg_s, has_cash, has_fixed = 0, False, False
     released: tuple[int, int] | None = None
@@ -43,9 +47,10 @@ def time_route(problem: Problem, pair: Pair, nodes: tuple[int, ...]) -> Timing |
         start = earliest_start(problem, node, clock + leg)
         if start is None:
             return None
-        carried = carried + int(problem.cash_fen[node]) if node < problem.n else 0
-        if carried > problem.carry_limit_fen:
+        held = carry(problem, node, carried, purse)
+        if held is None:
             return None
+        carried, purse = held
         starts.append(start)
         if node >= problem.n:
             released, has_fixed, has_cash = (clock, here) if has_cash and not has_fixed else None, False, False
@@ -101,22 +106,22 @@ def _go(problem: Problem, pair: Pair, label: _Label, node: int) -> _Label | None
     if start is None:
         return None
     done = start + int(problem.service_s[node])
-    carried = label.carried_fen + int(problem.cash_fen[node]) if node < problem.n else 0
-    if carried > problem.carry_limit_fen or done > pair.shift[1]:
+    held = carry(problem, node, label.carried_fen, label.purse)
+    if held is None or done > pair.shift[1]:
         return None
-    return _Label(done, label.travel_s + leg, carried, node, label, start)
+    return _Label(done, label.travel_s + leg, held[0], node, label, start, held[1])
 
 
 def _via_banks(problem: Problem, pair: Pair, label: _Label, ahead: int | None) -> list[_Label]:
     """Grow deposits at the banks that are nearest on the way from here to the next place (or home)."""
     if not label.carried_fen or not problem.banks or label.node is None:
         return []
-    banks = np.arange(problem.n, problem.n + problem.banks)
+    banks = offices_for(problem, label.purse)
     onward = problem.travel_s[banks, ahead] if ahead is not None else pair.back_s[banks]
     detour = problem.travel_s[label.node, banks] + onward
     nearest = set(np.argsort(detour, kind="stable")[:BANKS_TRIED].tolist())
     nearest |= set(np.argsort(problem.travel_s[label.node, banks], kind="stable")[:BANKS_TRIED].tolist())
-    grown = (_go(problem, pair, label, problem.n + bank) for bank in sorted(nearest))
+    grown = (_go(problem, pair, label, int(banks[bank])) for bank in sorted(nearest))
     return [one for one in grown if one is not None]
 
 

@@ -129,7 +129,7 @@ def prepare(
     if on < now.astimezone(ZoneInfo(branch.timezone)).date():
         raise InvalidInput(pointer="/on", expected="today or a later day", got=on.isoformat())
     latest = session.scalar(select(func.max(PlanRow.version)).where(PlanRow.branch_id == branch_id, PlanRow.on == on))
-    facts = day_facts(session, branch_id, on)
+    facts = day_facts(session, branch_id, on, now)
     entering, unplannable = screen(facts, policy)
     version = (latest or 0) + 1
     instance = to_instance(facts, entering, policy, f"{facts.branch_code} {on.isoformat()} v{version}")
@@ -268,7 +268,6 @@ def store_routes(
     """Write the routes and stops of a plan whose times are all known.
 
     Of a running day only what is still to be made: a visit that has begun stays the visit of the version that sent the pair there.
-    Pauses are no stops of ours: they stay in the plan, and the times of the stops leave room for them.
     """
     zone = str(row.instance["timezone"])
     wanted = sorted(UUID(one) for one in plan.served())
@@ -278,7 +277,7 @@ def store_routes(
         count, begun = locked_of.get(frozenset(map(str, route.collectors)), (0, frozenset()))
         ahead = [
             stop for index, stop in enumerate(route.stops)
-            if stop.type is not StopType.PAUSE and (index >= count or (stop.type is StopType.VISIT and stop.id not in begun))
+            if index >= count or (stop.type is StopType.VISIT and stop.id not in begun)
         ]
         if route.return_at is None and not ahead:
             continue    # A pair that has parted, with nothing left to make.

@@ -28,6 +28,14 @@ class MovedVisit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     is_other_pair: bool
 
 
+class PairPauses(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A pair's pauses in both versions, `[from, to]` in seconds since local midnight."""
+
+    pair: Pair
+    before: tuple[tuple[int, int], ...]
+    after: tuple[tuple[int, int], ...]
+
+
 class CostView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A version's cost and its parts, by the checker: seconds, metres, and the value of visits left out."""
 
@@ -44,7 +52,7 @@ class CostView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PlanComparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """From one version to another: visits added, dropped and moved, pairs that are gone and new, costs side by side."""
+    """From one version to another: visits added, dropped and moved, pairs that are gone and new, other pauses, costs side by side."""
 
     before_id: PlanId
     before_version: int
@@ -56,6 +64,7 @@ class PlanComparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     unchanged_count: int
     pairs_gone: tuple[Pair, ...]
     pairs_new: tuple[Pair, ...]
+    pauses: tuple[PairPauses, ...]
     cost_before: CostView
     cost_after: CostView
 
@@ -81,6 +90,21 @@ def differences(before: Plan, after: Plan) -> tuple[tuple[RequestId, ...], tuple
         for one in sorted(old.keys() & new.keys()) if (old[one].pair, old[one].start_s) != (new[one].pair, new[one].start_s)
     )
     return tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())), moved
+
+
+def other_pauses(before: Plan, after: Plan) -> tuple[PairPauses, ...]:
+    """Return the pauses of pairs that go out in both versions and rest at another time, by pair."""
+    old, new = _pauses_of(before), _pauses_of(after)
+    return tuple(PairPauses(pair=one, before=old[one], after=new[one]) for one in sorted(old.keys() & new.keys()) if old[one] != new[one])
+
+
+def _pauses_of(plan: Plan) -> dict[Pair, tuple[tuple[int, int], ...]]:
+    found: dict[Pair, tuple[tuple[int, int], ...]] = {}
+    for route in plan.routes:
+        a, b = sorted(StaffId(UUID(one)) for one in route.collectors)
+        rests = [(stop.start, stop.end) for stop in route.stops if stop.type is StopType.PAUSE]
+        found[a, b] = (*found.get((a, b), ()), *((start, end) for start, end in rests if start is not None and end is not None))
+    return found
 
 
 def pairs_of(plan: Plan) -> frozenset[Pair]:

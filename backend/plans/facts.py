@@ -62,4 +62,5 @@ class DayFacts(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: frozenset[tuple[StaffId, StaffId]]
     history: Mapping[int, tuple[tuple[StaffId, StaffId], ...]]   # Working days ago (1 = the last) → pairs of that day.
     past: tuple[PairDay, ...] = ()                               # Other published days within the longest window, by date.
+    carry_limits: Mapping[BankId, int] = {}                      # What each bank's own policy lets a pair carry of its money.
     load_s: Mapping[StaffId, int] = {}                           # Recent work, as if everybody were there every day.

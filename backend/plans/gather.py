@@ -21,6 +21,7 @@ from backend.plans.rotation import WINDOW_DAYS_MAX, PairDay, judge_rotation
 from backend.plans.rules import PublicationFacts, PublishedRoute, StopFacts
 from backend.plans.tables import PlanRow, RouteRow, StopRow
 from backend.policies.model import Policy
+from backend.policies.queries import policy_in_force
 from backend.requests.model import RequestStatus
 from backend.requests.queries import plannable
 from backend.requests.tables import VisitRequestRow
@@ -39,7 +40,7 @@ def local_day(on: date, timezone: str, day_s: int = 0) -> datetime:
     return wall.astimezone(ZoneInfo("UTC"))
 
 
-def day_facts(session: Session, branch_id: BranchId, on: date) -> DayFacts:
+def day_facts(session: Session, branch_id: BranchId, on: date, now: datetime) -> DayFacts:
     """Gather everything that a branch's day is planned from, as things stand now. Raises `NotFound` for an unknown branch."""
     branch = staff.branch(session, branch_id)
     offered = plannable(session, branch_id, on)
@@ -54,6 +55,7 @@ def day_facts(session: Session, branch_id: BranchId, on: date) -> DayFacts:
                 id=str(one.id), bank_id=one.bank_id, place=one.location, opens_s=one.opens_s, closes_s=one.closes_s, service_s=one.service_s
             ) for one in offices if one.opens_s is not None and one.closes_s is not None
         ),
+        carry_limits={bank: policy_in_force(session, bank, now).carry_limit_fen for bank in cash_banks},
         conflicts=staff.conflicts(session, [one.id for one in collectors]), history=_history(session, branch_id, on),
         past=past_days(session, branch_id, on), load_s=_recent_load_s(session, branch_id, on, [one.id for one in collectors]),
     )

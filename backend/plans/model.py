@@ -79,6 +79,7 @@ class StopKind(StrEnum):
 
     VISIT = "visit"
     DEPOSIT = "deposit"
+    PAUSE = "pause"
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +158,10 @@ class UnservedView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StopView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One stop. `withdrawn` is derived, never stored: why the case is not open for collection now, or that the approval is gone."""
+    """One stop; a pause is taken at the place of the stop before it or of the next one (`place` null: where the pair then stands).
+
+    `withdrawn` is derived, never stored: why the case is not open for collection now, or that the approval is gone.
+    """
 
     id: StopId
     position: int

@@ -1,6 +1,6 @@
 """Reads of plans. Withdrawal is derived at every read, never stored (DECL-01)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -13,9 +13,10 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks.tables import BankOfficeRow
 from backend.cases.tables import CaseAddressRow
+from backend.core.geo import LonLat
 from backend.core.ids import BranchId, CaseId, PlanId, RequestId, RouteId, StaffId, StopId, VisitId
 from backend.core.problems import NotFound
-from backend.plans.model import MoveView, PlanStatus, PlanSummary, PlanView, RouteView, RunView, StopView, UnservedView
+from backend.plans.model import MoveView, PlanStatus, PlanSummary, PlanView, RouteView, RunView, StopKind, StopView, UnservedView
 from backend.plans.tables import PlanChangeRow, PlanRow, PlanRunRow, ReplanRow, RouteRow, StopRow, UnservedRow
 from backend.requests.model import RequestStatus
 from backend.requests.queries import withheld_reasons
@@ -118,15 +119,20 @@ def _routes(session: Session, routes: Collection[RouteRow], on: date) -> tuple[R
     for row in rows:
         by_route[row.route_id].append(row)
     gone = withdrawals(session, [row.request_id for row in rows if row.request_id is not None], on)
-    places = session.execute(
+    pinned = session.execute(
         select(VisitRequestRow.id, CaseAddressRow.point).join(CaseAddressRow, CaseAddressRow.id == VisitRequestRow.address_id)
         .where(VisitRequestRow.id.in_(list(gone)))
     )
-    doors = {row.id: row.point for row in places}
+    doors = {row.id: row.point for row in pinned}
     offices = session.execute(
         select(BankOfficeRow.id, BankOfficeRow.location).where(BankOfficeRow.id.in_([row.bank_hours_id for row in rows if row.bank_hours_id]))
     )
     counters = {row.id: row.location for row in offices}
+    places: dict[UUID, LonLat | None] = {
+        row.id: doors.get(row.request_id) if row.request_id else counters.get(row.bank_hours_id) if row.bank_hours_id else None for row in rows
+    }
+    for stops in by_route.values():
+        _place_pauses(stops, places)
     return tuple(
         RouteView(
             id=RouteId(route.id), number=route.number, collector_a=StaffId(route.collector_a), collector_b=StaffId(route.collector_b),
@@ -136,12 +142,24 @@ def _routes(session: Session, routes: Collection[RouteRow], on: date) -> tuple[R
                     id=StopId(row.id), position=row.position, kind=row.kind, visit_id=VisitId(row.visit_id) if row.visit_id else None,
                     request_id=RequestId(row.request_id) if row.request_id else None, case_id=CaseId(row.case_id) if row.case_id else None,
                     office_id=row.bank_hours_id, arrives_at=row.arrives_at, starts_at=row.starts_at, ends_at=row.ends_at,
-                    place=doors.get(row.request_id) if row.request_id else counters.get(row.bank_hours_id) if row.bank_hours_id else None,
+                    place=places[row.id],
                     withdrawn=gone.get(row.request_id) if row.request_id else None,
                 ) for row in by_route[route.id]
             ),
         ) for route in routes
     )
+
+
+def _place_pauses(stops: Sequence[StopRow], places: dict[UUID, LonLat | None]) -> None:
+    """Say where each pause of a route is taken: where the pair stands when it begins at once, else where it drives to next."""
+    for number, stop in enumerate(stops):
+        if stop.kind is not StopKind.PAUSE:
+            continue
+        before, after = stops[number - 1] if number else None, next((one for one in stops[number + 1 :] if one.kind is not StopKind.PAUSE), None)
+        if before is not None and before.ends_at == stop.arrives_at:
+            places[stop.id] = places[before.id]
+        elif after is not None:
+            places[stop.id] = places[after.id]
 
 
 def _run(row: PlanRunRow | None) -> RunView | None:

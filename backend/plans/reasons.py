@@ -23,7 +23,6 @@ class Beside(StrEnum):
 
     NO_CREDENTIAL = "no-credential"
     TIME_TOO_SHORT = "time-too-short"
-    OTHER_BANKS_CASH = "other-banks-cash"
 
 
 Reason = Withheld | Beside
@@ -65,10 +64,6 @@ _TEXTS: Mapping[Reason, tuple[str, str]] = MappingProxyType({
         "Collectors who work that day and hold a valid credential of this bank: {holders}; needed: {needed}.",
     ),
     Beside.TIME_TOO_SHORT: ("允许的时间不足以完成 {minutes} 分钟的外访。", "The permitted time is too short for a visit of {minutes} minutes."),
-    Beside.OTHER_BANKS_CASH: (
-        "当日现金已按另一家银行的网点安排存款，本案请改日或取消预计现金。",
-        "Cash of another bank is deposited on this day; choose another day or plan without cash.",
-    ),
 })
 _CHANGES: Mapping[Reason, dict[str, Any]] = MappingProxyType({
     Withheld.NEEDS_PIN: {"do": "pin_address"},
@@ -77,7 +72,6 @@ _CHANGES: Mapping[Reason, dict[str, Any]] = MappingProxyType({
     Withheld.APPROVAL_EXPIRED: {"do": "raise_request"},
     Withheld.ADDRESS_REPLACED: {"do": "raise_request"},
     Beside.NO_CREDENTIAL: {"do": "add_credential"},
-    Beside.OTHER_BANKS_CASH: {"do": "choose_another_day"},
 })
 assert set(_TEXTS) == {*Withheld, *Beside}
 
@@ -132,7 +126,7 @@ def screen(facts: DayFacts, policy: Policy) -> tuple[tuple[PlannableRequest, ...
     entering: list[PlannableRequest] = []
     refused = [Unplannable(request_id=one.request_id, reason=one.reasons[0], params=one.params) for one in facts.withheld]
     for request in sorted(facts.ready, key=lambda one: (not one.is_mandatory, -one.priority, str(one.request_id))):
-        found = _reason_beside(request, entering, holders, policy)
+        found = _reason_beside(request, holders, policy)
         if found is None:
             entering.append(request)
         else:
@@ -141,20 +135,12 @@ def screen(facts: DayFacts, policy: Policy) -> tuple[tuple[PlannableRequest, ...
     return tuple(entering), tuple(refused)
 
 
-def _reason_beside(
-    request: PlannableRequest, entering: list[PlannableRequest], holders: Counter[BankId], policy: Policy
-) -> tuple[Beside, dict[str, Any]] | None:
-    """Look for what stands in the way that day.
-
-    `fieldday/1` lets any office take any cash, but a bank's money goes to an account of that bank (CASH-06): so one day's
-    expected cash is of one bank, that of the first request with cash in order of precedence.
-    """
+def _reason_beside(request: PlannableRequest, holders: Counter[BankId], policy: Policy) -> tuple[Beside, dict[str, Any]] | None:
+    """Look for what stands in the way that day."""
     if holders[request.bank_id] < policy.pair_min:
         return Beside.NO_CREDENTIAL, {"holders": holders[request.bank_id], "needed": policy.pair_min}
     if permitted_window(request, policy) is None:
         return Beside.TIME_TOO_SHORT, {"minutes": -(-request.service_s // 60)}
-    if request.cash_expected_fen and any(other.cash_expected_fen and other.bank_id != request.bank_id for other in entering):
-        return Beside.OTHER_BANKS_CASH, {}
     return None
 
 

@@ -102,10 +102,11 @@ def _events(session: Session, base: PlanRow, instance: Instance, command: OrderR
     ]
     events += [ClosedBank(bank=str(one.office_id), from_s=_day_s(one.from_at, zone)) for one in command.closed]
     if command.urgent:
-        facts, policy = day_facts(session, BranchId(base.branch_id), base.on), policy_in_force(session, None, now)
+        facts, policy = day_facts(session, BranchId(base.branch_id), base.on, now), policy_in_force(session, None, now)
         entering, _ = screen(facts, policy)
         fresh = to_instance(facts, entering, policy, instance.name)
         known = {one.id for one in instance.collectors}
+        is_tied = all(one.bank is not None for one in instance.visits if one.cash_fen)  # Days were once planned without their money's banks.
         for one in command.urgent:
             visit = next((visit for visit in fresh.visits if visit.id == str(one)), None)
             if visit is None:
@@ -113,6 +114,7 @@ def _events(session: Session, base: PlanRow, instance: Instance, command: OrderR
             place = next(place for place in fresh.locations if place.id == visit.location)
             visit = msgspec.structs.replace(
                 visit, mandatory=True, excluded_collectors=tuple(name for name in visit.excluded_collectors if name in known),
+                bank=visit.bank if is_tied else None,
             )
             events.append(UrgentVisit(visit=visit, location=None if any(place.id == other.id for other in instance.locations) else place))
     return events

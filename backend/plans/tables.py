@@ -97,8 +97,9 @@ class StopRow(Base):
         enum_check("kind", StopKind),
         CheckConstraint(
             "(kind = 'visit' AND visit_id IS NOT NULL AND request_id IS NOT NULL AND case_id IS NOT NULL AND bank_hours_id IS NULL)"
-            " OR (kind = 'deposit' AND visit_id IS NULL AND request_id IS NULL AND case_id IS NULL AND bank_hours_id IS NOT NULL)",
-            name="visit_or_deposit",
+            " OR (kind = 'deposit' AND visit_id IS NULL AND request_id IS NULL AND case_id IS NULL AND bank_hours_id IS NOT NULL)"
+            " OR (kind = 'pause' AND visit_id IS NULL AND request_id IS NULL AND case_id IS NULL AND bank_hours_id IS NULL)",
+            name="visit_deposit_or_pause",
         ),
         CheckConstraint("arrives_at <= starts_at AND starts_at <= ends_at", name="times_in_order"),
         Index("ix_stops_request_id", "request_id"),

@@ -21,6 +21,7 @@ from routing.model import (
     RUNNING_SCHEMA,
     Approval,
     Bank,
+    BankLimit,
     Break,
     CashRules,
     Collector,
@@ -47,13 +48,16 @@ GREAT_CIRCLE = TravelModel(earth_radius_m=EARTH_RADIUS_M, detour_factor=DETOUR_F
 
 
 def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy: Policy, name: str) -> Instance:
-    """Translate a screened day, as `fieldday/2` where the policy gives breaks or hours of another speed, else as `fieldday/1`.
+    """Translate a screened day: as `fieldday/2` where there is cash, or the policy gives breaks or hours of another speed, else as `fieldday/1`.
 
     Ids in the instance are ours: employees, requests and deposit offices by their UUIDs.
 
     A bank's credential must be held by *both* visitors (VIS-06), while a certificate of `fieldday/1` is met by one of two; so
     it is written as the exclusion of everybody who does not hold it. Two who carry no recorder and camera between them are
     written as a conflict (VIS-04), and so are two who were together as long or as often as the policy allows (REQ-06).
+
+    Cash goes to offices of the case's own bank (CASH-06), and of no bank's money is more carried than that bank's policy allows, nor than
+    the agency's (CASH-08).
     """
     people = tuple(one for one in facts.collectors if one.may_visit)
     cash_banks = {request.bank_id for request in entering if request.cash_expected_fen}
@@ -64,19 +68,27 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
     locations += [_location(f"bank:{office.id}", LocationKind.BANK, office.place) for office in offices]
     locations += [_location(f"visit:{request.request_id}", LocationKind.VISIT, request.point) for request in entering]
     visits = tuple(_visit(request, people, policy) for request in entering)
-    is_paced = bool(policy.break_s or policy.travel_speeds)
+    is_running = bool(policy.break_s or policy.travel_speeds or cash_banks)
     return Instance(
-        schema=RUNNING_SCHEMA if is_paced else INSTANCE_SCHEMA, name=name, date=facts.on.isoformat(),
+        schema=RUNNING_SCHEMA if is_running else INSTANCE_SCHEMA, name=name, date=facts.on.isoformat(),
         timezone=facts.timezone, horizon=_horizon(visits, policy),
         travel=msgspec.structs.replace(GREAT_CIRCLE, speeds=_speeds(policy)), objective=OBJECTIVE,
-        pairing=_pairing(facts, people, policy), cash=CashRules(carry_limit_fen=policy.carry_limit_fen), locations=tuple(locations),
+        pairing=_pairing(facts, people, policy), cash=_cash_rules(facts, cash_banks, policy), locations=tuple(locations),
         collectors=tuple(_collector(one, facts.load_s.get(one.id, 0), policy) for one in people),
         banks=tuple(
-            Bank(id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s)
-            for office in offices
+            Bank(
+                id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s,
+                bank=str(office.bank_id),
+            ) for office in offices
         ),
         visits=visits,
     )
+
+
+def _cash_rules(facts: DayFacts, cash_banks: set[BankId], policy: Policy) -> CashRules:
+    own = [(bank, facts.carry_limits.get(bank, policy.carry_limit_fen)) for bank in sorted(cash_banks)]
+    stricter = tuple(BankLimit(bank=str(bank), carry_limit_fen=limit) for bank, limit in own if limit < policy.carry_limit_fen)
+    return CashRules(carry_limit_fen=policy.carry_limit_fen, limits=stricter)
 
 
 def _horizon(visits: tuple[Visit, ...], policy: Policy) -> tuple[int, int]:
@@ -135,6 +147,7 @@ def _visit(request: PlannableRequest, people: tuple[CollectorFacts, ...], policy
         mandatory=request.is_mandatory, priority=request.priority, value=request.value, required_cert=request.required_certificate,
         required_language=request.required_language, gender_rule=rule, excluded_collectors=tuple(CollectorId(str(one)) for one in sorted(barred)),
         approval=Approval(status="approved", effective_from=request.effective_from_s), cash_fen=request.cash_expected_fen,
+        bank=str(request.bank_id) if request.cash_expected_fen else None,
     )
 
 

@@ -20,7 +20,7 @@ from backend.core.rulebook import Breach, Rule, demand
 from backend.db.engine import is_unique_violation
 from backend.plans import draws
 from backend.plans.actions import store_routes
-from backend.plans.compare import PlanComparison, cost_view, differences, pairs_of
+from backend.plans.compare import PlanComparison, cost_view, differences, other_pauses, pairs_of
 from backend.plans.edits import Edit, apply_edits, drafts_of
 from backend.plans.model import PlanJudged, PlanStatus, ViolationView
 from backend.plans.queries import visible_to
@@ -83,7 +83,8 @@ def compare(session: Session, actor: Actor, before_id: PlanId, after_id: PlanId)
     return PlanComparison(
         before_id=before_id, before_version=before.version, after_id=after_id, after_version=after.version, added=added, dropped=dropped, moved=moved,
         unchanged_count=len(new.served()) - len(added) - len(moved), pairs_gone=tuple(sorted(pairs_before - pairs_after)),
-        pairs_new=tuple(sorted(pairs_after - pairs_before)), cost_before=cost_view(cost(day_before, old, matrix_of(session, before))),
+        pairs_new=tuple(sorted(pairs_after - pairs_before)), pauses=other_pauses(old, new),
+        cost_before=cost_view(cost(day_before, old, matrix_of(session, before))),
         cost_after=cost_view(cost(day_after, new, matrix_of(session, after))),
     )
 

@@ -149,6 +149,8 @@ class Day:
             office = office_on(self.session, stop.office_id, self.plan.on) if stop.office_id is not None else None
             assert office is not None, "deposit stops name offices that there are"
             return told | {"office": {"id": str(office.id), "name": office.name, "opens_s": office.opens_s, "closes_s": office.closes_s}}
+        if stop.kind is StopKind.PAUSE:
+            return told
         assert stop.visit_id is not None
         return told | doors[stop.visit_id]
 

@@ -134,7 +134,7 @@ class Pair:
         theirs = self.second.fetch_bundle(DAY.isoformat())
         self.bundle = self.first.fetch_bundle(DAY.isoformat())
         assert theirs["pair"]["partner"]["kid"] == self.first.kid
-        self.stops, self.withdrawn = self.bundle["stops"], self.bundle["withdrawn"]
+        self.stops, self.withdrawn = [one for one in self.bundle["stops"] if one["kind"] != "pause"], self.bundle["withdrawn"]
 
     def stand_at(self, gate: Json) -> None:
         """Stand at a gate: both phones get a fix near it, a few metres apart."""

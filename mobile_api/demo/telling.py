@@ -104,7 +104,7 @@ def _routes(scene: Scene) -> tuple[Route, ...]:
         made.append(Route(
             number=route["number"], pair=(_name(scene, route["collectorA"]), _name(scene, route["collectorB"])), colour=route["number"],
             departure_at=_at(route["departureAt"]), return_at=_at(route["returnAt"]), is_driven=pair is not None,
-            stops=tuple(_stop(scene, stop, cases, visited) for stop in route["stops"] if stop["place"]),
+            stops=tuple(_stop(scene, stop, cases, visited) for stop in route["stops"] if stop["place"] and stop["kind"] != "pause"),
         ))
     return tuple(made)
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from routing.objective import Tour, is_open, open_of, visits_of
-from routing.problem import I64, Problem
+from routing.problem import FOREIGN_S, I64, Problem
 from routing.schedule import plan_deposits, time_route
 from routing.timing import Pause
 
@@ -19,12 +19,17 @@ LOSS_SHARE = 0.25
 
 
 class _Frame(msgspec.Struct, frozen=True, eq=False):
-    """One tour seen from its gaps 0 … L: when the pair can leave before the gap, when it must arrive after it, spare cash room."""
+    """One tour seen from its gaps 0 … L: when the pair can leave before the gap, when it must arrive after it, spare cash room.
+
+    Where money goes to its bank's own offices: `held`, whose is carried into the gap; `joined`, whose the deposit ahead takes (0: anybody's).
+    """
 
     leaves: I64
     due: I64
     room_fen: I64
     base_s: I64
+    held: I64
+    joined: I64
 
 
 class Offers(msgspec.Struct, frozen=True, eq=False):
@@ -56,10 +61,13 @@ def _gap_table(problem: Problem, tour: Tour, visits: I64) -> tuple[I64, I64]:
     done = _service_end(problem, visits, problem.speeds.reach_all(frame.leaves[:, None], to_s))
     allowed = problem.pair_serves(*tour.collectors)[visits]
     cash = problem.cash_fen[visits]
-    plain = (problem.speeds.reach_all(done, from_s) <= frame.due[:, None]) & ((cash == 0)[None, :] | (cash[None, :] <= frame.room_fen[:, None]))
+    own = problem.purse[visits][None, :]
+    joins = (frame.joined[:, None] == 0) | (frame.joined[:, None] == own)
+    has_room = (cash == 0)[None, :] | ((cash[None, :] <= frame.room_fen[:, None]) & joins)
+    plain = (problem.speeds.reach_all(done, from_s) <= frame.due[:, None]) & has_room
     extra = np.where(plain & allowed[None, :], to_s + from_s - frame.base_s[:, None], IMPOSSIBLE)
     bank = np.full(extra.shape, -1, dtype=np.int64)
-    carrying = np.flatnonzero((cash > 0) & allowed & (cash <= problem.carry_limit_fen))
+    carrying = np.flatnonzero((cash > 0) & allowed & (cash <= problem.carry_fen[visits]))
     if problem.banks and len(carrying):
         _offer_banks(problem, tour, frame, (visits, carrying, to_s, done, extra, bank))
     return extra, bank
@@ -71,6 +79,7 @@ def _frame(problem: Problem, tour: Tour) -> _Frame:
     leaves, due = np.empty(size + 1, dtype=np.int64), np.empty(size + 1, dtype=np.int64)
     room, base = np.full(size + 1, -1, dtype=np.int64), np.zeros(size + 1, dtype=np.int64)
     leaves[0], due[size] = pair.shift[0], pair.shift[1]
+    held, joined = np.zeros(size + 1, dtype=np.int64), np.full(size + 1, -1, dtype=np.int64)
     carried = 0
     for index, node in enumerate(nodes):
         base[index] = pair.out_s[node] if index == 0 else problem.travel_s[nodes[index - 1], node]
@@ -78,8 +87,11 @@ def _frame(problem: Problem, tour: Tour) -> _Frame:
         leaves[index + 1] = max([tour.timing.starts[index] + int(problem.service_s[node]), *after])
         if node < problem.n:
             carried += int(problem.cash_fen[node])
+            held[index + 1] = problem.purse[node] if problem.cash_fen[node] else held[index]
         else:
-            room[: index + 1] = np.where(room[: index + 1] < 0, problem.carry_limit_fen - carried, room[: index + 1])
+            # Whose money this deposit takes: what is carried to it, else what its office takes.
+            joined[: index + 1] = np.where(room[: index + 1] < 0, held[index] or problem.purse[node], joined[: index + 1])
+            room[: index + 1] = np.where(room[: index + 1] < 0, problem.carry_fen[node] - carried, room[: index + 1])
             carried = 0
     if size:
         base[size] = pair.back_s[nodes[-1]]
@@ -90,7 +102,7 @@ def _frame(problem: Problem, tour: Tour) -> _Frame:
         windows = zip(problem.window_lo[nodes[index]].tolist(), problem.window_hi[nodes[index]].tolist(), strict=True)
         latest = max((min(hi, spare) for lo, hi in windows if lo <= min(hi, spare)), default=-1)
         due[index] = _before_pauses(problem, tour, [one for one in own if not one.is_after], latest)
-    return _Frame(leaves, due, room, base)
+    return _Frame(leaves, due, room, base, held, joined)
 
 
 def _before_pauses(problem: Problem, tour: Tour, pauses: list[Pause], due: int) -> int:
@@ -115,7 +127,9 @@ def _offer_banks(problem: Problem, tour: Tour, frame: _Frame, state: tuple[I64, 
     """Improve `extra` and `bank` in place with visit + deposit insertions at the banks nearest to each visit."""
     visits, carrying, to_s, done, extra, chosen = state
     own = visits[carrying]
-    near = np.argsort(problem.travel_s[own, problem.n :], axis=1, kind="stable")[:, :BANKS_TRIED] + problem.n
+    hops = problem.office_hops(own)
+    near = np.argsort(hops, axis=1, kind="stable")[:, :BANKS_TRIED] + problem.n
+    can_take = hops[np.arange(len(own))[:, None], near - problem.n] < FOREIGN_S
     nodes = np.array(tour.timing.nodes, dtype=np.intp)
     for rank in range(near.shape[1]):
         bank = near[:, rank].astype(np.int64)
@@ -124,7 +138,7 @@ def _offer_banks(problem: Problem, tour: Tour, frame: _Frame, state: tuple[I64, 
         onward = np.vstack([problem.travel_s[np.ix_(bank, nodes)].T, tour.pair.back_s[bank][None, :]]).astype(np.int64)
         price = to_s[:, carrying] + hop + onward - frame.base_s[:, None]
         in_time = problem.speeds.reach_all(closed, onward) <= frame.due[:, None]
-        better = in_time & (price < extra[:, carrying]) & _carry_fits(problem, frame, own, len(nodes))
+        better = in_time & (price < extra[:, carrying]) & can_take[:, rank][None, :] & _carry_fits(problem, frame, own, len(nodes))
         rows, columns = np.nonzero(better)
         extra[rows, carrying[columns]] = price[rows, columns]
         chosen[rows, carrying[columns]] = bank[columns]
@@ -132,9 +146,13 @@ def _offer_banks(problem: Problem, tour: Tour, frame: _Frame, state: tuple[I64, 
 
 def _carry_fits(problem: Problem, frame: _Frame, own: I64, size: int) -> I64:
     """A visit with its own deposit adds to what is carried only until that deposit; before a known deposit the room says how much."""
-    room = np.where(frame.room_fen < 0, problem.carry_limit_fen, frame.room_fen)
-    assert len(room) == size + 1
-    return np.asarray(problem.cash_fen[own][None, :] <= room[:, None])
+    assert len(frame.room_fen) == size + 1
+    cash, limit = problem.cash_fen[own][None, :], problem.carry_fen[own][None, :]
+    if not problem.is_tied:
+        return np.asarray(cash <= np.where(frame.room_fen < 0, problem.carry_limit_fen, frame.room_fen)[:, None])
+    held, purse = frame.held[:, None], problem.purse[own][None, :]
+    room = np.where((held == 0) | (frame.room_fen[:, None] < 0), limit, frame.room_fen[:, None])
+    return np.asarray(((held == 0) | (held == purse)) & (cash <= room))
 
 
 def insert_visit(problem: Problem, tour: Tour, node: int, gap: int, bank: int) -> Tour | None:

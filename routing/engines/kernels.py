@@ -13,7 +13,7 @@ Plain arrays only (a namedtuple passed into small functions made them six times 
                             Both None on a day without either: numba then compiles the kernels without all that, as fast as if it were not there
     rt[r, p, :]             NODE, LEAVE, DUE, ROOM, LEG of stop p of route r; position len is the way home
     rs[r, :]                LEN, A, B, LO, HI, TRAVEL, WORK, LOADED
-    par                     see the P_ constants
+    par                     see the P_ constants; where money goes to its bank's own offices, behind them each node's purse and carrying limit
 
 LEAVE is when a pair drives on, DUE by when it must arrive: both with the pauses where `refresh` found them best.
 
@@ -32,6 +32,7 @@ SERVICE, CASH, LOAD, LOSS = 0, 1, 2, 3
 NODE, LEAVE, DUE, ROOM, LEG = 0, 1, 2, 3, 4
 LEN, A, B, LO, HI, TRAVEL, WORK, LOADED = 0, 1, 2, 3, 4, 5, 6, 7
 P_VISITS, P_CARRY, P_CAPACITY, P_WEIGHT, P_DIV, P_EMPTY_TRIED, P_PAIR_PERMILLE, P_RUIN, P_STRING = 0, 1, 2, 3, 4, 5, 6, 7, 8
+P_PURSES = 10
 S_COST, S_BEST, S_ITER, S_UNSERVED, S_PAIR_TRIED, S_PAIR_KEPT = 0, 1, 2, 3, 4, 5
 LABELS = 10
 FAR = 1 << 40
@@ -221,11 +222,53 @@ def may_serve(crew, needs, excluded, rs, r, v):
 
 
 @njit(cache=True)
+def purse_after(par, v, cash, carried, purse):
+    """Return whose money a pair carries behind node v, or -1: two banks' money at once, or an office that does not take it (CASH-06)."""
+    if par.shape[0] == P_PURSES:
+        return 0
+    own = par[P_PURSES + 2 * v]
+    if v >= par[P_VISITS]:
+        return 0 if carried == 0 or own == 0 or own == purse else -1
+    if cash == 0:
+        return purse
+    return own if carried == 0 or own == purse else -1
+
+
+@njit(cache=True)
+def limit_of(par, v):
+    """Return how much may be carried behind node v."""
+    return par[P_CARRY] if par.shape[0] == P_PURSES else par[P_PURSES + 2 * v + 1]
+
+
+@njit(cache=True)
+def joins(r, p, upto, v, node, rt, par):
+    """Report whether v's cash may go with what route r carries at gap p, and with what it takes up to the next deposit before stop `upto`."""
+    if par.shape[0] == P_PURSES:
+        return True
+    own, n = par[P_PURSES + 2 * v], par[P_VISITS]
+    for q in range(p - 1, -1, -1):
+        u = rt[r, q, NODE]
+        if u >= n:
+            break
+        if node[u, CASH] > 0:
+            if par[P_PURSES + 2 * u] != own:
+                return False
+            break
+    for q in range(p, upto):
+        u = rt[r, q, NODE]
+        if u >= n:
+            return par[P_PURSES + 2 * u] == 0 or par[P_PURSES + 2 * u] == own
+        if node[u, CASH] > 0 and par[P_PURSES + 2 * u] != own:
+            return False
+    return True
+
+
+@njit(cache=True)
 def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par):
     """Write a route's times, forward and backward, with its pauses where they were chosen to be."""
     n, size = par[P_VISITS], rs[r, LEN]
     is_paused, taken = pauses.shape[0] > 0, 0
-    clock, carried, loaded, way, service = rs[r, LO], 0, 0, 0, 0
+    clock, carried, purse, loaded, way, service = rs[r, LO], 0, 0, 0, 0, 0
     if is_paused:
         for k in range(before[size]):
             clock = max(clock, pauses[k, 0] + pauses[k, 2])
@@ -253,12 +296,15 @@ def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, 
             clock = rest_until(pauses, before[p], after[p], clock)
             taken = after[p]
         rt[r, p, LEAVE] = clock
+        purse = purse_after(par, v, node[v, CASH], carried, purse)
         if v < n:
             carried += node[v, CASH]
             loaded += node[v, LOAD]
-            if carried > par[P_CARRY]:
+            if purse < 0 or carried > limit_of(par, v):
                 return False
         else:
+            if purse < 0:
+                return False
             carried = 0
         rt[r, p, ROOM] = carried
     back = leg_back(way_back, rs, r, rt[r, size - 1, NODE]) if size > 0 else 0
@@ -285,7 +331,7 @@ def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, 
         rt[r, p, DUE] = due
         if v >= n:
             begun = rt[r, p - 1, ROOM] if p > 0 else 0
-            room = par[P_CARRY] - begun
+            room = limit_of(par, v) - begun
         rt[r, p, ROOM] = room
     return True
 
@@ -309,7 +355,7 @@ def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
     if speeds is not None:
         return refresh_paced(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
     n, size = par[P_VISITS], rs[r, LEN]
-    clock, carried, loaded, way, service = rs[r, LO], 0, 0, 0, 0
+    clock, carried, purse, loaded, way, service = rs[r, LO], 0, 0, 0, 0, 0
     for p in range(size):
         v = rt[r, p, NODE]
         leg = leg_out(way_out, rs, r, v) if p == 0 else travel[rt[r, p - 1, NODE], v]
@@ -321,12 +367,15 @@ def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
         service += node[v, SERVICE]
         clock = start + node[v, SERVICE]
         rt[r, p, LEAVE] = clock
+        purse = purse_after(par, v, node[v, CASH], carried, purse)
         if v < n:
             carried += node[v, CASH]
             loaded += node[v, LOAD]
-            if carried > par[P_CARRY]:
+            if purse < 0 or carried > limit_of(par, v):
                 return False
         else:
+            if purse < 0:
+                return False
             carried = 0
         rt[r, p, ROOM] = carried
     back = leg_back(way_back, rs, r, rt[r, size - 1, NODE]) if size > 0 else 0
@@ -346,7 +395,7 @@ def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
         rt[r, p, DUE] = due
         if v >= n:
             before = rt[r, p - 1, ROOM] if p > 0 else 0
-            room = par[P_CARRY] - before
+            room = limit_of(par, v) - before
         rt[r, p, ROOM] = room
     return True
 
@@ -357,7 +406,7 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
 
     lab[i, j] holds TIME, TRAVEL, CARRIED, PLACE, PARENT, TAKEN of label j after visit i (PLACE may be a bank; TAKEN pauses are behind it).
     """
-    n, m = par[P_VISITS], 0
+    n, m, purse = par[P_VISITS], 0, 0
     count_rest = 0
     if speeds is not None:
         pauses, count_rest = pauses_of(rest, rs[r, A], rs[r, B])
@@ -378,13 +427,14 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
             else:
                 clock, way, carried, taken = lab[i - 1, j, 0], lab[i - 1, j, 1], lab[i - 1, j, 2], lab[i - 1, j, 5]
                 leg = travel[lab[i - 1, j, 3], v]
+            own = purse_after(par, v, node[v, CASH], carried, purse)
             carried += node[v, CASH]
-            if carried > par[P_CARRY]:
+            if own < 0 or carried > limit_of(par, v):
                 continue
             if speeds is not None:
                 arrival = reach(speeds, clock, leg)
                 way += arrival - clock
-                made = grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count_rest, travel, node, win, banks, speeds, lab)
+                made = grow_paused(i, v, j, made, arrival, taken, way, carried, own, pauses, count_rest, travel, node, win, banks, speeds, par, lab)
                 continue
             start = start_at(win, v, clock + leg)
             if start < 0:
@@ -395,6 +445,8 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
             if carried > 0:
                 for k in range(banks.shape[1]):
                     bank = banks[v, k]
+                    if purse_after(par, bank, 0, carried, own) < 0:
+                        continue
                     hop = travel[v, bank]
                     begin = start_at(win, bank, clock + hop)
                     if begin >= 0:
@@ -402,6 +454,8 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
         if made == 0:
             return False
         count = made
+        if node[v, CASH] > 0 and par.shape[0] > P_PURSES:
+            purse = par[P_PURSES + 2 * v]  # Whatever is carried from here on is this bank's: money is never mixed.
     best, chosen = FAR, -1
     for j in range(count):
         if m > 0 and lab[m - 1, j, 2] == 0:
@@ -431,7 +485,7 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
 
 
 @njit(cache=True)
-def grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count, travel, node, win, banks, speeds, lab):
+def grow_paused(i, v, j, made, arrival, taken, way, carried, purse, pauses, count, travel, node, win, banks, speeds, par, lab):
     """Grow one label of `deposit` on a day with breaks: pauses on arrival, after the visit, or at the bank."""
     for b in range(taken, count + 1):
         clock = rest_until(pauses, taken, b, arrival)
@@ -449,6 +503,8 @@ def grow_paused(i, v, j, made, arrival, taken, way, carried, pauses, count, trav
             if carried > 0:
                 for k in range(banks.shape[1]):
                     bank = banks[v, k]
+                    if purse_after(par, bank, 0, carried, purse) < 0:
+                        continue
                     reached = reach(speeds, leaves, travel[v, bank])
                     begin = start_at(win, bank, reached)
                     if begin >= 0:
@@ -516,13 +572,15 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds
         due = rt[r, p, DUE]
         if done > due:
             continue
-        if cash == 0 or rt[r, p, ROOM] >= cash:
+        if cash == 0 or (rt[r, p, ROOM] >= cash and joins(r, p, size, v, node, rt, par)):
             if to + on - old < best and (done + on if speeds is None else reach(speeds, done, on)) <= due:
                 best = to + on - old
                 found[0], found[1] = p, -1
-        elif rt[r, p, ROOM] < 0 and cash <= par[P_CARRY]:
+        elif cash <= limit_of(par, v) and (rt[r, p, ROOM] < 0 or (par.shape[0] > P_PURSES and joins(r, p, p, v, node, rt, par))):
             for k in range(banks.shape[1]):
                 bank = banks[v, k]
+                if par.shape[0] > P_PURSES and par[P_PURSES + 2 * bank] not in (0, par[P_PURSES + 2 * v]):
+                    continue
                 hop = travel[v, bank]
                 onward = leg_back(way_back, rs, r, bank) if p == size else travel[bank, after]
                 price = to + hop + onward - old

@@ -9,10 +9,13 @@ import numpy as np
 
 from routing.pairing import pair_weights
 from routing.problem import I64, Problem
+from routing.timing import offices_for
 
 FAR = 1 << 40
 NEAR = 100
 BANKS_NEAR = 3
+PAR = 10
+"""Parameters of a search; behind them the purses of the nodes (`kernels.P_PURSES`)."""
 
 
 class Heat(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +60,9 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
     win = np.empty((n + banks, 2 * problem.window_lo.shape[1]), dtype=np.int64)
     win[:, 0::2], win[:, 1::2] = problem.window_lo, problem.window_hi
     crew = np.hstack([problem.shift_lo[:, None], problem.shift_hi[:, None], problem.skills]).astype(np.int64)
-    nearest_banks = np.argsort(problem.travel_s[:n, n:], axis=1, kind="stable")[:, :BANKS_NEAR].astype(np.int64) + n
     par = np.array([n, problem.carry_limit_fen, FAR, problem.travel_weight, problem.imbalance_div, 6, heat.pair_permille, heat.ruin, heat.string, 0])
+    if problem.is_tied:
+        par = np.concatenate([par, np.column_stack([problem.purse, problem.carry_fen]).ravel()])
     longest_s = int((problem.shift_hi - problem.shift_lo).max(initial=0))
     briefest_s = max(1, int(problem.service_s[: n - len(problem.anchors)].min(initial=longest_s)))
     stops = min(n, longest_s // briefest_s + 2)
@@ -67,10 +71,24 @@ def day_arrays(problem: Problem, heat: Heat) -> Arrays:
         way_out=problem.out_s.astype(np.int64),
         way_back=np.ascontiguousarray(problem.back_s.T.astype(np.int64)), rest=None if problem.is_plain else _rests(problem),
         speeds=None if problem.is_plain else problem.speeds.rows,
-        banks=np.ascontiguousarray(nearest_banks), crew=crew, needs=problem.needs,
+        banks=_nearest_offices(problem), crew=crew, needs=problem.needs,
         excluded=problem.excluded, near=nearest(problem.travel_s[:n, :n]), rivals=problem.rivals, weight=pair_weights(problem).weight,
         par=par.astype(np.int64), stops_max=2 * stops + 6,
     )
+
+
+def _nearest_offices(problem: Problem) -> I64:
+    """Return, per visit, the offices nearest to it; where money goes to its bank's own offices, the nearest for each bank's money."""
+    n = problem.n
+    purses = np.unique(problem.purse[:n][problem.cash_fen > 0]).tolist() if problem.is_tied else [0]
+    columns = [offices_for(problem, purse) - n for purse in purses]
+    near = [one[np.argsort(problem.travel_s[:n, n + one], axis=1, kind="stable")[:, :BANKS_NEAR]] for one in columns]
+    return np.ascontiguousarray(np.hstack([np.zeros((n, 0), dtype=np.int64), *near]).astype(np.int64) + n)
+
+
+def _renumbered(par: I64, names: I64) -> I64:
+    """Return the parameters with the purses and limits of the nodes `names`, in that order; most days have none."""
+    return np.concatenate([par[:PAR], par[PAR:].reshape(-1, 2)[names].ravel()]) if len(par) > PAR else par.copy()
 
 
 def _rests(problem: Problem) -> I64:
@@ -110,7 +128,7 @@ def neighbourly(arrays: Arrays) -> tuple[Arrays, I64]:
         win=np.ascontiguousarray(arrays.win[names]), way_out=np.ascontiguousarray(arrays.way_out[:, names]),
         way_back=np.ascontiguousarray(arrays.way_back[:, names]), banks=np.ascontiguousarray(arrays.banks[order]),
         needs=np.ascontiguousarray(arrays.needs[order]), excluded=np.ascontiguousarray(arrays.excluded[order]),
-        near=np.ascontiguousarray(number[arrays.near[order]]),
+        near=np.ascontiguousarray(number[arrays.near[order]]), par=_renumbered(arrays.par, names),
         rivals=np.where(arrays.rivals[order] >= 0, number[arrays.rivals[order]], -1),
     )
     return laid, names
@@ -160,7 +178,7 @@ def restrict(arrays: Arrays, visits: I64, crew: I64) -> tuple[Arrays, I64]:
     names = np.concatenate([visits, np.arange(n, len(arrays.node), dtype=np.int64)])
     number = np.full(len(arrays.node) + 1, -1, dtype=np.int64)     # The last is what -1 points to.
     number[names] = np.arange(len(names))
-    within, par = np.ix_(names, names), arrays.par.copy()
+    within, par = np.ix_(names, names), _renumbered(arrays.par, names)
     par[0] = m
     travel = arrays.travel[within]
     part = msgspec.structs.replace(

@@ -16,7 +16,7 @@ from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 from routing.objective import Tour, visits_of
 from routing.problem import Problem
 from routing.schedule import plan_deposits
-from routing.timing import Timing
+from routing.timing import Timing, offices_for
 
 BANKS_OFFERED = 2
 CANCEL_ASKED_EVERY = 500
@@ -141,7 +141,8 @@ def _layout(problem: Problem, tours: Sequence[Tour], visits: Sequence[int]) -> _
     for node in visits:
         if not problem.cash_fen[node] or not problem.banks:
             continue
-        near = [problem.n + bank for bank in np.argsort(problem.travel_s[node, problem.n :], kind="stable")[:BANKS_OFFERED].tolist()]
+        own = offices_for(problem, int(problem.purse[node]))
+        near = own[np.argsort(problem.travel_s[node, own], kind="stable")[:BANKS_OFFERED]].tolist()
         if node in chosen and chosen[node] not in near:
             near = [chosen[node], *near[: BANKS_OFFERED - 1]]
         deliveries += [(node, bank) for bank in near]
@@ -231,7 +232,7 @@ def _add_visits(problem: Problem, model: _Model, latest: int) -> None:
         index = model.manager.NodeToIndex(row)
         routing.AddDisjunction([index], int(problem.loss[node]))
         vehicles = np.flatnonzero(serves[:, node]).tolist()
-        if problem.cash_fen[node] and (not problem.banks or problem.cash_fen[node] > problem.carry_limit_fen):
+        if problem.cash_fen[node] and (not problem.banks or problem.cash_fen[node] > problem.carry_fen[node]):
             vehicles = []
         if not _bound(model.time.CumulVar(index), _windows(problem, node, 0), latest):
             vehicles = []
@@ -249,6 +250,8 @@ def _add_cash(problem: Problem, model: _Model, latest: int) -> None:
     load += [0] * (2 * len(layout.tours))
     routing.AddDimension(routing.RegisterUnaryTransitVector(load), 0, problem.carry_limit_fen, True, "cash")  # noqa: FBT003
     count = len(layout.visits)
+    if problem.is_tied:
+        _keep_purses_apart(problem, model)
     row_of = {node: row for row, node in enumerate(layout.visits)}
     options: dict[int, list[int]] = {}
     for offset, (node, bank) in enumerate(layout.deliveries):
@@ -271,6 +274,23 @@ def _add_cash(problem: Problem, model: _Model, latest: int) -> None:
         for index in options[node]:
             routing.solver().Add(routing.ActiveVar(index) * (routing.VehicleVar(pickup) - routing.VehicleVar(index)) == 0)
             routing.solver().Add(routing.ActiveVar(index) * (model.time.CumulVar(pickup) - model.time.CumulVar(index)) <= 0)
+
+
+def _keep_purses_apart(problem: Problem, model: _Model) -> None:
+    """Carry one bank's money at a time, up to its own limit: where one bank's cash is taken, nothing of another's is in hand."""
+    layout, routing = model.layout, model.routing
+    pickups = [node if problem.cash_fen[node] else -1 for node in layout.visits]
+    takings = [*pickups, *(node for node, _ in layout.deliveries)]
+    for purse in sorted({int(problem.purse[node]) for node in pickups if node >= 0}):
+        load = [int(problem.cash_fen[node]) if node >= 0 and problem.purse[node] == purse else 0 for node in takings]
+        load = [fen if row < len(pickups) else -fen for row, fen in enumerate(load)] + [0] * (2 * len(layout.tours))
+        limit = max(int(problem.carry_fen[node]) for node in pickups if node >= 0 and problem.purse[node] == purse)
+        name = f"cash {purse}"
+        routing.AddDimension(routing.RegisterUnaryTransitVector(load), 0, limit, True, name)  # noqa: FBT003
+        held = routing.GetDimensionOrDie(name)
+        for row, node in enumerate(pickups):
+            if node >= 0 and problem.purse[node] != purse:
+                held.CumulVar(model.manager.NodeToIndex(row)).SetMax(0)
 
 
 def _windows(problem: Problem, node: int, shift_s: int) -> list[tuple[int, int]]:

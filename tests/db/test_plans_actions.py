@@ -5,8 +5,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.events import EventTag
@@ -20,7 +20,7 @@ from backend.core.problems import Forbidden, IllegalTransition, InvalidInput, No
 from backend.core.rulebook import Rule, RulesBreached
 from backend.jobs.threads import ThreadQueue
 from backend.plans import actions as plans
-from backend.plans import queries
+from backend.plans import queries, versions
 from backend.plans.model import OrderPlan, PlanStatus, StopKind
 from backend.plans.tables import PlanRow, RouteRow, StopRow, UnservedRow
 from backend.plans.tasks import SOLVE, tasks
@@ -186,6 +186,53 @@ def test_CASH_06_expected_cash_is_followed_by_a_deposit_at_an_office_of_its_bank
     view = queries.plan(session, made.farid.actor, planned_day(session, made).id)
     assert [stop.kind for stop in view.routes[0].stops] == [StopKind.VISIT, StopKind.DEPOSIT]
     assert view.routes[0].stops[1].office_id == made.bank_a.office_id
+
+
+def test_CASH_08_of_a_banks_money_no_more_is_carried_than_its_own_policy_allows(session: Session, made: World) -> None:
+    session.add(PolicyRow(
+        id=new_id(), version="bank-a-strict", bank_id=made.bank_a.id, valid_from=made.now, thresholds={"carry_limit_fen": 299_999},
+        made_by=made.oscar.id, made_at=made.now,
+    ))
+    approved = approved_request(session, KEYRING, made, 1, request={"cash_expected_fen": Fen(300_000)})
+    view = queries.plan(session, made.farid.actor, solved_plan(session, made))
+    assert [(one.request_id, one.code, one.params["carry_limit_fen"]) for one in view.unserved] == [
+        (approved.request_id, "cash_not_depositable", 299_999),
+    ]
+
+
+def test_REQ_09_a_pairs_break_is_a_stop_of_its_route_and_of_the_comparison(session: Session, made: World) -> None:
+    for serial in (1, 2, 3):
+        approved_request(session, KEYRING, made, serial, lon=f"121.4{serial}")
+    without = solved_plan(session, made)
+    session.add(PolicyRow(
+        id=new_id(), version="breaks", bank_id=None, valid_from=made.now,
+        thresholds={"break_s": 3600, "break_from_s": 10 * 3600, "break_until_s": 10 * 3600 + 1800}, made_by=made.oscar.id, made_at=made.now,
+    ))
+    plan_id = solved_plan(session, made)
+    (route,) = queries.plan(session, made.farid.actor, plan_id).routes
+    (pause,) = [stop for stop in route.stops if stop.kind is StopKind.PAUSE]
+    assert (pause.ends_at - pause.starts_at).total_seconds() == 3600
+    assert (pause.visit_id, pause.request_id, pause.case_id, pause.office_id, pause.withdrawn) == (None,) * 5
+    assert [stop.position for stop in route.stops] == [1, 2, 3, 4]
+    neighbours = [stop.place for stop in route.stops if abs(stop.position - pause.position) == 1]
+    assert pause.place in neighbours
+    compared = versions.compare(session, made.farid.actor, without, plan_id)
+    (rests,) = compared.pauses
+    assert (rests.before, len(rests.after)) == ((), 1)
+    assert rests.after[0][1] - rests.after[0][0] == 3600
+    visits.dispatch_plan(session, made.farid.actor, plan_id, made.now)
+    found = queries.published_route(session, made.bilal.id, made.today)
+    assert found is not None
+    assert [stop.kind for stop in found[1].stops].count(StopKind.PAUSE) == 1
+
+
+def test_a_pause_that_names_a_visit_or_an_office_cannot_be_stored(session: Session, made: World) -> None:
+    planned = planned_visit(session, KEYRING, made, 1)
+    stop = session.scalars(select(StopRow).where(StopRow.visit_id == planned.visit_id)).one()
+    for wrong in ({"case_id": stop.case_id}, {"bank_hours_id": made.bank_a.office_id}, {"visit_id": new_id()}):
+        row = {"id": new_id(), "route_id": stop.route_id, "position": 9, "arrives_at": made.now, "starts_at": made.now, "ends_at": made.now, **wrong}
+        with pytest.raises(IntegrityError, match="visit_deposit_or_pause"), session.begin_nested():
+            session.execute(insert(StopRow).values(kind=StopKind.PAUSE, **row))
 
 
 def test_REQ_09_a_new_version_supersedes_the_old_one_and_its_visits(session: Session, made: World) -> None:

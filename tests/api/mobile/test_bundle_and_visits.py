@@ -29,10 +29,10 @@ from evidence.es256 import compact_verify
 from evidence.keys import thumbprint
 from evidence.times import format_utc
 from mobile_api import bundle, events
-from tests.support.cases import id_number, row
+from tests.support.cases import approved_request, id_number, row
 from tests.support.http import SteppedClock, make_client, make_resources, signed_in
 from tests.support.phones import phone_headers
-from tests.support.visits import Planned, checked_in, planned_visit
+from tests.support.visits import Planned, checked_in, planned_day, planned_visit
 from tests.support.world import Person, World, world
 
 
@@ -117,6 +117,21 @@ def test_DECL_01_a_suspended_stop_is_withdrawn_with_its_reason_and_nothing_perso
     assert document["stops"] == document["banks"] == []
     assert document["withdrawn"] == [{"visit_id": str(planned.visit_id), "position": 1, "reason": "suspended"}]
     assert "测试" not in str(document)
+
+
+def test_REQ_09_the_pairs_break_is_a_stop_of_its_day(caller: Caller, joined: sessionmaker[Session], keyring: Keyring, made: World) -> None:
+    with joined.begin() as session:
+        session.add(PolicyRow(
+            id=new_id(), version="breaks", bank_id=None, valid_from=made.now,
+            thresholds={"break_s": 1800, "break_from_s": 9 * 3600 + 1800, "break_until_s": 10 * 3600}, made_by=made.oscar.id, made_at=made.now))
+        for serial in (1, 2, 3):
+            approved_request(session, keyring, made, serial, lon=f"121.4{serial}")
+        planned_day(session, made)
+    document = caller.opened(made.bilal, made.today)
+    (pause,) = [stop for stop in document["stops"] if stop["kind"] == "pause"]
+    assert set(pause) == {"position", "kind", "arrives", "starts", "ends", "gate"}
+    assert pause["gate"] is not None
+    assert pause["ends"] > pause["starts"]
 
 
 def test_CONT_08_bank_and_amount_are_folded_behind_the_right_party(caller: Caller, made: World, planned: Planned) -> None:

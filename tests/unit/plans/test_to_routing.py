@@ -11,7 +11,7 @@ import pytest
 
 from backend.cases.model import GenderRule
 from backend.core.fen import Fen
-from backend.core.ids import StaffId
+from backend.core.ids import BankId, StaffId
 from backend.plans.facts import CollectorFacts, DayFacts
 from backend.plans.reasons import Beside, Reason, screen
 from backend.plans.to_routing import to_instance
@@ -20,6 +20,7 @@ from backend.requests.model import Withheld
 from routing import Limits, instance_object, solve
 from routing.check import Code, check
 from routing.model import PLAN_SCHEMA, CollectorId, Instance, Plan, Route, StopType, VisitId
+from routing.model import BankId as RoutingBank
 from routing.model import Stop as RoutingStop
 from routing.reader import load_instance
 from tests.unit.plans.days import BANK_A, BANK_B, collector, day, request, withheld
@@ -85,12 +86,47 @@ def test_VIS_06_a_bank_for_which_only_one_collector_holds_a_credential_is_not_pl
     assert "1" in refused.text_en
 
 
-def test_CASH_06_one_days_expected_cash_is_of_one_bank() -> None:
+def _cash_of_both(**changed: Any) -> DayFacts:
     cash = Fen(100_000)
-    facts = day(ready=(request(1, cash_expected_fen=cash, priority=5), request(2, cash_expected_fen=cash, bank_id=BANK_B), request(3)))
-    assert reasons_of(facts) == {str(request(2).request_id): Beside.OTHER_BANKS_CASH}
+    return day(ready=(request(1, cash_expected_fen=cash), request(2, cash_expected_fen=cash, bank_id=BANK_B), request(3)), **changed)
+
+
+def test_CASH_06_each_banks_cash_is_deposited_at_that_banks_own_office() -> None:
+    facts = _cash_of_both()
+    assert reasons_of(facts) == {}
     instance = instance_of(facts)
-    assert [bank.id for bank in instance.banks] == [facts.offices[0].id]
+    assert [(bank.id, bank.bank) for bank in instance.banks] == [(one.id, str(one.bank_id)) for one in facts.offices]
+    plan = solve(instance, Limits(search_s=30, iterations_max=5))
+    assert not check(instance, plan)
+    taken, deposited = {str(request(1).request_id): facts.offices[0].id, str(request(2).request_id): facts.offices[1].id}, dict[str, str]()
+    for route in plan.routes:
+        held: list[str] = []
+        for stop in route.stops:
+            if stop.type is StopType.DEPOSIT:
+                deposited |= dict.fromkeys(held, str(stop.bank))
+                held = []
+            elif stop.id in taken:
+                held.append(str(stop.id))
+    assert deposited == taken
+
+
+def test_CASH_06_an_office_of_another_bank_is_caught_in_a_hand_made_plan() -> None:
+    facts = _cash_of_both()
+    instance, visit = instance_of(facts), str(request(1).request_id)
+    plan = hand_made(instance, (facts.collectors[0], facts.collectors[1]), visit)
+    for office, wanted in ((facts.offices[0], set()), (facts.offices[1], {Code.DEPOSIT_FOREIGN})):
+        stop = RoutingStop(type=StopType.DEPOSIT, bank=RoutingBank(office.id))
+        route = msgspec.structs.replace(plan.routes[0], stops=(*plan.routes[0].stops, stop))
+        assert codes(instance, msgspec.structs.replace(plan, routes=(route,))) == wanted
+
+
+@pytest.mark.parametrize(("limits", "expected"), [
+    ({}, ()), ({BANK_A: 9 * 10**8}, ()), ({BANK_A: 99_999}, ((BANK_A, 99_999),)), ({BANK_A: 0, BANK_B: 5}, ((BANK_A, 0), (BANK_B, 5))),
+])
+def test_CASH_08_the_smaller_of_the_agencys_and_the_banks_limit_holds(limits: dict[BankId, int], expected: tuple[tuple[BankId, int], ...]) -> None:
+    instance = instance_of(_cash_of_both(carry_limits=limits))
+    assert instance.cash.carry_limit_fen == DEFAULT_POLICY.carry_limit_fen
+    assert tuple((one.bank, one.carry_limit_fen) for one in instance.cash.limits) == tuple((str(bank), limit) for bank, limit in expected)
 
 
 def test_VIS_06_both_visitors_must_hold_the_credential_not_one_of_them() -> None:

@@ -87,6 +87,11 @@ class _Reading:
             clock += 1
         return clock
 
+    def most(self, bank: str | None) -> int:
+        """Return how much of a bank's money may be carried."""
+        rules = self.day["cash"]
+        return min([rules["carry_limit_fen"]] + [one["carry_limit_fen"] for one in rules.get("limits", []) if one["bank"] == bank])
+
     def joint_way(self, origins: list[str], goal: str, leaves: int) -> int:
         return max(self.way(one, goal, leaves) for one in origins)
 
@@ -158,6 +163,7 @@ class _Walk:
         self.origins = [one["start"] if place is None else place[0] for one, place in zip(pair, freed, strict=True)]
         self.begins = max([horizon[0], reading.now, *(one["shift"][0] for one in pair), *(place[1] for place in freed if place is not None)])
         self.due = reading.pauses(pair, known)
+        self.whose: set[str | None] = set()
         self.carried: list[tuple[int, bool]] = []    # (fen, is it only the most that may be taken)
         self.fallback: tuple[str, int] | None = None    # Where and when the pair goes on from if the deposit just made is released.
 
@@ -200,23 +206,29 @@ class _Walk:
 
     def stand(self, known: Day) -> tuple[int, list[str]]:
         clock = max(known["free_at"], self.r.now)
-        fen = 0
+        fen, whose = 0, set[str | None]()
         for stop in known["stops"]:
             if stop["type"] == "visit":
-                fen += stop["cash_fen"] if stop.get("cash_fen") is not None else self.r.visits[stop["id"]]["cash_fen"]
+                took = stop["cash_fen"] if stop.get("cash_fen") is not None else self.r.visits[stop["id"]]["cash_fen"]
+                fen += took
+                whose |= {self.r.visits[stop["id"]].get("bank")} if took else set()
             elif stop["type"] == "deposit":
-                fen = 0
+                fen, whose = 0, set()
         ends = [one["end"] for one in self.pair]
         home = max(self.r.way(known["place"], end, clock) for end in ends)
-        if fen:
+        if fen and len(whose) == 1:
             by_bank = []
+            mine = whose.pop()
             for bank in self.r.banks.values():
+                if bank.get("bank") not in (None, mine):
+                    continue
                 begins = max(bank["open"], self.r.way(known["place"], bank["location"], clock))
                 if begins + bank["service_s"] <= bank["close"]:
                     by_bank.append(max(self.r.way(bank["location"], end, begins + bank["service_s"]) for end in ends))
             if by_bank:
                 home = min(by_bank)
-                self.carried.append((min(fen, self.r.day["cash"]["carry_limit_fen"]), False))
+                self.carried.append((min(fen, self.r.most(mine)), False))
+                self.whose = {mine}
         self.ends_by = max(self.ends_by, home)
         return clock, [known["place"]]
 
@@ -294,7 +306,10 @@ class _Walk:
             self.say(f"they must not make {name}")
         if visit["cash_fen"]:
             self.carried.append((visit["cash_fen"], visit.get("cash_is_cap", False)))
-        if sum(fen for fen, _ in self.carried) > self.r.day["cash"]["carry_limit_fen"]:
+            self.whose.add(visit.get("bank"))
+            if len(self.whose) > 1:
+                self.say(f"mixes the money of {self.whose}")
+        if sum(fen for fen, _ in self.carried) > min([self.r.day["cash"]["carry_limit_fen"], *(self.r.most(one) for one in self.whose)]):
             self.say("carries too much")
         if any(end > hi for _, hi, _ in self.due):
             self.say(f"{name} is made before a break that was due")
@@ -303,6 +318,9 @@ class _Walk:
     def deposit(self, bank: Day, start: int, before: tuple[list[str], int]) -> None:
         if start < bank["open"] or start + bank["service_s"] > bank["close"]:
             self.say(f"{bank['id']} is closed")
+        if bank.get("bank") is not None and self.whose - {bank["bank"]}:
+            self.say(f"{bank['id']} takes no money of {self.whose}")
+        self.whose = set()
         is_released = bool(self.carried) and all(is_cap for _, is_cap in self.carried) and len(before[0]) == 1
         self.fallback = (before[0][0], before[1]) if is_released else None
         self.carried = []

@@ -48,6 +48,7 @@ def running_days(draw: st.DrawFn, visits_max: int = 7) -> dict[str, Any]:
     made["travel"] = {**made["travel"], "speeds": draw(speeds())}
     for one in made["visits"]:
         _draw_keys(draw, one, names)
+    _draw_owners(draw, made)
     made["schema"] = "fieldday/2"
     if len(names) > 3 and draw(st.integers(0, 3)) == 0:
         made["pairing"]["fixed"] = [draw(st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True))]
@@ -110,6 +111,18 @@ def _draw_keys(draw: st.DrawFn, one: dict[str, Any], names: list[str]) -> None:
     if kind == 7:
         one["credential"] = draw(st.sampled_from(["icbc", "ccb"]))
     one["cash_is_cap"] = draw(st.booleans())
+
+
+def _draw_owners(draw: st.DrawFn, made: dict[str, Any]) -> None:
+    """On half of the days, offices and money belong to banks, and some bank sets a carrying limit of its own."""
+    if draw(st.booleans()):
+        return
+    for one in made["banks"]:
+        one["bank"] = draw(st.sampled_from(["icbc", "ccb", None]))
+    for one in made["visits"]:
+        one["bank"] = draw(st.sampled_from(["icbc", "ccb"])) if one["cash_fen"] else draw(st.sampled_from(["icbc", None]))
+    if any(one["bank"] == "icbc" for one in made["visits"]) and draw(st.booleans()):
+        made["cash"] = {**made["cash"], "limits": [{"bank": "icbc", "carry_limit_fen": draw(st.sampled_from([0, 40_000, 10**7]))}]}
 
 
 def builtins(plan: Plan) -> dict[str, Any]:

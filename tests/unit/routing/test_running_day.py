@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -17,6 +18,7 @@ from routing.model import Instance
 from routing.reader import encode_instance
 from routing.reasons import ReasonCode
 from routing.schema import SCHEMA_FILE, encode_schema, instance_schema
+from tests.unit.routing.second_judge import faults
 from tests.unit.routing.support_days import HOUR, day, visit
 from tests.unit.routing.support_running import FEW, begun, running_days
 
@@ -211,6 +213,83 @@ def test_each_rule_of_a_running_day_is_judged(expected: str, change: Any) -> Non
     except InstanceError as error:
         found = [str(error)]
     assert any(expected in one for one in found)
+
+
+def _two_banks(**changes: Any) -> dict[str, Any]:
+    """A day with a counter of each of two banks and a visit with cash of each; the nearest counter of the one is far from the other's door."""
+    made = day(visit("V0", "p0", cash_fen=500, bank="icbc"), visit("V1", "p0", cash_fen=700, bank="ccb"), schema="fieldday/2", **changes)
+    made["banks"] = [{**made["banks"][0], "bank": "icbc"}, {**made["banks"][0], "id": "counter", "location": "p3", "bank": "ccb"}]
+    made["pairing"]["max_pairs"] = 1
+    return made
+
+
+@pytest.mark.parametrize("engine", [Engine.ORTOOLS, Engine.SEARCH])
+def test_CASH_06_each_banks_money_goes_to_its_own_counter(engine: Engine) -> None:
+    if engine is Engine.SEARCH and not search.is_ready():
+        pytest.skip("the search kernels are not compiled: run `python -m routing warm`")
+    instance = load_instance(_two_banks())
+    plan = solve(instance, Limits(search_s=60, iterations_max=50, engine=engine))
+    assert _codes(instance, plan) == []
+    (route,) = plan.routes
+    assert sorted((stop.id or stop.bank) for stop in route.stops) == ["V0", "V1", "branch", "counter"]
+    order = [stop.id or stop.bank for stop in route.stops]
+    assert order.index("branch") == order.index("V0") + 1
+    assert order.index("counter") == order.index("V1") + 1
+
+
+@pytest.mark.parametrize(("stops", "expected"), [
+    (["V0", "counter"], {"deposit_foreign"}), (["V0", "V1", "branch"], {"cash_mixed", "deposit_foreign"}), (["V0", "branch", "V1", "counter"], set()),
+    (["V0", "V1", "branch", "counter"], {"cash_mixed", "deposit_foreign"}), (["V0", "branch", "V1", "branch"], {"deposit_foreign"}),
+])
+def test_CASH_06_a_deposit_at_another_banks_counter_is_caught(stops: list[str], expected: set[str]) -> None:
+    plan = load_plan({"schema": "fieldday-plan/1", "instance": "day", "routes": [{"collectors": ["bilal", "dong"], "stops": [
+        {"type": "visit", "id": one} if one.startswith("V") else {"type": "deposit", "bank": one} for one in stops]}]})
+    assert {str(one.code) for one in check(load_instance(_two_banks()), plan)} == expected
+
+
+def test_CASH_08_the_smaller_limit_of_a_bank_holds() -> None:
+    made = _two_banks(cash={"carry_limit_fen": 1000, "limits": [{"bank": "ccb", "carry_limit_fen": 699}]})
+    plan = solve(load_instance(made), FEW)
+    assert [one.id for one in plan.unserved or ()] == ["V1"]
+    assert (plan.unserved or ())[0].code == "cash_not_depositable"
+    assert (plan.unserved or ())[0].params["carry_limit_fen"] == 699
+    made["cash"]["limits"][0]["carry_limit_fen"] = 700
+    assert solve(load_instance(made), FEW).unserved == ()
+
+
+def test_CASH_06_a_visit_whose_bank_has_no_counter_left_says_so() -> None:
+    made = _two_banks()
+    made["banks"][1]["close"] = 9 * HOUR
+    plan = solve(load_instance(made), FEW)
+    assert [(one.id, one.code) for one in plan.unserved or ()] == [("V1", "cash_not_depositable")]
+
+
+def test_F12_two_banks_money_already_in_one_hand_goes_into_the_sealed_bag() -> None:
+    made = _two_banks()
+    stops = [{"type": "visit", "id": one, "arrival": at, "start": at, "end": at + 1800} for one, at in (("V0", 9 * HOUR), ("V1", 10 * HOUR))]
+    made |= {"now": 11 * HOUR, "progress": [
+        {"collectors": ["bilal", "dong"], "departure": 8 * HOUR, "stops": stops, "free_at": 11 * HOUR, "place": "p0"}]}
+    instance = load_instance(made)
+    plan = solve(instance, FEW)
+    assert _codes(instance, plan) == []
+    assert [stop.type.value for stop in plan.routes[0].stops] == ["visit", "visit"]
+    assert faults(made, json.loads(encode_plan(plan))) == []
+
+
+@pytest.mark.parametrize(("change", "line"), [
+    (lambda made: made["visits"][0].update(bank=None), "visits[0].bank: missing"),
+    (lambda made: made["cash"].update(limits=[{"bank": "boc", "carry_limit_fen": 1}]), "cash.limits[0].bank: unknown id 'boc'"),
+    (lambda made: made["cash"].update(limits=[{"bank": "ccb", "carry_limit_fen": 1}] * 2), "cash.limits[1].bank: the same bank twice"),
+    (lambda made: made["cash"].update(limits=[{"bank": "ccb", "carry_limit_fen": -1}]), "cash.limits[0].carry_limit_fen"),
+    (lambda made: made["banks"][0].update(bank=7), "banks[0].bank"),
+])
+def test_a_day_with_money_of_nobody_is_refused(change: Any, line: str) -> None:
+    made = _two_banks()
+    change(made)
+    with pytest.raises(InstanceError) as refused:
+        load_instance(made)
+    assert line in str(refused.value).replace("$.", "")
+    assert "\n" not in str(refused.value)
 
 
 def test_F12_a_deposit_that_may_be_released_must_leave_the_pair_in_time() -> None:

@@ -25,13 +25,16 @@ Edited = tuple[dict[str, Any], dict[str, Any]]
 
 
 def _whole_day() -> dict[str, Any]:
-    """A day with everything in play: banks' credentials, two offices, breaks of different people, rush hours, pins, caps, debtors."""
+    """A day with everything in play: credentials, two banks' cash and counters, two offices, breaks, rush hours, pins, caps, debtors."""
     made = day(
         *[visit(f"V{n}", f"p{n % 4}", service_s=2700, cash_fen=40_000 if n % 4 == 2 else 0, debtor=f"d{n}",
-                credential="icbc" if n % 3 else "ccb") for n in range(14)],
+                bank="icbc" if n < 7 else "ccb", credential="icbc" if n % 3 else "ccb") for n in range(14)],
         schema="fieldday/2",
     )
     made["locations"].append({"id": "office2", "kind": "office", "lat": 31.215, "lon": 121.475})
+    made["locations"].append({"id": "counter", "kind": "bank", "lat": 31.245, "lon": 121.46})
+    made["banks"] = [{**made["banks"][0], "bank": "icbc"}, {**made["banks"][0], "id": "other", "location": "counter", "bank": "ccb"}]
+    made["cash"]["limits"] = [{"bank": "ccb", "carry_limit_fen": 90_000}]
     for n, one in enumerate(made["collectors"]):
         one["credentials"] = ["icbc", "ccb"]
         one["breaks"] = [{"window": [11 * HOUR + 900 * n, 13 * HOUR], "duration_s": 1800 + 300 * n}]
@@ -40,7 +43,7 @@ def _whole_day() -> dict[str, Any]:
     made["visits"][2]["cash_is_cap"] = True
     made["visits"][0]["pinned_start"] = 10 * HOUR
     made["visits"][1]["announced"] = {"window": [14 * HOUR, 15 * HOUR], "price": 900}
-    made["travel"]["speeds"] = [{"span": [8 * HOUR, 9 * HOUR + 1800], "percent": 50}, {"span": [16 * HOUR, 18 * HOUR], "percent": 70}]
+    made["travel"]["speeds"] = [{"span": [8 * HOUR, 9 * HOUR + 1800], "percent": 50}, {"span": [11 * HOUR, 18 * HOUR], "percent": 70}]
     return made
 
 
@@ -114,7 +117,7 @@ MUTANTS: dict[str, Edit] = {
     "a break more": lambda d, p: [one["breaks"].append({"window": [14 * HOUR, 14 * HOUR + 60], "duration_s": 60}) for one in d["collectors"]],
     "slower hours": lambda d, p: d["travel"].update(speeds=[{"span": [8 * HOUR, 20 * HOUR], "percent": 30}]),
     "no slow hours": lambda d, p: d["travel"].update(speeds=[]),
-    "a faster hour": lambda d, p: d["travel"]["speeds"][1].update(percent=140),
+    "faster hours": lambda d, p: d["travel"].update(speeds=[{"span": [8 * HOUR, 20 * HOUR], "percent": 140}]),
     "the ordinary speed": lambda d, p: d["travel"].update(speed_kmh=24.0),
     "a credential gone": lambda d, p: _crew(d, p)[1].update(credentials=["boc"]),
     "a pinned time": lambda d, p: _of(d, p).update(pinned_start=19 * HOUR),
@@ -150,7 +153,16 @@ MUTANTS: dict[str, Edit] = {
     "hours": lambda d, p: d.update(horizon=[8 * HOUR, 12 * HOUR]),
     "cash kept": lambda d, p: (_without(p, "deposit"), _bare(p)),
     "carry limit": lambda d, p: d["cash"].update(carry_limit_fen=1000),
-    "bank closed": lambda d, p: d["banks"][0].update(close=9 * HOUR + 900),
+    "the banks' limits": lambda d, p: d["cash"].update(limits=[{"bank": one, "carry_limit_fen": 39_999} for one in ("icbc", "ccb")]),
+    "banks closed": lambda d, p: [one.update(close=9 * HOUR + 900) for one in d["banks"]],
+    "another bank's counters": lambda d, p: [one.update(bank="boc") for one in d["banks"]],
+    "the counters change places": lambda d, p: [one.update(bank={"icbc": "ccb", "ccb": "icbc"}[one["bank"]]) for one in d["banks"]],
+    "another bank's money": lambda d, p: [one.update(bank={"icbc": "ccb", "ccb": "icbc"}[one["bank"]]) for one in d["visits"]],
+    "a deposit elsewhere": lambda d, p: (
+        _bare(p), _stop(p, "deposit").update(bank={"branch": "other", "other": "branch"}[_stop(p, "deposit")["bank"]])),
+    "two banks' money in one hand": lambda d, p: (_bare(p), [one.update(bank=None) for one in d["banks"]], [
+        one.update(cash_fen=100, bank="icbc" if n % 2 else "ccb") for n, one in enumerate(
+            next(visit for visit in d["visits"] if visit["id"] == stop["id"]) for stop in p["routes"][0]["stops"] if stop["type"] == "visit")]),
     "the list": lambda d, p: p["unserved"].append({"id": "V1"}),
     "schema": lambda d, p: p.update(schema="plan/9"),
     "another day": lambda d, p: p.update(instance="x"),
