@@ -14,6 +14,7 @@ from backend.console import (
     close_pages,
     contacts,
     custody,
+    day_sheets,
     disputes,
     evidence,
     ledger,
@@ -44,7 +45,8 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *authority.ROUTES, *offer_pages.ROUTES, *close_pages.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *day_sheets.ROUTES, *authority.ROUTES,
+            *offer_pages.ROUTES, *close_pages.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *recordings.ROUTES,
             *custody.ROUTES, *cash.ROUTES,

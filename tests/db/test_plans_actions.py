@@ -201,12 +201,14 @@ def test_CASH_08_of_a_banks_money_no_more_is_carried_than_its_own_policy_allows(
 
 
 def test_REQ_09_a_pairs_break_is_a_stop_of_its_route_and_of_the_comparison(session: Session, made: World) -> None:
-    for serial in (1, 2, 3):
-        approved_request(session, KEYRING, made, serial, lon=f"121.4{serial}")
+    for serial, opens in ((1, 9), (2, 14), (3, 15)):
+        approved_request(
+            session, KEYRING, made, serial, lon=f"121.4{serial}", request={"window_from_s": opens * 3600, "window_to_s": opens * 3600 + 3600},
+        )
     without = solved_plan(session, made)
     session.add(PolicyRow(
         id=new_id(), version="breaks", bank_id=None, valid_from=made.now,
-        thresholds={"break_s": 3600, "break_from_s": 10 * 3600, "break_until_s": 10 * 3600 + 1800}, made_by=made.oscar.id, made_at=made.now,
+        thresholds={"break_s": 3600, "break_from_s": 11 * 3600, "break_until_s": 12 * 3600}, made_by=made.oscar.id, made_at=made.now,
     ))
     plan_id = solved_plan(session, made)
     (route,) = queries.plan(session, made.farid.actor, plan_id).routes

@@ -63,6 +63,8 @@ SESSION = {
     "showAuthority": Row(permission=P.CASH_AUTHORISE),
     "showVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
     "showPlan": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
+    "showDaySheet": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"number": "=1"}),
+    "readDaySheet": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"number": "=1"}),
     "showCase": Row(permission=P.CASE_READ, whose=Whose.CASE),
     "showOffers": Row(permission=P.CASE_READ), "showCloses": Row(permission=P.CASH_READ),
     "submitClose": Row(

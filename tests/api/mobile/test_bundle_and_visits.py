@@ -123,9 +123,11 @@ def test_REQ_09_the_pairs_break_is_a_stop_of_its_day(caller: Caller, joined: ses
     with joined.begin() as session:
         session.add(PolicyRow(
             id=new_id(), version="breaks", bank_id=None, valid_from=made.now,
-            thresholds={"break_s": 1800, "break_from_s": 9 * 3600 + 1800, "break_until_s": 10 * 3600}, made_by=made.oscar.id, made_at=made.now))
-        for serial in (1, 2, 3):
-            approved_request(session, keyring, made, serial, lon=f"121.4{serial}")
+            thresholds={"break_s": 1800, "break_from_s": 11 * 3600, "break_until_s": 12 * 3600}, made_by=made.oscar.id, made_at=made.now))
+        for serial, opens in ((1, 9), (2, 14)):
+            approved_request(
+                session, keyring, made, serial, lon=f"121.4{serial}", request={"window_from_s": opens * 3600, "window_to_s": opens * 3600 + 3600},
+            )
         planned_day(session, made)
     document = caller.opened(made.bilal, made.today)
     (pause,) = [stop for stop in document["stops"] if stop["kind"] == "pause"]
