@@ -8,7 +8,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "plan_pauses"
-down_revision = "cash_states"
+down_revision = "looks"
 branch_labels = None
 depends_on = None
 
