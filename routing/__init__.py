@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from routing.explain import explain as explain
     from routing.hand import Draft as Draft
     from routing.hand import lay_out as lay_out
+    from routing.limits import Engine as Engine
+    from routing.limits import Limits as Limits
     from routing.matrix import TravelMatrix as TravelMatrix
     from routing.matrix import table_matrix as table_matrix
     from routing.matrix import travel_matrix as travel_matrix
@@ -34,12 +36,10 @@ if TYPE_CHECKING:
     from routing.model import Collector as Collector
     from routing.model import Contribution as Contribution
     from routing.model import DoneStop as DoneStop
-    from routing.model import Engine as Engine
     from routing.model import Gender as Gender
     from routing.model import GenderRule as GenderRule
     from routing.model import Instance as Instance
     from routing.model import InstanceError as InstanceError
-    from routing.model import Limits as Limits
     from routing.model import Location as Location
     from routing.model import LocationKind as LocationKind
     from routing.model import Objective as Objective
@@ -85,10 +85,11 @@ _HOMES = {
     "routing.events": ("ReplanRefused",),
     "routing.explain": ("explain",),
     "routing.hand": ("Draft", "lay_out"),
+    "routing.limits": ("Engine", "Limits"),
     "routing.matrix": ("TravelMatrix", "table_matrix", "travel_matrix"),
     "routing.model": (
-        "Announced", "Approval", "Bank", "CashRules", "Collector", "Contribution", "DoneStop", "Engine", "Gender", "GenderRule", "Instance",
-        "InstanceError", "Limits", "Location", "LocationKind", "Objective", "PairProgress", "PairingRules", "PastDay", "Plan", "Route",
+        "Announced", "Approval", "Bank", "CashRules", "Collector", "Contribution", "DoneStop", "Gender", "GenderRule", "Instance",
+        "InstanceError", "Location", "LocationKind", "Objective", "PairProgress", "PairingRules", "PastDay", "Plan", "Route",
         "SolverRecord", "Stop", "StopType", "TravelModel", "Unserved", "Visit",
     ),
     "routing.process": ("Ending", "Solved", "SolverDied", "SolverProcess", "Step"),

@@ -121,8 +121,8 @@ def _write(path: Path, content: bytes) -> None:
 def _solve(asked: argparse.Namespace) -> int:
     """Solve until the seconds are over or the process is asked to end; then write the best plan found."""
     from routing.assemble import encode_plan
+    from routing.limits import Engine, Limits
     from routing.matrix import table_matrix
-    from routing.model import Engine, Limits
     from routing.reader import decode_object, load_instance
     from routing.solve import solve
 

@@ -22,8 +22,9 @@ from types import TracebackType
 import msgspec
 
 from routing.check import check
+from routing.limits import Limits
 from routing.matrix import TravelMatrix
-from routing.model import Instance, Limits, Plan, Unserved
+from routing.model import Instance, Plan, Unserved
 from routing.process_words import ANSWERS, ENCODER, Answer, Cancel, Explained, ExplainOrder, Failed, Finished, Improved, Ready, SolveOrder, to_table
 
 KILL_AFTER_S = 1.5

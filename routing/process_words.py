@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from routing.limits import Limits
 from routing.matrix import TravelMatrix
-from routing.model import Instance, Limits, Plan, Unserved
+from routing.model import Instance, Plan, Unserved
 
 
 class Table(msgspec.Struct, frozen=True):

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from routing.events import ClosedBank, Event, Fact, LatePair, SickCollector, UrgentVisit, WithdrawnVisit, running_day
+from routing.limits import Limits
 from routing.matrix import TravelMatrix, travel_matrix
-from routing.model import Instance, Limits, Plan, Route, StopType
+from routing.model import Instance, Plan, Route, StopType
 from routing.reader import instance_object, load_instance
 from routing.solve import solve
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from routing.engines import search
+from routing.limits import Engine, Limits
 from routing.matrix import TravelMatrix, table_matrix, travel_matrix
-from routing.model import Engine, Instance, InstanceError, Limits, Plan, Route, SolverRecord, Stop, StopType, VisitId
+from routing.model import Instance, InstanceError, Plan, Route, SolverRecord, Stop, StopType, VisitId
 from routing.provenance import instance_digest, plan_digest, versions
 from routing.reader import decode_object, load_instance
 from routing.solve import Script, solve

@@ -25,8 +25,9 @@ from routing.engines.ortools import Effort, final_times, route_pairs
 from routing.engines.pairing import match_pairs
 from routing.engines.polish import polish
 from routing.explain import explain_tours
+from routing.limits import Engine, Limits
 from routing.matrix import TravelMatrix, travel_matrix
-from routing.model import Contribution, Engine, Instance, Limits, Plan, SolverRecord
+from routing.model import Contribution, Instance, Plan, SolverRecord
 from routing.objective import Tour, empty_tour, total_cost
 from routing.pairing import Matching, PairWeights, pair_weights, swap_matching
 from routing.problem import Problem, build_problem
