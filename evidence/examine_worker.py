@@ -3,8 +3,10 @@
 `examine` is the caller's side. Run as a program, this file is the worker: it reads the bytes from standard input, never from a path.
 """
 
+import itertools
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +24,32 @@ from evidence.sandbox import NO_DECODER, NO_SANDBOX, lock_down_or_exit, run_lock
 _OUTPUT_BYTES_MAX: Final = 1_000_000
 
 
-def examine(source: bytes | Path, media_type: str, policy: ContentPolicy) -> Examination:
+class Streamed(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is read piece by piece, once, and how long it is."""
+
+    size: int
+    chunks: Iterable[bytes]
+
+
+def examine(source: bytes | Path | Streamed, media_type: str, policy: ContentPolicy) -> Examination:
     """Examine a file of a declared media type. Never raises for what the file does; its fate is in the outcome's state.
 
     Raises:
         OSError: the path cannot be read, or no process can be started.
+        Whatever a stream raises while it is read; it is read to its end only where its type and size are admitted.
     """
+    if isinstance(source, Streamed):
+        chunks, head, size = iter(source.chunks), b"", source.size
+        while len(head) < HEAD_BYTES and (chunk := next(chunks, b"")):
+            head += chunk
+        return _examined(itertools.chain((head,), chunks), (head[:HEAD_BYTES], media_type, size), policy)
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     head = source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source)
+    return _examined(source, (head, media_type, size), policy)
+
+
+def _examined(source: bytes | Path | Iterable[bytes], told: tuple[bytes, str, int], policy: ContentPolicy) -> Examination:
+    head, media_type, size = told
     container = sniff(head)
     if container is None or media_type not in media_types(container):
         return Examination(state=State.UNSUPPORTED, container=container, size=size, reason="the bytes are not of the declared media type")
@@ -38,7 +58,7 @@ def examine(source: bytes | Path, media_type: str, policy: ContentPolicy) -> Exa
     return _run(source, (container, media_type, size), policy)
 
 
-def _run(source: bytes | Path, kind: tuple[Container, str, int], policy: ContentPolicy) -> Examination:
+def _run(source: bytes | Path | Iterable[bytes], kind: tuple[Container, str, int], policy: ContentPolicy) -> Examination:
     container, media_type, size = kind
     outcome = Examination(state=State.UNDECODABLE, container=container, size=size)
     code, said = run_locked(Path(__file__), (container, media_type, msgspec.json.encode(policy).decode()), source, policy.decode_wall_s_max)

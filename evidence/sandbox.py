@@ -13,7 +13,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -42,26 +43,54 @@ _FORBIDDEN: Final = MappingProxyType({
 })
 
 
-def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path, wall_s: int) -> tuple[int | None, bytes]:
-    """Run one of our worker programs on bytes or on a file's descriptor; return exit code and output, or (None, b"") when it was killed.
+def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path | Iterable[bytes], wall_s: int) -> tuple[int | None, bytes]:
+    """Run one of our worker programs on bytes, a stream or a file's descriptor; return exit code and output, or (None, b"") when it was killed.
+
+    A stream is handed on piece by piece, so that only the worker ever holds all of it.
 
     Raises:
         OSError: the file cannot be read, or no process can be started.
+        Whatever a stream raises while it is read, once the worker has ended.
     """
-    given = subprocess.PIPE if isinstance(source, bytes) else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    given = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if isinstance(source, Path) else subprocess.PIPE
+    failures: list[Exception] = []
     try:
         with subprocess.Popen([sys.executable, "-I", str(program.resolve()), *arguments], stdin=given, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/") as worker:
+            feeder = None if isinstance(source, bytes | Path) else _feeder(worker, source, failures)
             try:
                 said, _ = worker.communicate(source if isinstance(source, bytes) else None, timeout=wall_s)
+                code: int | None = worker.returncode
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.communicate()
-                return None, b""
-            return worker.returncode, said
+                code, said = None, b""
+            if feeder is not None:
+                feeder.join()
     finally:
-        if not isinstance(source, bytes):
+        if isinstance(source, Path):
             os.close(given)
+    if failures:
+        raise failures[0]
+    return code, said
+
+
+def _feeder(worker: "subprocess.Popen[bytes]", chunks: Iterable[bytes], failures: list[Exception]) -> threading.Thread:
+    """Start handing a stream to a worker's standard input; what it raises is kept, and the worker then sees the end."""
+    pipe, worker.stdin = worker.stdin, None
+    assert pipe is not None
+
+    def feed() -> None:
+        try:
+            with suppress(BrokenPipeError), pipe:          # A worker may end without having read everything.
+                for chunk in chunks:
+                    pipe.write(chunk)
+        except Exception as failure:                       # Raised again by the caller.
+            failures.append(failure)
+
+    thread = threading.Thread(target=feed, name="feeder", daemon=True)
+    thread.start()
+    return thread
 
 
 def lock_down_or_exit(*, cpu_s: int, bytes_max: int) -> str:

@@ -19,7 +19,7 @@ from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
-from backend.exhibits.transfers import read_item
+from backend.exhibits.transfers import prove_item
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
 from backend.keys.sealing import CaseKeyDestroyed, SealBrokenError, sealer
@@ -97,7 +97,7 @@ def _recording_faults(session: Session, keyring: Keyring, place: tuple[BlobStore
         return found                                # Destroyed after its term.
     try:
         key = sealer(session, keyring, row.case_id).unwrap_item_key(row.wrapped_key, row.sha256)
-        read_item(place[0], place[1], row.blob_key, (key, row.sha256))
+        prove_item(place[0], place[1], row.blob_key, (key, row.sha256))
     except CaseKeyDestroyed:
         return found
     except SealBrokenError:
@@ -140,7 +140,7 @@ def _item_fault(session: Session, keyring: Keyring, place: tuple[BlobStore, str]
     store, tenant = place
     try:
         key = sealer(session, keyring, item.seal_subject).unwrap_item_key(item.wrapped_key, item.sha256)
-        read_item(store, tenant, item.blob_key, (key, item.sha256))
+        prove_item(store, tenant, item.blob_key, (key, item.sha256))
     except CaseKeyDestroyed:
         return ""
     except SealBrokenError:

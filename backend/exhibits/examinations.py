@@ -48,6 +48,7 @@ class ToExamine(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     blob_key: str
     key: bytes
+    size: int
 
 
 def unfinished(session: Session) -> tuple[UUID, ...]:
@@ -65,7 +66,7 @@ def waiting(session: Session, keyring: Keyring, manifest_id: UUID) -> list[ToExa
         ItemRow.manifest_id == manifest_id, ItemRow.state == ItemState.STORED, ItemRow.examined_at.is_(None), ItemRow.wrapped_key.is_not(None)))
     rows = [row for row, visit_id in found.all() if recording_of(session, visit_id, row.sha256) is None]
     return [
-        ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key or "",
+        ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key or "", size=row.size,
                   key=sealer(session, keyring, row.seal_subject).unwrap_item_key(row.wrapped_key or b"", row.sha256))
         for row in rows
     ]

@@ -10,13 +10,13 @@ from backend.audit import log
 from backend.core.problems import Problem
 from backend.exhibits import examinations, receipts, recordings, uploads
 from backend.exhibits.recording_tables import RecordingRow
-from backend.exhibits.transfers import read_item
+from backend.exhibits.transfers import item_chunks
 from backend.jobs.means import Means
 from backend.jobs.queue import Task
 from backend.keys.sealing import sealer
 from evidence.errors import EvidenceError
 from evidence.examination import Examination, State
-from evidence.examine_worker import examine
+from evidence.examine_worker import Streamed, examine
 from evidence.policy import DEFAULT, ContentPolicy
 
 EXAMINE = "evidence.examine"
@@ -47,11 +47,11 @@ def _examine(means: Means, manifest_id: UUID) -> None:
 
 def _look(means: Means, one: examinations.ToExamine, policy: ContentPolicy = DEFAULT) -> Examination:
     try:
-        content = read_item(means.store, means.settings.tenant, one.blob_key, (one.key, one.sha256))
+        chunks = item_chunks(means.store, means.settings.tenant, one.blob_key, (one.key, one.sha256))
+        return examine(Streamed(size=one.size, chunks=chunks), one.media_type, policy)
     except (EvidenceError, Problem) as error:
         # Altered where it lies: said here, named by the check of everything, never guessed at.
         return Examination(state=State.UNDECODABLE, reason=f"the stored bytes do not open: {type(error).__name__}")
-    return examine(content, one.media_type, policy)
 
 
 def _look_into(means: Means, recording_id: UUID) -> None:
@@ -61,7 +61,8 @@ def _look_into(means: Means, recording_id: UUID) -> None:
         if row.examined_at is not None or row.wrapped_key is None:
             return
         key = sealer(session, means.keyring, row.case_id).unwrap_item_key(row.wrapped_key, row.sha256)
-        one = examinations.ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key, key=key)
+        one = examinations.ToExamine(id=row.id, media_type=row.media_type, sha256=row.sha256, blob_key=row.blob_key, key=key,
+            size=row.size)
     _seen(means, recording_id, _look(means, one, recordings.POLICY))
 
 

@@ -17,12 +17,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow, LogWitnessRow
+from backend.cases.tables import CaseRow
 from backend.console import custody, packs
 from backend.console import evidence as console
 from backend.exhibits.model import VisitFacts
 from backend.exhibits.tables import CopyRow, ExportRow, ItemMaskRow, ItemRow, ManifestRow
 from backend.visits.for_evidence import facts_for_evidence
 from backend.web.auth import console_actor, phone_actor
+from evidence import verify_pack
 from evidence.canonical import canonicalise
 from evidence.facts import Kind
 from evidence.manifest import Role
@@ -202,6 +204,40 @@ def test_EVD_08_pack_from_the_console_verifies_with_keys_from_elsewhere(desk: De
     assert done.returncode == 0, done.stdout
     with desk.sessions() as session:
         assert session.scalars(select(ExportRow.sha256)).one() == hashlib.sha256(answer.content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["case", "batch", "period"])
+def test_EVD_08_a_pack_of_any_scope_is_fetched_in_pieces_and_verifies(desk: Desk, tmp_path: Path, kind: str) -> None:
+    lin, day = desk.made.lin, desk.made.now.date()
+    with desk.sessions() as session:
+        case = session.get_one(CaseRow, desk.visit.case_id)
+    named = {"case": {"id": str(case.id)}, "batch": {"id": str(case.batch_id)},
+             "period": {"fromOn": f"{day - timedelta(days=2)}", "toOn": f"{day + timedelta(days=2)}"}}[kind]
+    made = desk.post("/api/v1/packs", lin, {"kind": kind, "purpose": "bank", **named})
+    assert made.status_code == 201, made.text
+    view, path = made.json(), f"/api/v1/packs/{made.json()['id']}/content"
+
+    def fetch(**headers: str) -> Any:
+        return desk.client.get(path, headers={**desk.at_desk(lin), **{name.replace("_", "-"): text for name, text in headers.items()}})
+
+    got, size = b"", view["size"]
+    for step in (1, 7, 65_537, size):                             # Each connection is cut after so many bytes.
+        answer = fetch(Range=f"bytes={len(got)}-", If_Range=f'"{view["sha256"]}"')
+        assert (answer.status_code, answer.headers["content-length"]) == (206 if got else 200, str(size - len(got)))
+        assert not got or answer.headers["content-range"] == f"bytes {len(got)}-{size - 1}/{size}"
+        got += answer.content[:step]
+        if len(got) == size:
+            break
+    assert hashlib.sha256(got).hexdigest() == view["sha256"]
+    assert fetch(Range="bytes=0-", If_Range='"another"').status_code == 200
+    assert fetch(Range=f"bytes={size}-").status_code == 422
+    assert fetch(Range="bytes=0-0").content == got[:1]
+    assert desk.get(path, desk.made.chen).status_code == 404
+    (tmp_path / "pack.zip").write_bytes(got)
+    trust = desk.client.get(f"/verify/keys?bank={desk.made.bank_a.id}").json()["trust"]
+    outcome = verify_pack.verify(tmp_path / "pack.zip", trust, None)
+    assert outcome["verdict"] == "verified", outcome["findings"]
+    assert outcome["counts"]["copies"] == 2
 
 
 def test_EVD_08_log_is_read_with_checkpoint_consistency_and_proof(desk: Desk) -> None:

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import wave
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from evidence import photo
-from evidence.errors import TooLarge, UnsupportedMediaType
+from evidence.errors import DigestMismatch, TooLarge, UnsupportedMediaType
 from evidence.examination import Examination, State, Tail
-from evidence.examine_worker import examine
+from evidence.examine_worker import Streamed, examine
 from evidence.magic import Container, demuxer, media_types, sniff
 from evidence.policy import DEFAULT, ContentPolicy
 from evidence.stamp_worker import make_copy
@@ -322,3 +324,53 @@ def test_a_path_and_its_bytes_give_the_same_outcome(tmp_path: Path) -> None:
     outcomes: list[Examination] = [examine(source, "image/jpeg", DEFAULT) for source in (tmp_path / "a.jpg", jpeg())]
     assert outcomes[0].photo == outcomes[1].photo
     assert outcomes[0].photo is not None
+
+
+def streamed(raw: bytes, *, fail_at: int | None = None, piece: int = 5_000) -> Streamed:
+    def chunks() -> Iterator[bytes]:
+        for at in range(0, len(raw), piece):
+            if fail_at is not None and at >= fail_at:
+                raise DigestMismatch("not as signed")
+            yield raw[at:at + piece]
+
+    return Streamed(size=len(raw), chunks=chunks())
+
+
+def test_a_stream_is_examined_like_the_bytes_and_what_breaks_it_is_raised() -> None:
+    pixels = np.random.default_rng(7).integers(0, 255, (400, 400, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG")
+    raw = out.getvalue()
+    whole, apart = examine(raw, "image/jpeg", DEFAULT), examine(streamed(raw), "image/jpeg", DEFAULT)
+    assert (apart.state, apart.photo, apart.size) == (State.EXAMINED, whole.photo, len(raw))
+    for fail_at in (0, len(raw) // 2, len(raw) - 5_000):
+        with pytest.raises(DigestMismatch):
+            examine(streamed(raw, fail_at=fail_at), "image/jpeg", DEFAULT)
+    assert examine(streamed(b"x" * 900_000), "image/jpeg", DEFAULT).state is State.UNSUPPORTED
+
+
+@pytest.mark.slow
+def test_two_hundred_megabytes_pass_through_without_being_held() -> None:
+    """Only the worker holds a film: this process grows by pieces of it (its peak is read in a process of its own)."""
+    program = """
+import struct
+from pathlib import Path
+from msgspec.structs import replace
+from evidence.examine_worker import Streamed, examine
+from evidence.policy import DEFAULT
+def peak_kb(): return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+SIZE, PIECE = 200_000_000, 65_536
+head = b"RIFF" + struct.pack("<I", SIZE - 8) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 48000, 192000, 4, 16)
+head += b"data" + struct.pack("<I", SIZE - 44)
+def chunks():
+    yield head
+    for at in range(44, SIZE, PIECE): yield bytes(min(PIECE, SIZE - at))
+before = peak_kb()
+seen = examine(Streamed(size=SIZE, chunks=chunks()), "audio/wav", replace(DEFAULT, audio_bytes_max=500_000_000, decode_wall_s_max=120))
+print(seen.container, seen.size, peak_kb() - before, seen.memory_kb)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    container, size, grown_kb, worker_kb = done.stdout.split()
+    assert (container, int(size)) == ("wav", 200_000_000)
+    assert int(grown_kb) < 20_000, done.stdout
+    assert int(worker_kb) > 200_000 or int(worker_kb) == 0, done.stdout
