@@ -97,6 +97,12 @@ def ask(session: Session, actor: Actor, keyring: Keyring, command: AskProduction
     return _view(row)
 
 
+def choosable(session: Session, actor: Actor, case_id: UUID) -> tuple[StoredItem, ...]:
+    """Return the originals of a case that the actor may ask for. Raises `Forbidden`, `NotFound`, `NotExportable`."""
+    authorise(actor, Permission.ORIGINAL_REQUEST)
+    return _held(session, actor, case_of(session, actor, CaseId(case_id)).id).items
+
+
 def decide(session: Session, actor: Actor, production_id: UUID, now: datetime, *, is_approved: bool) -> ProductionView:
     """Approve a production, first or second, or refuse it for good.
 

@@ -14,6 +14,7 @@ from backend.console import (
     close_pages,
     contacts,
     custody,
+    custody_pages,
     day_sheets,
     disputes,
     evidence,
@@ -47,6 +48,7 @@ def routers() -> list[ControllerRouterHandler]:
         route_handlers=[
             *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *day_sheets.ROUTES, *authority.ROUTES,
             *offer_pages.ROUTES, *close_pages.ROUTES,
+            *custody_pages.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,
             *requests.ROUTES, *plans.ROUTES, *replans.ROUTES, *visits.ROUTES, *evidence.ROUTES, *packs.ROUTES, *recordings.ROUTES,
             *custody.ROUTES, *cash.ROUTES,

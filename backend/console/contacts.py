@@ -10,12 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
+from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor
 from backend.console.values import Moment, sound_values, within_reach
 from backend.contacts import actions, queries
 from backend.contacts.model import (
     AGENCY_IDENTITY,
+    SUSPENDING,
     AgreeHours,
     Attitude,
     Carried,
@@ -33,6 +35,9 @@ from backend.contacts.model import (
 from backend.contacts.queries import ContactView
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import CaseId, ContactId
+from backend.disputes import actions as disputes
+from backend.disputes import suspicions
+from backend.disputes.suspicion_model import SuspicionGround
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -160,7 +165,7 @@ def record_contact(
     """Ask leave for a contact (`intent`, refused with every breach), or report one that was made (`fact`, stored with them)."""
     command = data.to_command(case_id, now)
     with transaction(resources.sessions, actor, now) as session:
-        return _shown(actions.record_contact(session, actor, resources.keyring, command, now))
+        return _shown(_heard(session, actor, actions.record_contact(session, actor, resources.keyring, command, now), command.at, now))
 
 
 @post("/api/v1/contacts/{contact_id:uuid}/result", operation_id="concludeContact", status_code=200, sync_to_thread=True, tags=["contacts"])
@@ -170,7 +175,8 @@ def conclude_contact(
 ) -> ContactReceiptView:
     """Write down what came of a contact that leave was given for."""
     with transaction(resources.sessions, actor, now) as session:
-        return _shown(actions.conclude_contact(session, actor, resources.keyring, ContactId(contact_id), data.to_told(), now))
+        receipt = actions.conclude_contact(session, actor, resources.keyring, ContactId(contact_id), data.to_told(), now)
+        return _shown(_heard(session, actor, receipt, now, now))
 
 
 @post("/api/v1/cases/{case_id:uuid}/agreements", operation_id="agreeHours", sync_to_thread=True, tags=["contacts"])
@@ -195,6 +201,15 @@ def register_work_number(
     """Register a number that may be called from (CONT-07)."""
     with transaction(resources.sessions, actor, now) as session:
         actions.register_work_number(session, actor, data.branch_id, data.number, now)
+
+
+def _heard(session: Session, actor: Actor, receipt: ContactReceipt, at: datetime, now: datetime) -> ContactReceipt:
+    """Let a denial open its dispute (DECL-01) and a suspicion wait for a supervisor (DECL-02, DECL-14), in the same transaction."""
+    if receipt.result in SUSPENDING and receipt.is_case_suspended:
+        disputes.hear_denial(session, actor, receipt.case_id, SUSPENDING[receipt.result], now, at=at)
+    elif receipt.result is Result.SUSPECTED_FRAUD:
+        suspicions.hear(session, actor, receipt.case_id, SuspicionGround.FRAUD, now)
+    return receipt
 
 
 def _shown(receipt: ContactReceipt) -> ContactReceiptView:

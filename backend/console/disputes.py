@@ -11,9 +11,10 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from backend.auth.actors import Actor
 from backend.cases.model import SuspensionReason
 from backend.core.ids import CaseId, DisputeId, StaffId, new_id
-from backend.disputes import actions, queries
+from backend.disputes import actions, queries, suspicions
 from backend.disputes.form_paper import form_pdf
 from backend.disputes.model import DeclarationView, DisputeView, Handwriting, RecordDeletion, Rule, Ruling, StateDispute
+from backend.disputes.suspicion_model import SuspicionGround, SuspicionView
 from backend.policies.queries import policy_in_force
 from backend.web.app import Resources
 from backend.web.body import Body, View
@@ -45,6 +46,24 @@ class RulingBody(Body, kw_only=True):
 
     ruling: Ruling
     record_deletion: RecordDeletion = RecordDeletion.NOT_DUE
+
+
+class DeletionBody(Body, kw_only=True):
+    """What became of the adverse credit record (DECL-05, DECL-09)."""
+
+    record_deletion: RecordDeletion
+
+
+class SuspicionBody(Body, kw_only=True):
+    """What is suspected."""
+
+    ground: SuspicionGround
+
+
+class VerificationBody(Body, kw_only=True):
+    """What looking into a suspicion showed."""
+
+    is_verified: bool
 
 
 class Stated(View, frozen=True):
@@ -151,7 +170,63 @@ def read_form(template_id: FromPath[UUID], actor: NamedDependency[Actor], resour
     return Response(paper, media_type="application/pdf", headers={"Content-Disposition": f'attachment; filename="declaration-{template_id}.pdf"'})
 
 
+@post(
+    "/api/v1/declarations/{declaration_id:uuid}/record-deletion", operation_id="followRecordDeletion", status_code=200, sync_to_thread=True,
+    tags=["disputes"])
+def follow_deletion(
+    declaration_id: FromPath[UUID], data: JSONBody[DeletionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> StatusView:
+    """Tell, as the bank, what became of the adverse credit record after a ruling of fraud."""
+    with transaction(resources.sessions, actor, now) as session:
+        return StatusView(status=actions.follow_deletion(session, actor, declaration_id, data.record_deletion, now).value)
+
+
+@get("/api/v1/suspicions", operation_id="listSuspicions", sync_to_thread=True, tags=["disputes"])
+def list_suspicions(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime], limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> Page[SuspicionView]:
+    """List suspicions of fraud, oldest first; a bank reads those that were reported to it."""
+    asked = read_page(limit, cursor)
+    with resources.reads() as session:
+        rows = suspicions.page(session, actor, now, after=asked.after_id, limit=asked.limit + 1)
+    return page_of(rows, asked, lambda row: str(row.id))
+
+
+@post("/api/v1/cases/{case_id:uuid}/suspicions", operation_id="hearSuspicion", status_code=201, sync_to_thread=True, tags=["disputes"])
+def hear_suspicion(
+    case_id: FromPath[UUID], data: JSONBody[SuspicionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> SuspicionView:
+    """Note a suspicion of fraud, forgery or malicious overdraft for a supervisor to verify."""
+    with transaction(resources.sessions, actor, now) as session:
+        return suspicions.hear(session, actor, CaseId(case_id), data.ground, now)
+
+
+@post("/api/v1/suspicions/{suspicion_id:uuid}/verification", operation_id="verifySuspicion", status_code=200, sync_to_thread=True, tags=["disputes"])
+def verify_suspicion(
+    suspicion_id: FromPath[UUID], data: JSONBody[VerificationBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
+) -> SuspicionView:
+    """Verify a suspicion, which reports it to the bank with a term, or dismiss it (DECL-02)."""
+    with transaction(resources.sessions, actor, now) as session:
+        return suspicions.decide(session, actor, suspicion_id, now, is_verified=data.is_verified)
+
+
+@post(
+    "/api/v1/suspicions/{suspicion_id:uuid}/acknowledgement", operation_id="acknowledgeSuspicion", status_code=200, sync_to_thread=True,
+    tags=["disputes"])
+def acknowledge_suspicion(
+    suspicion_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime],
+) -> SuspicionView:
+    """Acknowledge a reported suspicion as the bank: the proof that it was delivered."""
+    with transaction(resources.sessions, actor, now) as session:
+        return suspicions.acknowledge(session, actor, suspicion_id, now)
+
+
 ROUTES: list[Any] = [
+    follow_deletion, list_suspicions, hear_suspicion, verify_suspicion, acknowledge_suspicion,
     read_form,
     list_disputes, state_dispute, rule_dispute, show_declaration, name_investigator, compare_handwriting, rule_declaration,
 ]

@@ -56,7 +56,7 @@ def enrol_witness(
     data: JSONBody[WitnessBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
 ) -> witnesses.WitnessView:
     """Enrol a witness of one's own bank; only its authoriser can."""
-    new = witnesses.NewWitness(name=data.name, key=_read(data.key, "/key"), proof=_read(data.proof, "/proof"))
+    new = witnesses.NewWitness(name=data.name, key=key_text(data.key, "/key"), proof=key_text(data.proof, "/proof"))
     with transaction(resources.sessions, actor, now) as session:
         return witnesses.enrol(session, actor, new, resources.origin, now)
 
@@ -73,7 +73,8 @@ def end_witness(
 ROUTES = [list_witnesses, enrol_witness, end_witness]
 
 
-def _read(text: str, pointer: str) -> bytes:
+def key_text(text: str, pointer: str) -> bytes:
+    """Read base64. Raises `InvalidInput`."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

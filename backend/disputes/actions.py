@@ -18,10 +18,10 @@ from backend.cases import actions as cases
 from backend.cases.model import SUSPENDED_STATUSES, SuspensionReason
 from backend.cases.queries import case_of
 from backend.cases.tables import CaseRow
-from backend.core.ids import CaseId, DeclarationId, DisputeId, StaffId, new_id
-from backend.core.problems import Forbidden, NotFound
+from backend.core.ids import CaseId, DeclarationId, DisputeId, StaffId, VisitId, new_id
+from backend.core.problems import Forbidden, IllegalTransition, NotFound
 from backend.core.rulebook import Breach, demand
-from backend.disputes import model
+from backend.disputes import model, suspicions
 from backend.disputes.model import (
     DeclarationEvent,
     DeclarationFacts,
@@ -38,7 +38,7 @@ from backend.disputes.model import (
     advance_dispute,
 )
 from backend.disputes.queries import usable_template, visible_to
-from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_form, judge_ruling
+from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_deletion, judge_form, judge_investigator, judge_ruling
 from backend.disputes.tables import DeclarationRow, DisputeRow
 from backend.exhibits.model import Accepted, ManifestState, Standing
 from backend.exhibits.tables import ManifestRow
@@ -68,6 +68,10 @@ def state_dispute(session: Session, actor: Actor, command: StateDispute, policy:
         return DisputeStated(dispute_id=command.dispute_id, status=stored.status, suspended_at=stored.recorded_at)
     cases.suspend(session, actor, command.case_id, command.kind, now)
     case = case_of(session, actor, command.case_id)
+    heard = _open_dispute(session, command.case_id, command.kind)
+    if heard is not None and heard.visit_id is not None and heard.visit_id == command.visit_id:
+        # The outcome of the same visit told it first: one denial, one dispute.
+        return DisputeStated(dispute_id=DisputeId(heard.id), status=heard.status, suspended_at=case.suspended_at or now)
     row = _open(session, actor, command, case, now)
     record(session, actor, EventTag.DISPUTE_STATED, f"case:{case.id}", now, policy_version=policy.version, dispute=row.id, kind=row.kind.value)
     return DisputeStated(dispute_id=DisputeId(row.id), status=row.status, suspended_at=case.suspended_at or now)
@@ -143,18 +147,23 @@ def name_investigator(session: Session, actor: Actor, declaration_id: UUID, inve
 
 
 def compare_handwriting(session: Session, actor: Actor, declaration_id: UUID, result: Handwriting, now: datetime) -> DeclarationStatus:
-    """Record what comparing the hands showed (DECL-08).
+    """Record what comparing the hands showed (DECL-08), as the investigator who was named. Another hand is reported to the bank (DECL-02).
 
     Raises:
         Forbidden: may not investigate.
         NotFound: no such declaration.
         IllegalTransition: nobody is named yet, or it is compared.
+        RulesBreached: DECL-03: somebody else is named.
     """
     authorise(actor, Permission.DISPUTE_INVESTIGATE)
     row = _locked(session, actor, declaration_id)
+    if row.investigator_id is not None:
+        demand(judge_investigator(row.investigator_id, actor.id))
     row.status = advance_declaration(row.status, DeclarationEvent.COMPARE)
     row.handwriting, row.handwriting_at = result, now
     session.flush()
+    if result is Handwriting.OTHER_HAND:
+        suspicions.report_forgery(session, actor, row.case_id, row.id, now)
     record(session, actor, EventTag.HANDWRITING_COMPARED, f"case:{row.case_id}", now, declaration=row.id, result=result.value)
     return row.status
 
@@ -165,7 +174,7 @@ def rule(session: Session, actor: Actor, declaration_id: UUID, ruling: model.Rul
     Raises:
         Forbidden: not a person of a bank.
         NotFound: another bank's declaration.
-        RulesBreached: DECL-03, DECL-08: the investigation is not concluded.
+        RulesBreached: DECL-03, DECL-08: the investigation is not concluded; DECL-05: a credit record is deleted after fraud alone.
         IllegalTransition: it is ruled already.
     """
     authorise(actor, Permission.DISPUTE_RULE)
@@ -175,10 +184,48 @@ def rule(session: Session, actor: Actor, declaration_id: UUID, ruling: model.Rul
     if row.status is not DeclarationStatus.RULED:
         demand(judge_ruling(has_investigator=row.investigator_id is not None, handwriting=row.handwriting))
     row.status = advance_declaration(row.status, DeclarationEvent.RULE)
+    demand(judge_deletion(ruling.ruling, RecordDeletion.NOT_DUE, ruling.record_deletion))
     row.ruling, row.ruled_by, row.ruled_at, row.record_deletion = ruling.ruling, actor.id, now, ruling.record_deletion
     session.flush()
     _rule_dispute(session, actor, session.get_one(DisputeRow, row.dispute_id), ruling.ruling, keyring, now)
     return row.status
+
+
+def follow_deletion(session: Session, actor: Actor, declaration_id: UUID, wanted: RecordDeletion, now: datetime) -> RecordDeletion:
+    """Tell what became of the adverse credit record, as the case's bank: requested, then done (DECL-05, DECL-09). The same again is no step.
+
+    Raises:
+        Forbidden: not a person of a bank.
+        NotFound: another bank's declaration.
+        IllegalTransition: the bank has not ruled.
+        RulesBreached: it was not ruled to be fraud, or a step is taken back.
+    """
+    authorise(actor, Permission.DISPUTE_RULE)
+    if actor.bank is None:
+        raise Forbidden(reason="only the bank tells of the credit record")
+    row = _locked(session, actor, declaration_id)
+    if row.ruling is None:
+        raise IllegalTransition(current=row.status.value, event="follow_deletion")
+    demand(judge_deletion(row.ruling, row.record_deletion, wanted))
+    if wanted is not row.record_deletion:
+        row.record_deletion = wanted
+        session.flush()
+        record(session, actor, EventTag.DELETION_FOLLOWED, f"case:{row.case_id}", now, declaration=row.id, deletion=wanted.value)
+    return row.record_deletion
+
+
+def hear_denial(
+    session: Session, actor: Actor, case_id: CaseId, kind: SuspensionReason, now: datetime, *, at: datetime, visit_id: VisitId | None = None,
+) -> None:
+    """Open the dispute of a denial that a contact or a visit told of, so that the bank has something to rule on (DECL-01, DECL-03).
+
+    Nothing is opened while another one of the same kind is open. That the case stands suspended is the caller's act.
+    """
+    case = cases.locked_case(session, actor, case_id)
+    if case.suspended_at is None or _open_dispute(session, case_id, kind) is not None:
+        return
+    row = _open(session, actor, StateDispute(dispute_id=DisputeId(new_id()), case_id=case_id, visit_id=visit_id, kind=kind, stated_at=at), case, now)
+    record(session, actor, EventTag.DISPUTE_STATED, f"case:{case.id}", now, dispute=row.id, kind=kind.value)
 
 
 def rule_dispute(session: Session, actor: Actor, dispute_id: UUID, ruling: Ruling, now: datetime, *, keyring: Keyring) -> DisputeStatus:
@@ -216,6 +263,11 @@ def _is_still_disputed(session: Session, row: DisputeRow) -> bool:
     """Tell whether another denial of the same case waits for its ruling: that one keeps it suspended."""
     other = select(DisputeRow.id).where(DisputeRow.case_id == row.case_id, DisputeRow.id != row.id, DisputeRow.status != DisputeStatus.RULED)
     return session.scalar(other.limit(1)) is not None
+
+
+def _open_dispute(session: Session, case_id: UUID, kind: SuspensionReason) -> DisputeRow | None:
+    query = select(DisputeRow).where(DisputeRow.case_id == case_id, DisputeRow.kind == kind, DisputeRow.status != DisputeStatus.RULED)
+    return session.scalars(query.order_by(DisputeRow.id).limit(1)).first()
 
 
 def _open(session: Session, actor: Actor, command: StateDispute, case: CaseRow, now: datetime) -> DisputeRow:

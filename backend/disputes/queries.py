@@ -17,11 +17,12 @@ from backend.core.ids import BankId, BranchId, CaseId, DeclarationId, DisputeId,
 from backend.core.problems import NotFound
 from backend.disputes.model import DeclarationFacts, DeclarationView, DisputeView
 from backend.disputes.rules import is_set_text
+from backend.disputes.suspicion_tables import SuspicionRow
 from backend.disputes.tables import DeclarationRow, DisputeRow
 from evidence.facts import DeclarationForm
 
 
-def visible_to(actor: Actor, row: type[DisputeRow] | type[DeclarationRow]) -> ColumnElement[bool]:
+def visible_to(actor: Actor, row: type[DisputeRow] | type[DeclarationRow] | type[SuspicionRow]) -> ColumnElement[bool]:
     """Return the condition that holds for what `actor` may see: their bank's, or their branches'."""
     if actor.bank is not None:
         return row.bank_id == actor.bank

@@ -5,7 +5,7 @@ import unicodedata
 from backend.core.i18n import N_
 from backend.core.problems import Problem
 from backend.core.rulebook import Breach, Rule
-from backend.disputes.model import DeclarationFacts, Handwriting
+from backend.disputes.model import DeclarationFacts, Handwriting, RecordDeletion, Ruling
 
 TEMPLATE, SIDES = "template-not-approved", "id-sides-missing"
 TEXT_CODES = frozenset({"text-deviates", "circumstances-or-text-missing"})
@@ -67,6 +67,21 @@ def judge_ruling(*, has_investigator: bool, handwriting: Handwriting | None) -> 
     if handwriting is None:
         found.append(Breach(Rule.DECL_08, "handwriting-missing", expected="a recorded comparison of the handwriting", got="none"))
     return tuple(found)
+
+
+def judge_investigator(named: object, who: object) -> tuple[Breach, ...]:
+    """DECL-03: one designated person investigates; nobody else records what they found."""
+    return () if named == who else (Breach(Rule.DECL_03, "not-the-investigator", expected="the named investigator", got="somebody else"),)
+
+
+def judge_deletion(ruling: Ruling, before: RecordDeletion, wanted: RecordDeletion) -> tuple[Breach, ...]:
+    """Judge what is told of the credit record: only a ruling of fraud deletes it (DECL-05), and no step of it is taken back (DECL-09)."""
+    order = (RecordDeletion.NOT_DUE, RecordDeletion.REQUESTED, RecordDeletion.DONE)
+    if ruling is not Ruling.FRAUD and wanted is not RecordDeletion.NOT_DUE:
+        return (Breach(Rule.DECL_05, "deletion-without-fraud", expected=Ruling.FRAUD.value, got=ruling.value),)
+    if order.index(wanted) < order.index(before):
+        return (Breach(Rule.DECL_09, "deletion-taken-back", expected=f"{before.value} or later", got=wanted.value),)
+    return ()
 
 
 SET_TEXT = "本人在此慎重声明，从未向{bank}申请办理、使用过信用卡，同时也未曾授权他人代为办理或使用。此张信用卡透支产生的款项也绝非本人所为。"

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from backend.cases.model import SuspensionReason
 from backend.db.base import Base, Choice, Instant, Key, Uuid, enum_check
 from backend.disputes.model import DeclarationStatus, DisputeStatus, Handwriting, RecordDeletion, Ruling
+from backend.disputes.suspicion_tables import SuspicionRow as SuspicionRow
 from backend.exhibits.model import Standing
 
 

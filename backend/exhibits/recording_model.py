@@ -41,10 +41,23 @@ class NewRecording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeenMark(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified time mark for this visit by an enrolled phone: when it was shown, bounded by a beacon, and how far into the film."""
+    """A verified time mark for this visit by a phone of its pair: when it was shown, bounded by a beacon, and how far into the film."""
 
     shown_at: datetime
     at_ms: int
+    kid: str
+
+
+PICTURE_S_MAX = 5
+"""The time entered for a picture must be the one that its camera wrote into it, within this."""
+
+
+def camera_time(taken: str | None, offset: str | None) -> datetime | None:
+    """Return the time that a camera wrote into a picture, in the agency's zone where it names none; None for none or a broken one."""
+    try:
+        return datetime.fromisoformat(f"{taken}{offset or '+08:00'}") if taken is not None else None
+    except ValueError:
+        return None
 
 
 def offset_of(told_started_at: datetime, marks: Iterable[SeenMark]) -> int | None:

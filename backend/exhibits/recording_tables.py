@@ -16,7 +16,8 @@ class RecordingRow(Base):
     """One file off a recorder, bound to one visit of one bank (F06, F22). Only what its examination finds is added, once.
 
     `told_started_at` is the recorder's own clock. `clock_offset_ms` is what must be added to it. Its bytes lie in the store as an
-    item's do; statements of the pair that name the digest share them.
+    item's do; statements of the pair that name the digest share them. Its clock is proven by a mark that `clock_device`, a phone of
+    the visit's pair, signed and showed at `clock_shown_at`; a trigger holds that it is theirs.
     """
 
     __tablename__ = "recordings"
@@ -27,6 +28,8 @@ class RecordingRow(Base):
         CheckConstraint("size > 0", name="size_positive"),
         CheckConstraint("(examination IS NULL) = (examined_at IS NULL) AND (examined_at IS NULL) = (clock_proof IS NULL)", name="examined_whole"),
         CheckConstraint("clock_proof IS NULL OR (clock_proof = 'none') = (clock_offset_ms IS NULL)", name="offset_is_proven"),
+        CheckConstraint("pair_a <> pair_b AND (pair_a IS NULL) = (pair_b IS NULL)", name="two_people"),
+        CheckConstraint("(clock_device IS NULL) = (clock_shown_at IS NULL)", name="shown_by_a_device"),
         Index(None, "visit_id"),
         Index(None, "case_id"),
         Index(None, "equipment_id", "told_started_at"),
@@ -54,3 +57,7 @@ class RecordingRow(Base):
     examined_at: Mapped[datetime | None] = mapped_column(Instant)
     clock_proof: Mapped[ClockProof | None] = mapped_column(Choice(ClockProof))
     clock_offset_ms: Mapped[int | None] = mapped_column(BigInteger)
+    pair_a: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("staff.id"))
+    pair_b: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("staff.id"))
+    clock_device: Mapped[str | None] = mapped_column(Key(43), ForeignKey("devices.kid"))
+    clock_shown_at: Mapped[datetime | None] = mapped_column(Instant)

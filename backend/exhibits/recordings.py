@@ -23,7 +23,16 @@ from backend.core.problems import Forbidden, InvalidInput, NotFound
 from backend.exhibits.beacons import issued_at
 from backend.exhibits.exports import Place, Transaction
 from backend.exhibits.model import VisitFacts
-from backend.exhibits.recording_model import ClockProof, NewRecording, RecordingView, SeenMark, nearest_offset, offset_of
+from backend.exhibits.recording_model import (
+    PICTURE_S_MAX,
+    ClockProof,
+    NewRecording,
+    RecordingView,
+    SeenMark,
+    camera_time,
+    nearest_offset,
+    offset_of,
+)
 from backend.exhibits.recording_tables import RecordingRow
 from backend.exhibits.refusals import RecordingOfAnotherVisit
 from backend.exhibits.rules import Told, bound_claim
@@ -139,8 +148,9 @@ def examined(session: Session, recording_id: UUID, seen: Examination, now: datet
     """Keep what was seen in a recording and what it proves of its recorder's clock; returns the statements that waited for it."""
     row = session.scalars(select(RecordingRow).where(RecordingRow.id == recording_id).with_for_update()).one()
     if row.examined_at is None:
-        proof, offset = _clock(session, row, seen)
+        proof, offset, mark = _clock(session, row, seen)
         row.examination, row.examined_at, row.clock_proof, row.clock_offset_ms = msgspec.to_builtins(seen), now, proof, offset
+        row.clock_device, row.clock_shown_at = (mark.kid, mark.shown_at) if mark is not None else (None, None)
         session.flush()
         record(session, None, EventTag.RECORDING_EXAMINED, f"recording:{row.id}", now, state=seen.state.value, proof=proof.value, offset_ms=offset)
     accepting = select(ItemRow.manifest_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
@@ -207,6 +217,7 @@ def _enter(
     incoming, measured = taken
     recording_id, blob, key = resting
     wanted, visit = incoming.wanted, incoming.visit
+    pair_a, pair_b = sorted(visit.pair)
     stated: JsonObject = {
         "schema": "recording-import/1", "recording": str(recording_id), "visit": str(visit.visit_id), "case": str(visit.case_id),
         "bank": str(visit.bank_id), "equipment": str(wanted.equipment_id), "sha256": measured.sha256, "size": measured.size,
@@ -218,7 +229,8 @@ def _enter(
         wrapped_key=sealer(session, keyring, visit.case_id).wrap_item_key(key, measured.sha256),
         statement=keyring.sign(KeyPurpose.DERIVATION, stated, TYP_RECORDING),
         log_entry_id=log.append(session, "recording", canonicalise(stated), now),
-        examination=None, examined_at=None, clock_proof=None, clock_offset_ms=None)
+        examination=None, examined_at=None, clock_proof=None, clock_offset_ms=None,
+        pair_a=pair_a, pair_b=pair_b, clock_device=None, clock_shown_at=None)
     session.add(row)
     session.flush()
     record(session, actor, EventTag.RECORDING_IMPORTED, f"visit:{visit.visit_id}", now, recording=row.id, equipment=row.equipment_id,
@@ -226,24 +238,29 @@ def _enter(
     return row
 
 
-def _clock(session: Session, row: RecordingRow, seen: Examination) -> tuple[ClockProof, int | None]:
-    """Return what the marks in a film, or in a picture that says when it was taken, prove of the recorder's clock."""
+def _clock(session: Session, row: RecordingRow, seen: Examination) -> tuple[ClockProof, int | None, SeenMark | None]:
+    """Return what the marks in a film, or in a picture that says when it was taken, prove of the recorder's clock, and by which mark.
+
+    A picture is a film of no length whose clock is the time that its camera wrote into it: what somebody entered for it proves
+    nothing, and is only taken where it says the same.
+    """
     if seen.video is not None:
         marks = [mark for one in seen.video.marks if (mark := _shown(session, row, one.text, one.at_ms)) is not None]
         proof, offset = ClockProof.FILMED, offset_of(row.told_started_at, marks)
     else:
-        texts = seen.photo.marks if seen.photo is not None else ()
-        # A picture is a film of no length: the time its camera gives it is what the importing person entered.
-        marks = [mark for text in texts if (mark := _shown(session, row, text, 0)) is not None]
-        proof, offset = ClockProof.PHOTOGRAPHED, offset_of(row.told_started_at, marks)
-    return (ClockProof.NONE, None) if offset is None else (proof, offset)
+        photo = seen.photo
+        marks = [mark for text in (photo.marks if photo is not None else ()) if (mark := _shown(session, row, text, 0)) is not None]
+        written_at = camera_time(photo.exif.taken, photo.exif.offset) if photo is not None else None
+        is_told = written_at is not None and abs((written_at - row.told_started_at).total_seconds()) <= PICTURE_S_MAX
+        proof, offset = ClockProof.PHOTOGRAPHED, offset_of(written_at, marks) if written_at is not None and is_told else None
+    return (ClockProof.NONE, None, None) if offset is None else (proof, offset, marks[0])
 
 
 def _shown(session: Session, row: RecordingRow, text: str, at_ms: int) -> SeenMark | None:
-    """Verify a mark: of a phone that is enrolled here, of this visit, bounded by a beacon this phone fetched."""
+    """Verify a mark: of a phone of this visit's own pair, of this visit, bounded by a beacon this phone fetched."""
     kid = peek_kid(text)
     device = session.get(DeviceRow, kid) if kid is not None else None
-    if device is None:
+    if device is None or device.staff_id not in (row.pair_a, row.pair_b):
         return None
     try:
         mark = verify_mark(text, lambda _kid: key_from_jwk(device.public_jwk))
@@ -253,7 +270,7 @@ def _shown(session: Session, row: RecordingRow, text: str, at_ms: int) -> SeenMa
         return None
     told = Told(claimed_at=parse_utc(mark.at), monotonic_ms=mark.monotonic_ms, beacon_age_ms=mark.beacon_age_ms)
     bounds = bound_claim(told, issued_at(session, mark.beacon, device.kid), row.imported_at)
-    return None if bounds.proven_at is None else SeenMark(shown_at=bounds.judged_at, at_ms=at_ms)
+    return None if bounds.proven_at is None else SeenMark(shown_at=bounds.judged_at, at_ms=at_ms, kid=device.kid)
 
 
 def _sealed(measured: Measured, key: bytes, context: SealContext) -> Iterable[bytes]:

@@ -79,6 +79,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     missing_credit_days: Annotated[int, Meta(ge=0, le=30)] = 3      # How far behind a slip the bank's statement may lag.
     claim_days_max: Annotated[int, Meta(ge=1, le=60)] = 7   # F10: how long a witnessed payment waits for the bank's file.
     revocation_age_s_max: Annotated[int, Meta(ge=300, le=7 * 86_400)] = 24 * 3600
+    suspicion_report_s: Annotated[int, Meta(ge=600, le=7 * 86_400)] = 24 * 3600  # DECL-02: until when the bank has a verified suspicion.
     # Right party (F08), review (F05), time-boxed case data on phones.
     right_party_attempts_max: Annotated[int, Meta(ge=1, le=10)] = 3
     review_share_pct: _Percent = 20

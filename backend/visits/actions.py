@@ -28,6 +28,7 @@ from backend.core.fen import Fen
 from backend.core.ids import BankId, CaseId, PlanId, VisitId, new_id
 from backend.core.problems import NotFound
 from backend.core.rulebook import Breach, demand
+from backend.disputes import actions as disputes
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.offers.model import NewPromise, PromiseSource
@@ -182,7 +183,7 @@ def record_outcome(session: Session, actor: Actor, keyring: Keyring, command: Ou
     if outcome is not None and spec is not None:
         if visit.outcome_at is None or command.at >= visit.outcome_at:
             visit.outcome, visit.outcome_at = outcome, command.at
-        _take_effect(session, actor, case, outcome, spec, now)
+        _take_effect(session, actor, visit, case, (outcome, spec, command.at), now)
         if outcome is Outcome.PROMISE:
             _note_promise(session, actor, case, visit, (fact_id, command.at, fields), now)
         session.flush()
@@ -239,10 +240,13 @@ def _stored(
     return FactStored(id=fact_id, visit_id=VisitId(visit.id), status=visit.status, standing=standing, breaches=breaches)
 
 
-def _take_effect(session: Session, actor: Actor, case: CaseRow, outcome: Outcome, spec: OutcomeSpec, now: datetime) -> None:
+def _take_effect(session: Session, actor: Actor, visit: VisitRow, case: CaseRow, told: tuple[Outcome, OutcomeSpec, datetime], now: datetime) -> None:
+    outcome, spec, at = told
     match spec.effect:
         case Effect.SUSPEND:
             cases.suspend(session, actor, case.id, _SUSPENDS_FOR[outcome], now)
+            if outcome is not Outcome.DECLARATION_TAKEN:        # A declaration opens its own, of the kind that it states.
+                disputes.hear_denial(session, actor, CaseId(case.id), _SUSPENDS_FOR[outcome], now, at=at, visit_id=VisitId(visit.id))
         case Effect.HOLD:
             cases.hold_vulnerable(session, actor, case.id, now)
         case Effect.DECEASED:

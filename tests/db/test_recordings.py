@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import av
+import msgspec
 import pytest
 import segno
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import inspect, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -208,12 +209,14 @@ def test_F06_a_filmed_time_code_proves_the_recorders_clock(bench: Bench, kind: s
     assert not listed.is_cut_off
 
 
-@pytest.mark.parametrize("case", ["none", "another visit", "stranger's key", "no such beacon", "no mark"])
+@pytest.mark.parametrize("case", ["none", "another visit", "another pair's phone", "stranger's key", "no such beacon", "no mark"])
 def test_F06_a_code_that_proves_nothing_leaves_the_clock_unproven(bench: Bench, case: str) -> None:
     start = bench.now - timedelta(minutes=50)
     text: str | None = bench.code(start)
     if case == "another visit":
         text = bench.code(start, visit=UUID(int=7))
+    elif case == "another pair's phone":
+        bench.visit = msgspec.structs.replace(bench.visit, pair=frozenset({bench.made.dong.id, bench.made.hana.id}))
     elif case == "stranger's key":
         assert text is not None
         text = text[:-6] + ("AAAAAA" if not text.endswith("AAAAAA") else "BBBBBB")
@@ -230,18 +233,61 @@ def test_F06_a_code_that_proves_nothing_leaves_the_clock_unproven(bench: Bench, 
 def test_F06_a_photographed_code_proves_the_same_cameras_later_film(bench: Bench) -> None:
     shown_at = bench.now - timedelta(hours=2)
     out = io.BytesIO()
-    code_picture(bench.code(shown_at), (800, 600)).save(out, "JPEG", quality=85)
-    photo = bench.bring(out.getvalue(), "image/jpeg", shown_at - timedelta(seconds=SLOW_S))
-    assert photo.clock_proof is ClockProof.PHOTOGRAPHED
+    told = shown_at - timedelta(seconds=SLOW_S)
+    code_picture(bench.code(shown_at), (800, 600)).save(out, "JPEG", quality=85, exif=written(told))
+    photo = bench.bring(out.getvalue(), "image/jpeg", told)
+    assert (photo.clock_proof, photo.clock_offset_ms) == (ClockProof.PHOTOGRAPHED, SLOW_S * 1000)
+    with bench.sessions() as session:
+        row = session.get_one(RecordingRow, photo.id)
+        assert bench.made.bilal.phone is not None
+        assert (row.clock_device, row.clock_shown_at) == (bench.made.bilal.phone.kid, shown_at)
     listed = bench.bring(film(None), "video/mp4", bench.now - timedelta(minutes=50, seconds=SLOW_S))
     assert (listed.clock_proof, listed.clock_offset_ms) == (ClockProof.INHERITED, photo.clock_offset_ms)
 
 
+def written(at: datetime) -> Image.Exif:
+    """What a camera writes about when it took a picture."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: f"{at + timedelta(hours=8):%Y:%m:%d %H:%M:%S}", 0x9011: "+08:00"})
+    return exif
+
+
+@pytest.mark.parametrize("off_s", [None, -3600, -6, 6, 900])
+def test_F06_a_time_that_somebody_entered_for_a_photograph_proves_nothing(bench: Bench, off_s: int | None) -> None:
+    shown_at = bench.now - timedelta(hours=2)
+    told, out = shown_at - timedelta(seconds=SLOW_S), io.BytesIO()
+    exif = Image.Exif() if off_s is None else written(told - timedelta(seconds=off_s))
+    code_picture(bench.code(shown_at), (800, 600)).save(out, "JPEG", quality=85, exif=exif)
+    photo = bench.bring(out.getvalue(), "image/jpeg", told)
+    assert (photo.clock_proof, photo.clock_offset_ms) == (ClockProof.NONE, None)
+
+
+def test_F06_the_database_takes_no_clock_from_a_phone_outside_the_pair(bench: Bench) -> None:
+    made = bench.made
+    listed = bench.bring(film(None), "video/mp4", bench.now - timedelta(minutes=50))
+    assert made.dong.phone is not None
+    with bench.sessions.begin() as session:
+        copied = {column.key: getattr(session.get_one(RecordingRow, listed.id), column.key) for column in inspect(RecordingRow).columns}
+        copied |= {"id": UUID(int=5), "sha256": "5" * 64, "examination": None, "examined_at": None, "clock_proof": None,
+                   "pair_a": made.bilal.id, "pair_b": made.hana.id}
+        session.add(RecordingRow(**copied))
+    proof = {"examination": {}, "examined_at": bench.now, "clock_proof": "filmed", "clock_offset_ms": 1, "clock_shown_at": bench.now}
+    for values in (proof | {"clock_device": made.dong.phone.kid}, proof | {"clock_device": None, "clock_shown_at": None},
+                   {"pair_b": made.dong.id}):
+        with bench.sessions() as session, pytest.raises(IntegrityError):
+            session.execute(update(RecordingRow).where(RecordingRow.id == UUID(int=5)).values(values))
+    assert made.bilal.phone is not None
+    with bench.sessions.begin() as session:
+        session.execute(update(RecordingRow).where(RecordingRow.id == UUID(int=5)).values(proof | {"clock_device": made.bilal.phone.kid}))
+    with bench.sessions() as session, pytest.raises(IntegrityError):
+        session.execute(update(RecordingRow).where(RecordingRow.id == UUID(int=5)).values(clock_shown_at=bench.now - timedelta(hours=1)))
+
+
 def test_F06_offsets_that_contradict_each_other_prove_nothing() -> None:
     told = datetime.fromisoformat("2026-11-27T01:00:00+00:00")
-    near = [SeenMark(shown_at=told + timedelta(seconds=60 + s), at_ms=s * 1000) for s in (2, 5, 9)]
+    near = [SeenMark(shown_at=told + timedelta(seconds=60 + s), at_ms=s * 1000, kid="k") for s in (2, 5, 9)]
     assert offset_of(told, near) == 60_000
-    assert offset_of(told, [*near, SeenMark(shown_at=told, at_ms=0)]) is None
+    assert offset_of(told, [*near, SeenMark(shown_at=told, at_ms=0, kid="k")]) is None
     assert offset_of(told, []) is None
     assert nearest_offset(told, [(told - timedelta(hours=13), 5)]) is None
     assert nearest_offset(told, [(told - timedelta(hours=11), 5), (told + timedelta(hours=1), 7)]) == 7
@@ -265,7 +311,7 @@ def test_F06_both_of_the_pair_accept_and_the_silence_is_filled(bench: Bench) -> 
     assert "recording-missing" in bench.found(closed.manifest_id)
     true_start = made.now - timedelta(minutes=42)
     photo = io.BytesIO()
-    code_picture(bench.code(true_start), (800, 600)).save(photo, "JPEG", quality=85)
+    code_picture(bench.code(true_start), (800, 600)).save(photo, "JPEG", quality=85, exif=written(true_start - timedelta(seconds=SLOW_S)))
     bench.bring(photo.getvalue(), "image/jpeg", true_start - timedelta(seconds=SLOW_S))
     listed = bench.bring(sound(42 * 60), "audio/wav", true_start - timedelta(seconds=SLOW_S))
     with bench.sessions() as session:

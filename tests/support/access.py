@@ -75,6 +75,22 @@ SESSION = {
     "submitRevoke": Row(permission=P.PROPOSAL_DECIDE, whose=Whose.OWN_BANK, content=_FORM, body={"csrf": "$csrf"}),
     "submitWithdraw": Row(permission=P.PROPOSAL_MAKE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf"}),
     "submitAccept": Row(permission=P.PROPOSAL_MAKE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf"}),
+    "submitRenewal": Row(permission=P.DEVICE_APPROVE, whose=Whose.BRANCH, content=_FORM, body={"csrf": "$csrf"}),
+    "submitWitness": Row(permission=P.BANK_KEY_ENROL, content=_FORM, body={
+        "csrf": "$csrf", "name": "w.example/b", "key": "A" * 43 + "=", "proof": "A" * 86 + "=="}),
+    "submitWitnessEnd": Row(permission=P.BANK_KEY_ENROL, whose=Whose.OWN_BANK, content=_FORM, body={"csrf": "$csrf", "name": "$witness"}),
+    "showProductions": Row(permission=P.EVIDENCE_READ), "showDestructions": Row(permission=P.EVIDENCE_READ),
+    "showRenewals": Row(permission=P.DEVICE_APPROVE), "showWitnesses": Row(permission=P.BANK_READ),
+    "submitProduction": Row(permission=P.ORIGINAL_REQUEST, whose=Whose.OWN_BANK, content=_FORM, body={
+        "csrf": "$csrf", "case_id": "$case_id", "item": "$item_key", "recipient": "court", "x": "$key_x", "y": "$key_y", "purpose": "litigation",
+        "reason": TEXT}),
+    "submitProductionDecision": Row(permission=P.ORIGINAL_APPROVE, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "answer": "refuse"}),
+    "submitProductionPack": Row(permission=P.ORIGINAL_REQUEST, whose=Whose.OWN_BANK, content=_FORM, body={"csrf": "$csrf"}),
+    "submitDestruction": Row(
+        permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "case_id": "$case_id", "ground": "term_over"}),
+    "submitTerm": Row(
+        permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "case_id": "$case_id", "until_on": "2040-01-01"}),
+    "submitDestructionDecision": Row(permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "answer": "refuse"}),
     "showReviews": Row(permission=P.VISIT_REVIEW),
     "submitItemReview": Row(
         permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "verdict": "comment", "comment": TEXT}),
@@ -316,6 +332,11 @@ DISPUTES = {
     "showDeclaration": Row(permission=P.DISPUTE_READ, whose=Whose.CASE),
     "nameInvestigator": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"investigatorId": "$investigator"}),
     "compareHandwriting": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"result": "other_hand"}),
+    "followRecordDeletion": Row(permission=P.DISPUTE_RULE, whose=Whose.CASE, body={"recordDeletion": "requested"}),
+    "listSuspicions": Row(permission=P.DISPUTE_READ),
+    "hearSuspicion": Row(permission=P.DISPUTE_RECORD, whose=Whose.CASE, body={"ground": "forgery"}),
+    "verifySuspicion": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"isVerified": True}),
+    "acknowledgeSuspicion": Row(permission=P.DISPUTE_RULE, whose=Whose.CASE),
     "ruleDeclaration": Row(permission=P.DISPUTE_RULE, whose=Whose.CASE, body={"ruling": "fraud"}),
 }
 PHONES = {

@@ -28,7 +28,9 @@ from backend.cash.tables import CollectionRow, ReceiptBookRow
 from backend.core.fen import Fen
 from backend.core.ids import DisputeId, StaffId, TransferId, new_id
 from backend.disputes import actions as disputes
+from backend.disputes import suspicions
 from backend.disputes.model import StateDispute
+from backend.disputes.suspicion_model import SuspicionGround
 from backend.exhibits import exports, receipts
 from backend.exhibits.actions import accept
 from backend.exhibits.copies import CopyPurpose
@@ -63,7 +65,7 @@ from tests.support.world import Person, World, add_person
 
 PERSONAL = frozenset({
     "case_id", "contact_id", "address_id", "request_id", "visit_id", "plan_id", "batch_id",
-    "dispute_id", "declaration_id", "incident_id", "manifest_id",
+    "dispute_id", "declaration_id", "suspicion_id", "incident_id", "manifest_id",
     "item_key", "pack_id", "hold_id", "destruction_id", "production_id",
     "cash_request_id", "jti", "collection_id", "deposit_id", "variance_id", "correction_id", "handover_id",
     "promise_id", "proposal_id", "notice_id", "transfer_id", "hint_id", "name",
@@ -262,7 +264,9 @@ def _declaration(at: Door) -> dict[str, str]:
     accepted = accept(at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring), at.now)
     done = disputes.take_declaration(at.session, at.made.bilal.on_phone, accepted, at.policy, at.now)
     assert done is not None
-    return {"dispute_id": str(stated.dispute_id), "declaration_id": str(done.declaration_id)}
+    suspicion = suspicions.hear(at.session, at.made.amina.actor, at.case_id, SuspicionGround.FRAUD, at.now)
+    suspicions.decide(at.session, at.made.amina.actor, suspicion.id, at.now, is_verified=True)
+    return {"dispute_id": str(stated.dispute_id), "declaration_id": str(done.declaration_id), "suspicion_id": str(suspicion.id)}
 
 
 def _kid(person: Person) -> str:
