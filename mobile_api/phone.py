@@ -40,8 +40,7 @@ from mobile_api.phone_wallet import CashLeave, CashWish, TakeNothing, decide, ta
 
 EVENTS_PER_BATCH = 50
 PIECE_BYTES = 256 * 1024
-TUS = "1.0.0"
-OFFSET_TYPE = "application/offset+octet-stream"
+TUS, OFFSET_TYPE = "1.0.0", "application/offset+octet-stream"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +104,7 @@ class Phone:
         self._boot_id = f"boot-{compat.uuid7().hex[-12:]}"
         self._beacon: tuple[str, datetime] | None = None
         self._server_keys: dict[str, list[dict[str, Any]]] = {}
-        self._log: PinnedLog | None = None
+        self.pinned_log: PinnedLog | None = None
         self._app = App(id="org.fieldvisit.reference", version="1", build="0" * 64, os="Linux", model=model, integrity=Integrity.NONE)
 
     @property
@@ -125,18 +124,18 @@ class Phone:
 
     def pin(self, server_keys: dict[str, list[dict[str, Any]]], log: PinnedLog | None = None) -> None:
         """Pin the server's public keys by purpose (lists of `{kid, jwk}`) and its log's origin and key. They come with the app, not by network."""
-        self._server_keys, self._log = server_keys, log
+        self._server_keys, self.pinned_log = server_keys, log
 
     def fetch_beacon(self) -> None:
         """Fetch a signed time statement; later statements name its digest and their distance from it."""
         token = self.link.call("GET", f"/mobile/v1/beacon?nonce={compat.uuid7().hex}").json()["beacon"]
-        compact_verify(token, self._resolver("beacon"), typ="beacon+jws")
+        compact_verify(token, self.resolver("beacon"), typ="beacon+jws")
         self._beacon = (hashlib.sha256(token.encode()).hexdigest(), self._clock())
 
     def fetch_bundle(self, on: str) -> dict[str, Any]:
         """Fetch, verify and keep the day's bundle. Raises Offline, Refused, or an evidence error when it is not the server's."""
         token = self.link.call("GET", f"/mobile/v1/bundle?on={on}").json()["bundle"]
-        _, bundle = compact_verify(token, self._resolver("bundle"), typ="day-bundle+jws")
+        _, bundle = compact_verify(token, self.resolver("bundle"), typ="day-bundle+jws")
         self.notebook.note("bundle", token)
         self.notebook.mark_booked(bundle["cash"]["booked"])  # type: ignore[index, arg-type, call-overload]
         return dict(bundle)
@@ -221,8 +220,8 @@ class Phone:
         assert statement is not None, digest
         return check_shape(statement.envelope).payload
 
-    def witness(self, payload: bytes, *, at: datetime | None = None) -> SignatureMember:
-        """Sign a partner's statement as its witness: own time, own place, own chain link.
+    def witness(self, payload: bytes, *, at: datetime | None = None, shown: Sequence[SignatureMember] = ()) -> SignatureMember:
+        """Sign a partner's statement as its witness: own time, place and link. The envelope is kept, with the signature `shown` beside it.
 
         Raises:
             ValueError: this phone is not the partner that the statement names.
@@ -235,7 +234,7 @@ class Phone:
             kid=self.kid, role=SignerRole.WITNESS, at=_utc(at or self._clock()), seq=seq, prev=prev, pos=self._header_position(manifest),
         )
         member = sign(payload, self.link.key, header)
-        self.notebook.add_link(seq, digest_of(payload))
+        self.notebook.add_witnessed(seq, digest_of(payload), manifest.manifest_id, assemble(payload, [*shown, member]))
         if taken := taken_of(manifest.facts, digest_of(payload), is_own=False):
             self.notebook.add_taken(taken)
         return member
@@ -275,10 +274,10 @@ class Phone:
     def is_examined(self, digest: str) -> bool:
         """Fetch and verify a statement's `examined` receipt; False while there is none. Raises Offline, Refused or as `check_examined`."""
         payload = self.shown(digest)
-        assert self._log is not None, "a log is pinned"
+        assert self.pinned_log is not None, "a log is pinned"
         told = self.link.call("GET", f"/mobile/v1/receipts/{decode_manifest(payload).manifest_id}").json()
         if receipt := told["examinedReceipt"]:
-            check_examined(payload, receipt, (told["examinedProof"], told["examinedSha256"]), self._resolver("receipt"), self._log)
+            check_examined(payload, receipt, (told["examinedProof"], told["examinedSha256"]), self.resolver("receipt"), self.pinned_log)
         return bool(receipt)
 
     def _send_events(self, refused: list[dict[str, Any]]) -> int:
@@ -325,15 +324,14 @@ class Phone:
             self.notebook.settle_statement(statement.digest, {**statement.answer, "receipt": answer["receipt"], "items": []})
 
     def _check_receipt(self, statement: Statement, receipt: str, proof: str) -> None:
-        check_receipt(check_shape(statement.envelope).payload, receipt, proof, self._resolver("receipt"), self._log)
+        check_receipt(check_shape(statement.envelope).payload, receipt, proof, self.resolver("receipt"), self.pinned_log)
 
     def _upload(self, piece: Piece) -> int:
         """Upload one file by tus 1.0 from the offset that the server holds; returns the bytes sent."""
         assert piece.url is not None
         authority = {"Authorization": f"Bearer {piece.token}", "Tus-Resumable": TUS}
         path = "/" + piece.url.split("/", 3)[-1] if "://" in piece.url else piece.url
-        sent = 0
-        offset = self._offset(path, authority)
+        sent, offset = 0, self._offset(path, authority)
         while offset < len(piece.content):
             part = piece.content[offset:offset + PIECE_BYTES]
             checksum = base64.b64encode(hashlib.sha256(part).digest()).decode()
@@ -386,14 +384,15 @@ class Phone:
         own = self._position(self._clock())
         return header_for(msgspec.structs.replace(manifest, position=own, no_fix_reason=None if own else NoFixReason.NO_SIGNAL)).pos
 
-    def _resolver(self, purpose: str) -> Callable[[str], Any]:
-        known = {entry["kid"]: key_from_jwk(entry["jwk"]) for entry in self._server_keys.get(purpose, [])}
-        return known.get
+    def resolver(self, purpose: str) -> Callable[[str], Any]:
+        """Return the pinned keys of a purpose, by kid."""
+        return {entry["kid"]: key_from_jwk(entry["jwk"]) for entry in self._server_keys.get(purpose, [])}.get
 
 
 def sign_together(first: Phone, second: Phone, digest: str, *, at: datetime | None = None) -> None:
     """Let the partner's phone read a statement and sign it, as two phones held together do by QR code."""
-    first.add_witness(digest, second.witness(first.shown(digest), at=at))
+    shape = check_shape(next(one.envelope for one in first.notebook.statements() if one.digest == digest))
+    first.add_witness(digest, second.witness(shape.payload, at=at, shown=shape.signatures))
 
 
 def _milliseconds(elapsed: Any) -> int:

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS pieces (
 CREATE TABLE IF NOT EXISTS taken (
     place INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, jti TEXT, amount_fen INTEGER NOT NULL, digest TEXT NOT NULL UNIQUE,
     is_own INTEGER NOT NULL, is_booked INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS witnessed (digest TEXT PRIMARY KEY, seq INTEGER NOT NULL, manifest_id TEXT NOT NULL, envelope BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, content TEXT NOT NULL);
 """
 
@@ -100,6 +101,21 @@ class Notebook:
     def add_link(self, seq: int, digest: str) -> None:
         """Add a statement captured or witnessed to the chain."""
         self._database.execute("INSERT INTO links VALUES (?, ?)", (seq, digest))
+
+    def add_witnessed(self, seq: int, digest: str, manifest_id: str, envelope: bytes) -> None:
+        """Add a witnessed statement to the chain and keep its envelope, as one."""
+        with self.writing() as database:
+            database.execute("INSERT INTO links VALUES (?, ?)", (seq, digest))
+            database.execute("INSERT INTO witnessed VALUES (?, ?, ?, ?)", (digest, seq, manifest_id, envelope))
+
+    def witnessed(self) -> list[tuple[str, str, bytes]]:
+        """Return digest, manifest id and envelope of each witnessed statement still kept, in the order of signing."""
+        rows = self._database.execute("SELECT digest, manifest_id, envelope FROM witnessed ORDER BY rowid")
+        return [(digest, manifest_id, envelope) for digest, manifest_id, envelope in rows]
+
+    def forget_witnessed(self, digest: str) -> None:
+        """Let go of a witnessed statement whose receipt verified."""
+        self._database.execute("DELETE FROM witnessed WHERE digest = ?", (digest,))
 
     def add_event(self, event_id: str, seq: int, envelope: dict[str, Any]) -> None:
         """Keep an event to be sent."""

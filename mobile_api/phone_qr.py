@@ -124,7 +124,7 @@ def answer(phone: Phone, content: bytes) -> tuple[str, ...]:
     if envelope.headers[0].kid != manifest.device or manifest.device != partner or envelope.headers[0].role is not SignerRole.CAPTURER:
         raise NotForMe("not signed by the partner of the day")
     try:
-        signed = phone.witness(payload)
+        signed = phone.witness(payload, shown=(member,))
     except ValueError as fault:
         raise NotForMe(str(fault)) from fault
     return frames_of(_written(phone, signed, {"digest": digest_of(payload)}))

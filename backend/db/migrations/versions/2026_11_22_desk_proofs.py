@@ -10,7 +10,7 @@ from alembic import op
 from backend.db.migrations import ddl
 
 revision = "desk_proofs"
-down_revision = "looks"
+down_revision = "plan_pauses"
 branch_labels = None
 depends_on = None
 
