@@ -14,7 +14,7 @@ def all_tasks(resources: Resources) -> list[Task]:
     from backend.visits import tasks as visits
     from mobile_api.statement_acts import overdue_task
 
-    solvers = Solvers(resources.settings.solver_memory_bytes_max)
+    solvers = Solvers(resources.settings.solver_memory_bytes_max, resources.settings.strands_per_plan)
     planning = plans.tasks(resources.sessions, resources.clock, solvers, config_of(resources.settings))
     return [*planning, *exhibits.tasks(resources), *visits.tasks(resources), *archive.tasks(resources), overdue_task(resources)]
 

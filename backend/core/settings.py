@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs: Literal["threads", "workers"] = "threads"
     worker_stalled_s: int = 30
     solver_memory_bytes_max: int = 4_000_000_000
+    solver_strands: int | None = None
     tsa_url: str | None = None
     tsa_certificates_file: Path | None = None
     tsa_policy: str | None = None
@@ -84,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(f"{PREFIX}JOBS: workers need PostgreSQL; set {PREFIX}DATABASE_URL")
         if not 1 <= self.worker_stalled_s <= 3600:
             raise SettingsError(f"{PREFIX}WORKER_STALLED_S: expected 1 to 3600, got {self.worker_stalled_s}")
+        if self.solver_strands is not None and not 1 <= self.solver_strands <= 64:
+            raise SettingsError(f"{PREFIX}SOLVER_STRANDS: expected 1 to 64, got {self.solver_strands}")
         if self.store_url is not None and not _STORE_URL.fullmatch(self.store_url):
             raise SettingsError(f"{PREFIX}STORE_URL: expected s3://BUCKET or s3://BUCKET/PREFIX, got {self.store_url!r}")
         if self.tsa_url is not None and not (self.tsa_url.startswith(("http://", "https://")) and self.tsa_certificates_file is not None):
@@ -122,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             data_set=self.travel_data_set, profile=self.travel_profile, fallback=self.travel_fallback, timeout_s=self.travel_timeout_s,
             budget_s=self.travel_budget_s, block_max=self.travel_block_max,
         )
+
+    @property
+    def strands_per_plan(self) -> int:
+        """Threads of one search. Workers plan branches side by side and give each one; a single process gives a plan up to four."""
+        return self.solver_strands or (1 if self.jobs == "workers" else min(4, os.cpu_count() or 1))
 
     @property
     def store_folder(self) -> Path:

@@ -10,8 +10,8 @@ from routing import SolverProcess
 class Solvers:
     """Lends a loaded process to each job, or a new one while all are lent. They end with this process."""
 
-    def __init__(self, memory_bytes_max: int | None = None) -> None:
-        self._memory_bytes_max = memory_bytes_max
+    def __init__(self, memory_bytes_max: int | None = None, strands: int = 1) -> None:
+        self._memory_bytes_max, self._strands = memory_bytes_max, strands
         self._lock, self._idle = threading.Lock(), list[SolverProcess]()
 
     @contextmanager
@@ -19,7 +19,7 @@ class Solvers:
         """Lend one; it comes back for the next job, loaded."""
         with self._lock:
             solver = self._idle.pop() if self._idle else None
-        solver = solver or SolverProcess(memory_bytes_max=self._memory_bytes_max)
+        solver = solver or SolverProcess(memory_bytes_max=self._memory_bytes_max, strands=self._strands)
         try:
             yield solver
         finally:
