@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from backend.auth.actors import Actor
 from backend.console.pages import PAGE, page, shared
+from backend.core.i18n import language_name
 from backend.core.ids import PlanId
 from backend.visits.day_sheet import clock, day_sheet, sheet_pdf
 from backend.web.app import Resources
@@ -25,7 +26,7 @@ def show_day_sheet(
     with transaction(resources.sessions, actor, now) as session:
         sheet = day_sheet(session, actor, resources.keyring, (PlanId(plan_id), number), now)
         values = shared(session, request, actor, resources, now)
-    return page("day_sheet.html", request, **values, sheet=sheet, clock=clock)
+    return page("day_sheet.html", request, **values, sheet=sheet, clock=clock, language_name=language_name)
 
 
 @get(

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal, get_args
 
+from babel import Locale
+
 Language = Literal["zh-Hans", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 DEFAULT_LANGUAGE: Language = "zh-Hans"
@@ -31,6 +33,13 @@ def _catalogue(language: Language) -> gettext.NullTranslations:
 def translate(message: str, language: Language) -> str:
     """Return `message` in `language`; English where the catalogue has none."""
     return _catalogue(language).gettext(message) if message else ""
+
+
+def language_name(code: str, language: Language) -> str:
+    """Return what a spoken language (ISO 639) is called in `language` (CLDR); an unknown code stays as it is."""
+    locale = Locale("en") if language == "en" else Locale("zh", script="Hans")
+    name: str = locale.languages.get(code, code)
+    return name
 
 
 def negotiate(accept_language: str) -> Language:

@@ -21,6 +21,7 @@ from backend.cases.identity import masked_name
 from backend.cases.model import GenderRule
 from backend.cases.queries import load_keys
 from backend.cases.tables import CaseAddressRow, CaseRow
+from backend.core.i18n import language_name
 from backend.core.ids import PlanId, StaffId
 from backend.core.problems import Conflict, NotFound
 from backend.documents.fonts import missing_characters
@@ -165,8 +166,9 @@ def _printed(one: SheetStop, at: Callable[[datetime], str]) -> dict[str, str]:
         hours = "—" if office.opens_s is None or office.closes_s is None else f"{clock(office.opens_s)}–{clock(office.closes_s)}"
         return told | {"title": _shown(f"存款 Deposit · {office.name}"), "detail": f"营业时间 Open {hours}"}
     if door is None:
-        return told | {"kind": "withdrawn", "title": "已撤回,不得前往 Withdrawn, do not go"}
-    detail = f"可开始时间 May start {clock(door.window[0])}–{clock(door.window[1])} · 语言 Language {door.language}"
+        return told | {"kind": "withdrawn", "title": "已撤回，不得前往 Withdrawn, do not go"}
+    tongue = f"{language_name(door.language, 'zh-Hans')} {language_name(door.language, 'en')}"
+    detail = f"可开始时间 May start {clock(door.window[0])}–{clock(door.window[1])} · 语言 Language {tongue}"
     if door.gender_rule in _GENDERS:
         detail += f" · {_GENDERS[door.gender_rule]}"
     return told | {"title": _shown(f"{door.debtor} · {door.address}"), "detail": detail, "care": _shown(door.safety_note or "")}
