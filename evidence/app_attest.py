@@ -49,11 +49,13 @@ def _read(attestation: bytes) -> tuple[list[x509.Certificate], bytes]:
     _demand(isinstance(found, dict) and set(found) == {"fmt", "attStmt", "authData"} and found["fmt"] == "apple-appattest", "another-format")
     statement, said = found["attStmt"], found["authData"]
     _demand(isinstance(statement, dict) and set(statement) == {"x5c", "receipt"} and isinstance(said, bytes), "another-format")
+    _demand(isinstance(statement["receipt"], bytes), "another-format")
     chain = statement["x5c"]
     _demand(isinstance(chain, list) and len(chain) == 2, "chain-size")
     _demand(all(isinstance(one, bytes) and len(one) <= CERTIFICATE_BYTES_MAX for one in chain), "chain-size")
     certificates = [x509.load_der_x509_certificate(one) for one in chain]
-    for one in certificates:
+    for one, raw in zip(certificates, chain, strict=True):
+        _demand(raw.endswith(b"\x00" + one.signature), "signature-bits")     # Whole octets: one certificate has one spelling.
         one.public_key()
         list(one.extensions)
     return certificates, said

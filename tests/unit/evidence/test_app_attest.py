@@ -134,9 +134,21 @@ def test_no_cut_and_no_flip_is_enclave() -> None:
     raw = attestation()
     assert {judged(raw[:length]).level for length in range(0, len(raw), 17)} == {"unparsed"}
     receipt = raw.index(b"receipt") + 7
-    for position in (one for one in range(0, len(raw), 11) if one != receipt + 1):       # Apple's receipt is for Apple.
-        changed = raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1:]
+    for position in (one for one in range(len(raw)) if one != receipt + 1):             # Apple's receipt is for Apple.
+        changed = raw[:position] + bytes([raw[position] ^ 1 << position % 8]) + raw[position + 1:]
         assert judged(changed).level in ("unparsed", "unattested"), position
+
+
+def test_a_signature_of_whole_octets_has_one_spelling() -> None:
+    """The count of unused bits before an ECDSA signature may be raised where the last bits are naught: other bytes, the same signature."""
+    spelled = 0
+    for _ in range(8):
+        raw = attestation()
+        for place in (at for at in range(1, len(raw) - 2) if raw[at] == 0 and raw[at - 2] == 3 and raw[at + 1] == 0x30):
+            changed = raw[:place] + b"\x01" + raw[place + 1:]
+            assert judged(changed).level == "unparsed"
+            spelled += 1
+    assert spelled >= 16
 
 
 def test_published_records_are_answered() -> None:
