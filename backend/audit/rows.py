@@ -39,7 +39,7 @@ COVERED: Final[Mapping[str, frozenset[str]]] = {
         "request_decisions", "visits", "check_ins", "right_party_checks", "visit_entries", "visit_outcomes", "visit_reports", "incidents",
         "visit_exceptions", "visit_reviews", "manifests", "cosign_refusals", "manifest_signatures", "chain_links", "items", "findings", "recordings",
         "evidence_receipts", "evidence_reviews", "visit_samplings", "item_reviews", "item_masks", "legal_holds", "destructions", "productions",
-        "packs", "beacons", "copies", "exports", "disputes", "declarations", "suspicions", "breaches", "authorisation_requests",
+        "packs", "beacons", "copies", "exports", "disputes", "declarations", "suspicions", "breaches", "authorisation_requests", "cash_hints",
         "receipt_books", "receipt_numbers", "collections", "receipts", "cash_exceptions", "transfers", "handovers", "deposits", "deposit_lines",
         "variances", "statements", "statement_lines", "reconciliations", "corrections", "banks", "mandates", "templates", "designated_accounts",
         "bank_keys", "policies", "staff", "staff_roles", "credentials", "qualifications", "devices", "device_changes",

@@ -1,4 +1,4 @@
-"""Reads of money: requests and their countdown, authorisations for phones, custody, deposits, open matters, and the public's one question."""
+"""Reads of money: requests and their countdown, authorisations for phones, custody, deposits, and the public's one question."""
 
 import hmac
 from datetime import datetime, timedelta
@@ -24,7 +24,6 @@ from backend.cash.model import (
     Channel,
     Circumstance,
     DepositStatus,
-    HandoverStatus,
     Instrument,
     NumberStatus,
     RequestStatus,
@@ -35,10 +34,8 @@ from backend.cash.tables import (
     AccountRow,
     AuthorisationRequestRow,
     AuthorisationRow,
-    CashExceptionRow,
     CollectionRow,
     DepositRow,
-    HandoverRow,
     ReceiptNumberRow,
     ReceiptRow,
     VarianceRow,
@@ -133,19 +130,6 @@ class VarianceView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: VarianceStatus
     resolved_at: datetime | None
     resolution: str | None
-
-
-class ExceptionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Money taken without authority, and whose answer is missing."""
-
-    number: str
-    collection_id: UUID
-    bank_id: BankId
-    collector_id: StaffId
-    cosigner_id: StaffId
-    opened_at: datetime
-    is_agency_resolved: bool
-    is_bank_resolved: bool
 
 
 class CollectionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -340,36 +324,6 @@ def list_variances(session: Session, actor: Actor, *, limit: int, after: UUID | 
         )
         for row in session.scalars(query.order_by(VarianceRow.id).limit(limit + 1))
     ]
-
-
-def list_exceptions(session: Session, actor: Actor) -> list[ExceptionView]:
-    """Return the open exceptions, oldest first: each blocks two people and waits for agency, bank or both."""
-    authorise(actor, Permission.CASH_READ)
-    rows = session.scalars(
-        select(CashExceptionRow)
-        .where(
-            visible_to(actor, CashExceptionRow.bank_id, CashExceptionRow.branch_id),
-            or_(CashExceptionRow.agency_resolved_at.is_(None), CashExceptionRow.bank_resolved_at.is_(None)),
-        )
-        .order_by(CashExceptionRow.opened_at, CashExceptionRow.number)
-        .limit(200)
-    )
-    return [
-        ExceptionView(
-            number=row.number, collection_id=row.collection_id, bank_id=BankId(row.bank_id), collector_id=StaffId(row.collector_id),
-            cosigner_id=StaffId(row.cosigner_id), opened_at=row.opened_at, is_agency_resolved=row.agency_resolved_at is not None,
-            is_bank_resolved=row.bank_resolved_at is not None,
-        )
-        for row in rows
-    ]
-
-
-def offered_handovers(session: Session, actor: Actor) -> list[tuple[UUID, StaffId, BankId, Fen]]:
-    """Return the hand-overs that wait for the actor's yes: id, giver, bank, amount."""
-    rows = session.scalars(
-        select(HandoverRow).where(HandoverRow.taker_id == actor.id, HandoverRow.status == HandoverStatus.OFFERED).order_by(HandoverRow.id).limit(200)
-    )
-    return [(row.id, StaffId(row.giver_id), BankId(row.bank_id), Fen(row.amount_fen)) for row in rows]
 
 
 def verify_receipt(session: Session, number: str, amount_fen: int, code: str) -> ReceiptAnswer:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.cash import actions, authorisations, books, queries
+from backend.cash import actions, authorisations, books, queries, waiting
 from backend.cash.model import CashRequest, Circumstance, Grant
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, CaseId, VisitId, new_id
@@ -202,10 +202,14 @@ def suspend_receipts(
 
 
 @get("/api/v1/cash/exceptions", operation_id="listCashExceptions", sync_to_thread=True, tags=["cash"])
-def list_exceptions(actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> dict[str, list[queries.ExceptionView]]:
+def list_exceptions(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
+) -> Page[waiting.ExceptionView]:
     """List money taken without authority that agency or bank have not resolved."""
+    asked = read_page(limit, cursor)
     with resources.reads() as session:
-        return {"rows": queries.list_exceptions(session, actor)}
+        rows = waiting.list_exceptions(session, actor, limit=asked.limit, after=asked.after)
+    return page_of(rows, asked, lambda row: row.number)
 
 
 @post("/api/v1/cash/exceptions/{number:str}/resolve", operation_id="resolveCashException", status_code=200, sync_to_thread=True, tags=["cash"])

@@ -15,6 +15,7 @@ from backend.auth.permissions import Permission
 from backend.cash import corrections, custody, proof, queries, reconciliation
 from backend.cash.model import Channel, VarianceKind
 from backend.cash.movements import Deposit, Deposited, Shortfall
+from backend.cash.waiting import OfferedView, offered_handovers
 from backend.console.values import within_reach
 from backend.core.fen import FEN_MAX, Fen
 from backend.core.ids import BankId, DepositId, TransferId
@@ -123,15 +124,6 @@ class DepositedView(View, frozen=True):
     amount_fen: int
 
 
-class OfferedView(View, frozen=True):
-    """A hand-over that waits for a yes."""
-
-    id: UUID
-    giver_id: UUID
-    bank_id: UUID
-    amount_fen: int
-
-
 class ReversedView(View, frozen=True):
     """The reversing transfer, if it was approved."""
 
@@ -160,11 +152,14 @@ def list_collections(
 
 
 @get("/api/v1/handovers", operation_id="listOfferedHandovers", sync_to_thread=True, tags=["cash"])
-def list_handovers(actor: NamedDependency[Actor], resources: NamedDependency[Resources]) -> dict[str, list[OfferedView]]:
+def list_handovers(
+    actor: NamedDependency[Actor], resources: NamedDependency[Resources], limit: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
+) -> Page[OfferedView]:
     """List the hand-overs that wait for the caller's yes."""
+    asked = read_page(limit, cursor)
     with resources.reads() as session:
-        rows = queries.offered_handovers(session, actor)
-    return {"rows": [OfferedView(id=id_, giver_id=giver, bank_id=bank, amount_fen=amount) for id_, giver, bank, amount in rows]}
+        rows = offered_handovers(session, actor, limit=asked.limit, after=asked.after_id)
+    return page_of(rows, asked, lambda row: str(row.id))
 
 
 @post("/api/v1/handovers/{handover_id:uuid}/take", operation_id="takeHandover", status_code=200, sync_to_thread=True, tags=["cash"])

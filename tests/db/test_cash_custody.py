@@ -14,7 +14,7 @@ from backend.audit.breaches import breaches_of
 from backend.audit.tables import AuditEntryRow
 from backend.auth.actors import Role
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
-from backend.cash import actions, corrections, custody, queries, reconciliation, transfers, variances
+from backend.cash import actions, corrections, custody, queries, reconciliation, transfers, variances, waiting
 from backend.cash.bank_files import FileRefused, FileUnreadable, rejections_of
 from backend.cash.handover_signatures import handover_words
 from backend.cash.model import DepositStatus, HandoverStatus, NumberStatus, VarianceKind, VarianceStatus
@@ -197,6 +197,27 @@ def test_CASH_08_a_handover_takes_both_signatures(at: Door) -> None:
     assert custody.hand_over(at.session, taker.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert custody.hand_over(at.session, giver.on_phone, signed, at.now) is HandoverStatus.POSTED
     assert (held(at), held(at, "dong")) == (700, 300)
+
+
+def test_CASH_08_what_waits_for_a_yes_is_told_page_by_page(at: Door) -> None:
+    giver, taker = at.made.bilal, at.made.dong
+    for amount in (100, 200, 300):
+        custody.hand_over(at.session, giver.on_phone, at.handover(giver, taker, amount, signs=False), at.now)
+    first = waiting.offered_handovers(at.session, taker.actor, limit=2, after=None)
+    assert len(first) == 3
+    assert [one.id for one in waiting.offered_handovers(at.session, taker.actor, limit=2, after=first[1].id)] == [first[2].id]
+    assert {int(one.amount_fen) for one in first} == {100, 200, 300}
+    assert waiting.offered_handovers(at.session, giver.actor, limit=2, after=None) == []
+
+
+def test_CASH_02_open_exceptions_are_told_page_by_page(at: Door) -> None:
+    for number in numbers_of(at)[2:4]:
+        at.take(number, 10, None)
+    first = waiting.list_exceptions(at.session, at.made.amina.actor, limit=1, after=None)
+    assert len(first) == 2
+    assert [one.number for one in waiting.list_exceptions(at.session, at.made.amina.actor, limit=1, after=first[0].number)] == [first[1].number]
+    with pytest.raises(Forbidden):
+        waiting.list_exceptions(at.session, at.made.hana.actor, limit=1, after=None)
 
 
 @pytest.mark.parametrize(("state", "compromised_h", "is_taken"), [
