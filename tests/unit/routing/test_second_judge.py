@@ -93,6 +93,10 @@ def _without(plan: dict[str, Any], kind: str) -> None:
         route["stops"] = [stop for stop in route["stops"] if stop["type"] != kind]
 
 
+def _late(stops: list[dict[str, Any]]) -> None:
+    stops.insert(len(stops) - 2, stops.pop(next(place for place, stop in enumerate(stops) if stop["type"] == "pause")))
+
+
 def _of(made: dict[str, Any], plan: dict[str, Any], place: int = -1) -> dict[str, Any]:
     name = [stop["id"] for stop in plan["routes"][0]["stops"] if stop["type"] == "visit"][place]
     found: dict[str, Any] = next(one for one in made["visits"] if one["id"] == name)
@@ -109,7 +113,7 @@ MUTANTS: dict[str, Edit] = {
     "a pause before its window": lambda d, p: [
         one.update(breaks=[{"window": [_stop(p, "pause")["start"] + 1, _stop(p, "pause")["start"] + 60], "duration_s": 60}])
         for one in d["collectors"]],
-    "a pause too late": lambda d, p: [one["breaks"][0].update(window=[11 * HOUR, _stop(p, "pause")["start"] - 1]) for one in d["collectors"]],
+    "a pause too late": lambda d, p: (_bare(p), _late(_route(p, "pause")["stops"])),
     "a pause elsewhere": lambda d, p: _stop(p, "pause").update(place="office2"),
     "a pause with nothing after it": lambda d, p: (_bare(p), p["routes"][0]["stops"].append({"type": "pause"})),
     "a pause before the first stop, nowhere": lambda d, p: (_bare(p), p["routes"][-1]["stops"].insert(0, {"type": "pause"})),
