@@ -200,7 +200,8 @@ class Histories(RuleBasedStateMachine):
         if step == "suspend":
             books.suspend_device(self.session, self.at.made.kai.actor, self.at.first.kid, self.at.now)
             return
-        book_id = self.session.scalars(select(ReceiptNumberRow.book_id).where(ReceiptNumberRow.device == self.at.first.kid)).first()
+        query = select(ReceiptNumberRow.book_id).where(ReceiptNumberRow.device == self.at.first.kid).order_by(ReceiptNumberRow.number)
+        book_id = self.session.scalars(query.limit(1)).first()
         assert book_id is not None
         books.sign_in(self.session, self.at.made.kai.actor, book_id, self.at.now)
 
@@ -238,7 +239,7 @@ class Histories(RuleBasedStateMachine):
                 variance_id=open_ones[pick % len(open_ones)], code="looked-into", slip_reference=f"S{self.slips}" if is_made_good else None,
                 account_digest=self.at.bank.account_digest)
             self.attempt(lambda: variances.resolve_variance(self.session, self.at.made.petra.actor, command, self.at.policy, self.at.now))
-        for number in self.session.scalars(select(CashExceptionRow.number)).all():
+        for number in self.session.scalars(select(CashExceptionRow.number).order_by(CashExceptionRow.number)).all():
             actions.resolve_exception(self.session, self.at.made.amina.actor, number, self.at.now)
 
     @invariant()
