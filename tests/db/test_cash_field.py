@@ -197,7 +197,7 @@ def test_F12_the_planner_sees_offices_that_are_open_and_the_cash_that_a_bank_all
     waiting = session.get_one(VisitRequestRow, session.get_one(VisitRow, other.visit_id).request_id)
     session.execute(update(VisitRequestRow).where(VisitRequestRow.id == waiting.id).values(cash_expected_fen=100))
     for on, is_open in ((at.made.today + timedelta(days=3), True), (SUNDAY, False)):
-        facts = day_facts(session, at.made.sh1, on)
+        facts = day_facts(session, at.made.sh1, on, at.now)
         expected = {str(at.bank.office_id)} if is_open and any(one.cash_expected_fen for one in facts.ready) else set()
         assert {one.id for one in facts.offices} == expected, on
 

@@ -318,7 +318,8 @@ CASH = {
     "listVarianceSteps": Row(permission=P.CASH_READ, whose=Whose.CASE),
     "explainVariance": Row(whose=Whose.ONE, one="bilal", body={"code": "notes-counted-twice"}),
     "returnVariance": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE, body={"code": "not-enough"}),
-    "resolveVariance": Row(permission=P.CASH_RESOLVE, whose=Whose.CASE, body={"code": "paid-in"}),
+    "resolveVariance": Row(  # Money kept back is the bank's to give up: without a slip the agency's own are refused.
+        permission=P.CASH_RESOLVE, whose=Whose.CASE, body={"code": "given-up"}, not_roles=frozenset({Role.SUPERVISOR, Role.MANAGER})),
     "proposeCorrection": Row(permission=P.CASH_CORRECT, whose=Whose.BRANCH, body={"transferId": "$transfer_id", "reason": TEXT}),
     "decideCorrection": Row(permission=P.CASH_CORRECT, whose=Whose.BRANCH, not_one="kai", body={"isApproved": False}),
     "closeBooks": Row(permission=P.CASH_RECONCILE, whose=Whose.BANK, body={"bankId": "$bank_id"}),

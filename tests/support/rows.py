@@ -37,6 +37,7 @@ from backend.db.geo import Area, Point
 ATTEMPTS_MAX = 600
 MENDINGS_MAX = 60
 FILLINGS_MAX = 8
+_SENSE = {("visits", "stops"): "kind = 'visit'"}    # What a way back relies on: a pause is nobody's visit, and goes.
 _NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0, 32.0), LonLat(121.0, 31.0)),),))
 
@@ -83,7 +84,12 @@ def _ancestors(table: Table, seen: frozenset[str]) -> frozenset[str]:
 def _parents(connection: Connection, table: Table) -> list[tuple[ForeignKeyConstraint, list[Any]]]:
     """Return each reference with the rows that it may point at, the widest first."""
     keys = sorted(table.foreign_key_constraints, key=lambda key: -len(key.elements))
-    return [(key, list(connection.execute(select(*[element.column for element in key.elements])).all())) for key in keys]
+    found = []
+    for key in keys:
+        query = select(*[element.column for element in key.elements])
+        sense = _SENSE.get((table.name, key.referred_table.name))
+        found.append((key, list(connection.execute(query if sense is None else query.where(text(sense))).all())))
+    return found
 
 
 def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: random.Random, own: dict[str, Any] | None = None) -> dict[str, Any]:
