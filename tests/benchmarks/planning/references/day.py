@@ -19,7 +19,8 @@ from routing.model import Instance, Plan
 from routing.objective import Tour, empty_tour, total_cost
 from routing.pairing import pair_weights, swap_matching
 from routing.problem import Problem, build_problem
-from routing.schedule import Pair, make_pair, plan_deposits, time_route
+from routing.schedule import plan_deposits, time_route
+from routing.timing import Pair, make_pair
 
 PAIRING_S = 2.0
 FORBIDDEN_S = 1 << 24
