@@ -16,7 +16,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.model import today_of
 from backend.cash import closing
-from backend.console.pages import AGENCY_ZONE, FORM, PAGE, demand_own, page, shared
+from backend.console.pages import AGENCY_ZONE, FORM, PAGE, back, demand_own, page, shared
 from backend.console.values import day_within_reach
 from backend.core.i18n import N_
 from backend.core.ids import BranchId
@@ -76,7 +76,7 @@ def submit_close(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         closing.close_day(session, actor, BranchId(data.branch_id), day_within_reach(data.on, now, "/on"), now)
-    return Response("", status_code=303, headers={"Location": "/console/closes"})
+    return back("/console/closes")
 
 
 ROUTES: list[Any] = [show_closes, submit_close]

@@ -21,7 +21,7 @@ from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.cases import queries as cases
 from backend.cases.model import AGENCY_ZONE as AGENCY_TIME
-from backend.console.pages import AGENCY_ZONE, FORM, PAGE, demand_own, page, shared
+from backend.console.pages import AGENCY_ZONE, FORM, PAGE, back, demand_own, page, shared
 from backend.console.witnesses import Key, Signature, key_text
 from backend.core.i18n import N_
 from backend.core.ids import CaseId
@@ -127,7 +127,7 @@ def submit_production(
             case_id=CaseId(data.case_id), items=tuple(data.item) if isinstance(data.item, list) else (data.item,), recipient=data.recipient,
             recipient_jwk={"kty": "EC", "crv": "P-256", "x": data.x, "y": data.y}, purpose=data.purpose.value, reason=data.reason)
         productions.ask(session, actor, resources.keyring, command, now)
-    return _back("/console/productions")
+    return back("/console/productions")
 
 
 @post("/console/productions/{production_id:uuid}/decision", operation_id="submitProductionDecision", opt=FORM, **PAGE)
@@ -139,7 +139,7 @@ def submit_production_decision(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         productions.decide(session, actor, production_id, now, is_approved=data.answer == "approve")
-    return _back("/console/productions")
+    return back("/console/productions")
 
 
 @post("/console/productions/{production_id:uuid}/pack", operation_id="submitProductionPack", opt=FORM, **PAGE)
@@ -151,7 +151,7 @@ def submit_production_pack(
     demand_own(request, resources, now, data.csrf)
     place = place_of(resources.store, resources.settings, resources.origin)
     productions.produce(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (production_id, now))
-    return _back("/console/productions")
+    return back("/console/productions")
 
 
 @get("/console/destructions", operation_id="showDestructions", **PAGE)
@@ -182,7 +182,7 @@ def submit_destruction(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         destructions.propose(session, actor, data.case_id, data.ground, now)
-    return _back("/console/destructions")
+    return back("/console/destructions")
 
 
 @post("/console/destructions/terms", operation_id="submitTerm", opt=FORM, **PAGE)
@@ -196,7 +196,7 @@ def submit_term(
         authorise(actor, Permission.EVIDENCE_DESTROY)
         until = datetime.combine(data.until_on, time(23, 59, 59), AGENCY_TIME)
         destructions.set_term(session, actor, data.case_id, until, now)
-    return _back(f"/console/destructions?case={data.case_id}")
+    return back(f"/console/destructions?case={data.case_id}")
 
 
 @post("/console/destructions/{destruction_id:uuid}/decision", operation_id="submitDestructionDecision", opt=FORM, **PAGE)
@@ -210,7 +210,7 @@ def submit_destruction_decision(
         decided = destructions.decide(session, actor, destruction_id, now, is_approved=data.answer == "approve")
     if decided.is_approved and resources.queue is not None:
         resources.queue.put("evidence.destroy", decided.id)
-    return _back("/console/destructions")
+    return back("/console/destructions")
 
 
 @get("/console/renewals", operation_id="showRenewals", **PAGE)
@@ -234,7 +234,7 @@ def submit_renewal(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         renewals.grant(session, actor, renewal_id, now)
-    return _back("/console/renewals")
+    return back("/console/renewals")
 
 
 @get("/console/witnesses", operation_id="showWitnesses", **PAGE)
@@ -263,7 +263,7 @@ def submit_witness(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         witnesses.enrol(session, actor, new, resources.origin, now)
-    return _back("/console/witnesses")
+    return back("/console/witnesses")
 
 
 @post("/console/witnesses/end", operation_id="submitWitnessEnd", opt=FORM, **PAGE)
@@ -275,14 +275,10 @@ def submit_witness_end(
     with transaction(resources.sessions, actor, now) as session:
         demand_own(request, resources, now, data.csrf)
         witnesses.revoke(session, actor, data.name, now)
-    return _back("/console/witnesses")
+    return back("/console/witnesses")
 
 
 ROUTES: list[Any] = [
     show_productions, submit_production, submit_production_decision, submit_production_pack, show_destructions, submit_destruction, submit_term,
     submit_destruction_decision, show_renewals, submit_renewal, show_witnesses, submit_witness, submit_witness_end,
 ]
-
-
-def _back(where: str) -> Response[Any]:
-    return Response("", status_code=303, headers={"Location": where})

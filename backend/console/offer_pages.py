@@ -19,7 +19,7 @@ from backend.banks import queries as banks
 from backend.cases import queries as cases
 from backend.cases.model import today_of
 from backend.cash import claims
-from backend.console.pages import AGENCY_ZONE, FORM, PAGE, demand_own, page, shared
+from backend.console.pages import AGENCY_ZONE, FORM, PAGE, back, demand_own, page, shared
 from backend.console.values import day_within_reach, sound_values
 from backend.contacts import queries as contacts
 from backend.core.fen import Fen
@@ -126,7 +126,7 @@ def submit_proposal(
         authorise(actor, Permission.PROPOSAL_MAKE)
         command = NewProposal(case_id=CaseId(case_id), terms=data.to_terms(now), is_hardship=bool(data.hardship))
         actions.propose(session, actor, command, now)
-    return _back(f"/console/cases/{case_id}#proposals")
+    return back(f"/console/cases/{case_id}#proposals")
 
 
 @post("/console/offers/{proposal_id:uuid}/offer", operation_id="submitOffer", opt=FORM, **PAGE)
@@ -139,7 +139,7 @@ def submit_offer(
         demand_own(request, resources, now, data.csrf)
         authorise(actor, Permission.PROPOSAL_DECIDE)
         actions.offer(session, actor, proposal_id, day_within_reach(data.valid_to_on, now, "/validToOn"), now)
-    return _back("/console/offers")
+    return back("/console/offers")
 
 
 Step = Callable[[Session, Actor, UUID, datetime], ProposalStatus]
@@ -156,7 +156,7 @@ def _button(verb: str, operation_id: str, act: Step, said: str) -> Any:
         with transaction(resources.sessions, actor, now) as session:
             demand_own(request, resources, now, data.csrf)
             act(session, actor, proposal_id, now)
-        return _back("/console/offers")
+        return back("/console/offers")
 
     return press
 
@@ -168,7 +168,3 @@ ROUTES: list[Any] = [
     _button("withdraw", "submitWithdraw", actions.withdraw, "Take a proposal back before the bank answers."),
     _button("accept", "submitAccept", actions.accept, "Note that the customer accepted the bank's offer."),
 ]
-
-
-def _back(where: str) -> Response[Any]:
-    return Response("", status_code=303, headers={"Location": where})

@@ -171,6 +171,11 @@ def page(template: str, request: Request[Any, Any, Any], **values: Any) -> Respo
     return shown
 
 
+def back(where: str) -> Response[Any]:
+    """Answer a form that was carried out: look at `where` (303, RFC 9110 §15.4.4), so that reloading sends nothing twice."""
+    return Response("", status_code=303, headers={"Location": where})
+
+
 def shared(session: Session, request: Request[Any, Any, Any], actor: Actor, resources: Resources, now: datetime) -> dict[str, Any]:
     """Return what every page needs: who is signed in, the banks' names in the reader's language, local times."""
     is_chinese = reader_language(request) == "zh-Hans"

@@ -22,7 +22,7 @@ from backend.audit.record import record_read
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import GRANTS, Permission
-from backend.console.pages import FORM, PAGE, demand_own, page, shared
+from backend.console.pages import FORM, PAGE, back, demand_own, page, shared
 from backend.console.values import within_reach
 from backend.core.problems import InvalidInput, MalformedRequest, NotFound, TooLarge
 from backend.exhibits import recordings
@@ -137,7 +137,7 @@ async def submit_recording(
             equipment_id=_uuid(fields.get("equipment", "")), visit_id=visit_id, media_type=_type_of(name),
             told_started_at=_local(fields.get("started", ""), zone, now))
         _bring_in(actor, resources, wanted, content, now)
-        return Response("", status_code=303, headers={"Location": f"/console/visits/{visit_id}/recordings"})
+        return back(f"/console/visits/{visit_id}/recordings")
 
     return await _from_stream(request, take)
 

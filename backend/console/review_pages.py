@@ -17,7 +17,7 @@ from backend.archive.scopes import tokens_for
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.console.pages import FORM, PAGE, UnmaskText, demand_own, page, shared, unmask_of
+from backend.console.pages import FORM, PAGE, UnmaskText, back, demand_own, page, shared, unmask_of
 from backend.console.words import REASONS
 from backend.core.ids import CaseId, ManifestId, VisitId
 from backend.exhibits import exports, masks, queries, reviews
@@ -200,5 +200,4 @@ def _case(session: Session, actor: Actor, visit_id: UUID) -> CaseId:
 
 
 def _back(visit_id: VisitId | None) -> Response[Any]:
-    where = "/console/reviews" if visit_id is None else f"/console/visits/{visit_id}#evidence"
-    return Response("", status_code=303, headers={"Location": where})
+    return back("/console/reviews" if visit_id is None else f"/console/visits/{visit_id}#evidence")
