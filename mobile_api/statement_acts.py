@@ -30,10 +30,16 @@ ACTS: Mapping[Kind, Act] = {
 }
 """Called once, when the last signature due has come."""
 
+WAITING_ACTS: Mapping[Kind, Act] = {
+    Kind.DECLARATION: disputes.hear_declaration,
+}
+"""Called once, when a statement has come whose second signature is still due: a denial in writing suspends at once (DECL-01)."""
 LAPSED_ACTS: Mapping[Kind, Act] = {
     Kind.CASH_RECEIPT: cash.collect,
+    Kind.DECLARATION: disputes.take_declaration,
 }
-"""Called once, when it is certain that a signature due will not come: money taken is booked under an exception number (design decision 7)."""
+"""Called once, when it is certain that a signature due will not come: money taken is booked under an exception number (design decision 7), and
+what a cardholder declared is kept."""
 
 LAPSE = "evidence.lapse-cosignature"
 LAPSES_PER_CALL_MAX = 20
@@ -44,7 +50,8 @@ def act_on(session: Session, actor: Actor, keyring: Keyring, accepted: Accepted,
     if accepted.is_lapsed_now:
         return _on_lapse(session, actor, accepted, policy, now)
     if not accepted.is_completed_now:
-        return None
+        act = WAITING_ACTS.get(accepted.manifest.kind) if accepted.is_new else None
+        return act(session, actor, accepted, policy, now) if act is not None else None
     if accepted.manifest.kind is Kind.COSIGN_REFUSAL:
         visits.note_refusal(session, actor, keyring, accepted, now)
         ended = exhibits.refuse_cosignature(session, actor, accepted, now)

@@ -8,6 +8,7 @@ import base64
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -22,6 +23,11 @@ from evidence.canonical import canonicalise, sha256_hex
 _SALT_BYTES = 16
 APPENDED = "log-appended"       # Key of `Session.info`: this transaction left entries to be indexed.
 ENTRIES_PER_RUN_MAX = 2_000
+ENTRY_TYPES: Final = frozenset({
+    "access", "audit-anchor", "branch-close", "cash-authorisation", "cash-receipt", "cosignature", "examined", "export", "manifest", "recording",
+    "redaction", "retention", "review", "rows", "ruling", "suspicion-acknowledged", "suspicion-reported", "transfer",
+})
+"""What an entry can be about: a closed list. Nothing else is appended, and an entry of another type is a fault to the verifier."""
 
 
 def append(session: Session, entry_type: str, payload: bytes, now: datetime) -> UUID:
@@ -34,6 +40,7 @@ def append(session: Session, entry_type: str, payload: bytes, now: datetime) -> 
 
 def append_all(session: Session, entry_type: str, payloads: Sequence[bytes], now: datetime) -> tuple[UUID, ...]:
     """Add an entry for each payload, in their order; returns the entries' ids."""
+    assert entry_type in ENTRY_TYPES, entry_type
     entries = [LogEntryRow(
         id=new_id(), entry_type=entry_type, payload_sha256=sha256_hex(payload), salt=salt, salted_sha256=sha256_hex(salt + payload),
         at=now, tree_index=None, leaf_hash=None,

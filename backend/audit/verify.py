@@ -107,6 +107,8 @@ def _verify_leaves(session: Session, faults: list[Fault]) -> int:
         if entry.tree_index != position:
             faults.append(Fault(f"log#{position}", "leaf-missing"))
             return tree.size
+        if entry.entry_type not in log.ENTRY_TYPES:
+            faults.append(Fault(f"log#{position}", "entry-type-unknown"))
         leaf_hash = merkle.leaf_hash(log.leaf_of(entry))
         node = session.get(LogNodeRow, (0, position))
         if leaf_hash != entry.leaf_hash or node is None or node.hash != leaf_hash:

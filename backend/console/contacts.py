@@ -205,7 +205,7 @@ def register_work_number(
 
 def _heard(session: Session, actor: Actor, receipt: ContactReceipt, at: datetime, now: datetime) -> ContactReceipt:
     """Let a denial open its dispute (DECL-01) and a suspicion wait for a supervisor (DECL-02, DECL-14), in the same transaction."""
-    if receipt.result in SUSPENDING and receipt.is_case_suspended:
+    if receipt.result in SUSPENDING and receipt.is_case_suspended and receipt.person is not Person.THIRD_PARTY:
         disputes.hear_denial(session, actor, receipt.case_id, SUSPENDING[receipt.result], now, at=at)
     elif receipt.result is Result.SUSPECTED_FRAUD:
         suspicions.hear(session, actor, receipt.case_id, SuspicionGround.FRAUD, now)

@@ -308,6 +308,6 @@ def _take_effect(session: Session, actor: Actor, row: CaseRow, contact: ContactR
 
 def _receipt(contact: ContactRecordRow, breaches: tuple[Breach, ...], row: CaseRow) -> ContactReceipt:
     return ContactReceipt(
-        id=ContactId(contact.id), case_id=CaseId(row.id), standing=contact.standing, result=contact.result, breaches=breaches,
+        id=ContactId(contact.id), case_id=CaseId(row.id), person=contact.person, standing=contact.standing, result=contact.result, breaches=breaches,
         is_case_suspended=row.suspended_at is not None,
     )

@@ -196,6 +196,7 @@ class ContactReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
     id: ContactId
     case_id: CaseId
+    person: Person
     standing: Standing
     result: Result | None
     breaches: tuple[Breach, ...]

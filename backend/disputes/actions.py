@@ -15,7 +15,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.banks.tables import BankRow, TemplateRow
 from backend.cases import actions as cases
-from backend.cases.model import SUSPENDED_STATUSES, SuspensionReason
+from backend.cases.model import OPEN_STATUSES, SUSPENDED_STATUSES, SuspensionReason
 from backend.cases.queries import case_of
 from backend.cases.tables import CaseRow
 from backend.core.ids import CaseId, DeclarationId, DisputeId, StaffId, VisitId, new_id
@@ -40,7 +40,7 @@ from backend.disputes.model import (
 from backend.disputes.queries import usable_template, visible_to
 from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_deletion, judge_form, judge_investigator, judge_ruling
 from backend.disputes.tables import DeclarationRow, DisputeRow
-from backend.exhibits.model import Accepted, ManifestState, Standing
+from backend.exhibits.model import ENDED, Accepted, Standing
 from backend.exhibits.tables import ManifestRow
 from backend.keys.keyring import Keyring
 from backend.policies.model import Policy
@@ -77,22 +77,30 @@ def state_dispute(session: Session, actor: Actor, command: StateDispute, policy:
     return DisputeStated(dispute_id=DisputeId(row.id), status=row.status, suspended_at=case.suspended_at or now)
 
 
+def hear_declaration(session: Session, actor: Actor, accepted: Accepted, _policy: Policy, now: datetime) -> None:
+    """Suspend by a declaration whose second signature is still due: what it denies is denied from now on (DECL-01). Called once for each."""
+    if accepted.case_id is None:
+        return
+    kind = _kind_of(accepted)
+    cases.suspend(session, actor, accepted.case_id, kind, now)
+    hear_denial(session, actor, accepted.case_id, kind, now, at=accepted.captured_at, visit_id=accepted.visit_id)
+
+
 def take_declaration(session: Session, actor: Actor, accepted: Accepted, policy: Policy, now: datetime) -> DeclarationTaken | None:
     """Keep the cardholder's written declaration; the case stands suspended and under investigation from now on (DECL-03).
 
     Never refused: what it lacks is stored as breaches beside it, a deviating text is flagged for the bank to decide about.
-    The same statement again returns what was taken. None while the second signature is missing, or for a case that is not ours.
+    The same statement again returns what was taken. None while the second signature is due, or for a case that is not ours; when that
+    signature does not come, what the cardholder wrote is kept all the same, and stands as a breach of the pair's.
     """
     case_id = accepted.case_id
-    if accepted.state is not ManifestState.COMPLETE or case_id is None:
+    if accepted.state not in ENDED or case_id is None:
         return None
     session.execute(select(ManifestRow.id).where(ManifestRow.id == accepted.manifest_id).with_for_update())
     stored = session.scalar(select(DeclarationRow).where(DeclarationRow.manifest_id == accepted.manifest_id))
     if stored is not None:
         return _taken(stored)
-    stated = accepted.manifest.facts
-    assert isinstance(stated, Stated), accepted.manifest.kind
-    kind = _KIND_OF_DENIAL[stated.denial.value]
+    stated, kind = _stated(accepted), _kind_of(accepted)
     cases.suspend(session, actor, case_id, kind, now)
     case = session.get_one(CaseRow, case_id)
     template = _template(session, case, stated)
@@ -180,14 +188,15 @@ def rule(session: Session, actor: Actor, declaration_id: UUID, ruling: model.Rul
     authorise(actor, Permission.DISPUTE_RULE)
     if actor.bank is None:
         raise Forbidden(reason="only the bank rules")
+    found = session.execute(select(DeclarationRow.case_id, DeclarationRow.dispute_id).where(
+        DeclarationRow.id == declaration_id, visible_to(actor, DeclarationRow))).one_or_none()
+    if found is None:
+        raise NotFound
+    case = cases.locked_case(session, actor, found.case_id)
+    dispute = session.get_one(DisputeRow, found.dispute_id, with_for_update=True, populate_existing=True)
     row = _locked(session, actor, declaration_id)
-    if row.status is not DeclarationStatus.RULED:
-        demand(judge_ruling(has_investigator=row.investigator_id is not None, handwriting=row.handwriting))
-    row.status = advance_declaration(row.status, DeclarationEvent.RULE)
-    demand(judge_deletion(ruling.ruling, RecordDeletion.NOT_DUE, ruling.record_deletion))
-    row.ruling, row.ruled_by, row.ruled_at, row.record_deletion = ruling.ruling, actor.id, now, ruling.record_deletion
-    session.flush()
-    _rule_dispute(session, actor, session.get_one(DisputeRow, row.dispute_id), ruling.ruling, keyring, now)
+    _rule_declaration(session, actor, row, ruling, now)
+    _rule_dispute(session, actor, dispute, case, ruling.ruling, keyring, now)
     return row.status
 
 
@@ -233,30 +242,50 @@ def rule_dispute(session: Session, actor: Actor, dispute_id: UUID, ruling: Rulin
     authorise(actor, Permission.DISPUTE_RULE)
     if actor.bank is None:
         raise Forbidden(reason="only the bank rules")
-    row = session.scalar(select(DisputeRow).where(DisputeRow.id == dispute_id, visible_to(actor, DisputeRow)).with_for_update())
-    if row is None:
+    case_id = session.scalar(select(DisputeRow.case_id).where(DisputeRow.id == dispute_id, visible_to(actor, DisputeRow)))
+    if case_id is None:
         raise NotFound
-    open_declaration = session.scalar(select(DeclarationRow).where(
-        DeclarationRow.dispute_id == row.id, DeclarationRow.status != DeclarationStatus.RULED))
-    if open_declaration is not None:
-        demand(judge_ruling(has_investigator=open_declaration.investigator_id is not None, handwriting=open_declaration.handwriting))
-    _rule_dispute(session, actor, row, ruling, keyring, now)
+    case = cases.locked_case(session, actor, case_id)
+    row = session.get_one(DisputeRow, dispute_id, with_for_update=True, populate_existing=True)
+    declared = select(DeclarationRow).where(DeclarationRow.dispute_id == row.id, DeclarationRow.status != DeclarationStatus.RULED)
+    for declaration in session.scalars(declared.with_for_update().execution_options(populate_existing=True)).all():
+        _rule_declaration(session, actor, declaration, model.Rule(ruling=ruling), now)
+    _rule_dispute(session, actor, row, case, ruling, keyring, now)
     return row.status
 
 
-def _rule_dispute(session: Session, actor: Actor, row: DisputeRow, ruling: Ruling, keyring: Keyring, now: datetime) -> None:
+def _rule_declaration(session: Session, actor: Actor, row: DeclarationRow, ruling: model.Rule, now: datetime) -> None:
+    if row.status is not DeclarationStatus.RULED:
+        demand(judge_ruling(has_investigator=row.investigator_id is not None, handwriting=row.handwriting))
+    row.status = advance_declaration(row.status, DeclarationEvent.RULE)
+    demand(judge_deletion(ruling.ruling, RecordDeletion.NOT_DUE, ruling.record_deletion))
+    row.ruling, row.ruled_by, row.ruled_at, row.record_deletion = ruling.ruling, actor.id, now, ruling.record_deletion
+    session.flush()
+
+
+def _rule_dispute(session: Session, actor: Actor, row: DisputeRow, case: CaseRow, ruling: Ruling, keyring: Keyring, now: datetime) -> None:
     row.status = advance_dispute(row.status, DisputeEvent.RULE)
     row.ruling, row.ruled_by, row.ruled_at = ruling, actor.id, now
     stated = {"dispute": str(row.id), "case": str(row.case_id), "ruling": ruling.value, "ruled_by": str(actor.id), "at": log.utc_text(now)}
     row.log_entry_id = log.append(session, "ruling", canonicalise(dict(stated)), now)
     session.flush()
-    case = cases.locked_case(session, actor, row.case_id)
-    if ruling is Ruling.FRAUD:
+    # A case that is paid, recalled, closed or ruled to be fraud already stays so: the ruling stands on the dispute.
+    if ruling is Ruling.FRAUD and case.status in SUSPENDED_STATUSES | OPEN_STATUSES:
         cases.investigate(session, actor, case.id, now)
         cases.rule_fraud(session, actor, keyring, case.id, ruling.value, now)
     elif case.status in SUSPENDED_STATUSES and not _is_still_disputed(session, row):
         cases.resume(session, actor, keyring, case.id, ruling.value, now)
     record(session, actor, EventTag.DISPUTE_RULED, f"case:{row.case_id}", now, dispute=row.id, ruling=ruling.value)
+
+
+def _stated(accepted: Accepted) -> Stated:
+    stated = accepted.manifest.facts
+    assert isinstance(stated, Stated), accepted.manifest.kind
+    return stated
+
+
+def _kind_of(accepted: Accepted) -> SuspensionReason:
+    return _KIND_OF_DENIAL[_stated(accepted).denial.value]
 
 
 def _is_still_disputed(session: Session, row: DisputeRow) -> bool:

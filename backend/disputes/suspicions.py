@@ -78,7 +78,7 @@ def acknowledge(session: Session, actor: Actor, suspicion_id: UUID, now: datetim
         return _view(row, now)
     status = advance(row.status, SuspicionEvent.ACKNOWLEDGE)
     stated = {"suspicion": str(row.id), "case": str(row.case_id), "acknowledged_by": str(actor.id), "at": log.utc_text(now)}
-    entry_id = log.append(session, "ruling", canonicalise(dict(stated)), now)
+    entry_id = log.append(session, "suspicion-acknowledged", canonicalise(dict(stated)), now)
     row.status, row.acknowledged_by, row.acknowledged_at, row.proof_entry_id = status, actor.id, now, entry_id
     session.flush()
     record(session, actor, EventTag.SUSPICION_ACKNOWLEDGED, f"case:{row.case_id}", now, suspicion=row.id)
@@ -115,7 +115,7 @@ def _noted(
 def _report(session: Session, actor: Actor, row: SuspicionRow, now: datetime) -> None:
     status, policy = advance(row.status, SuspicionEvent.VERIFY), policy_in_force(session, BankId(row.bank_id), now)
     stated = {"suspicion": str(row.id), "case": str(row.case_id), "ground": row.ground.value, "verified_by": str(actor.id), "at": log.utc_text(now)}
-    entry_id = log.append(session, "ruling", canonicalise(dict(stated)), now)
+    entry_id = log.append(session, "suspicion-reported", canonicalise(dict(stated)), now)
     row.log_entry_id, row.status, row.decided_by, row.decided_at = entry_id, status, actor.id, now
     row.due_at = now + timedelta(seconds=policy.suspicion_report_s)
     session.flush()

@@ -17,6 +17,8 @@ from backend.auth.permissions import Permission
 from backend.banks import queries as banks
 from backend.cases.actions import locked_case, step_if_allowed
 from backend.cases.model import CaseEvent, today_of
+from backend.cases.queries import stops_of
+from backend.cases.rules import judge_stops
 from backend.cases.tables import CaseRow
 from backend.core.fen import Fen
 from backend.core.ids import BankId, new_id
@@ -97,11 +99,12 @@ def accept(session: Session, actor: Actor, proposal_id: UUID, now: datetime) -> 
     Raises:
         Forbidden: the actor speaks to no customers.
         NotFound: not the actor's to see.
-        RulesBreached: BANK-01.
+        RulesBreached: BANK-01; or the case is stopped: suspended by a denial (DECL-01), paid, recalled …
     """
     authorise(actor, Permission.PROPOSAL_MAKE)
     row = _locked(session, actor, proposal_id)
-    demand(judge_offer(OfferFacts(status=row.status, valid_to_on=row.valid_to_on, on=today_of(now))))
+    stops = stops_of(_case(session, row), today_of(now))
+    demand((*judge_offer(OfferFacts(status=row.status, valid_to_on=row.valid_to_on, on=today_of(now))), *judge_stops(stops)))
     row.accepted_at, row.accepted_on = now, today_of(now)
     status = _step(session, actor, row, ProposalEvent.ACCEPT, now)
     step_if_allowed(session, actor, _case(session, row), (CaseEvent.GRANT_PLAN,), now)

@@ -103,6 +103,19 @@ def test_ARCH_09_a_change_behind_the_triggers_is_found(
         assert code in {fault.code for fault in verify(session, keyring, ORIGIN).faults}
 
 
+def test_ARCH_09_an_entry_about_nothing_that_is_known_is_refused_and_found(
+    joined: sessionmaker[Session], keyring: Keyring, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with joined() as session, pytest.raises(AssertionError):
+        log.append(session, "gossip", b"payload", now)
+    with monkeypatch.context() as looser, joined.begin() as session:
+        looser.setattr(log, "ENTRY_TYPES", log.ENTRY_TYPES | {"gossip"})
+        log.append(session, "gossip", b"payload", now)
+    log.sequence(joined, keyring, ORIGIN, now)
+    with joined() as session:
+        assert {fault.code for fault in verify(session, keyring, ORIGIN).faults} == {"entry-type-unknown"}
+
+
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = NULL", "DELETE FROM {}"])
 @pytest.mark.parametrize(
     ("table", "column"),
