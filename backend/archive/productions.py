@@ -27,7 +27,7 @@ from backend.cases.tables import CaseRow
 from backend.core.ids import BankId, CaseId, StaffId, new_id
 from backend.core.problems import Conflict, InvalidInput, NotFound
 from backend.core.rulebook import demand
-from backend.exhibits import exports, packs
+from backend.exhibits import exports, joint, packs
 from backend.exhibits.copies import CopyPurpose
 from backend.exhibits.custody_model import ExclusionReason, Scope, ScopeKind
 from backend.exhibits.exports import PackView, Place, Transaction
@@ -145,6 +145,7 @@ def produce(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, as
         if row.second_by is None or row.refused_by is not None or row.pack_id is not None:
             raise Conflict(reason="not-approved-twice" if row.pack_id is None else "already-produced")
         held = _of(row, _held(session, actor, row.case_id))
+        joint.mark(session, held.visits, now)
         recipient, purpose = recipient_key(row.recipient_jwk), CopyPurpose(row.purpose)
         keys = {item.id: sealer(session, keyring, item.seal_subject).unwrap_item_key(item.wrapped_key, item.sha256) for item in held.items}
         tokens, number = tokens_for(session, held), row.register_number

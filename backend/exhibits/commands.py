@@ -14,9 +14,12 @@ from backend.auth.permissions import Permission
 from backend.core.problems import Problem
 from backend.exhibits import copies, queries
 from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose, Wanted
+from backend.exhibits.custody_model import ExclusionReason
 from backend.exhibits.exports import Place, Transaction
+from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
+from backend.exhibits.refusals import NotExportable
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
 from backend.exhibits.transfers import prove_item
@@ -50,11 +53,15 @@ def copy_item(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, 
     Raises:
         Forbidden, NotFound: not the actor's.
         UnsupportedMediaType: there is no stamped form of it.
+        NotExportable: another bank's matter may be in it, and the copy is meant for somebody outside the agency (SEC-01).
     """
     item_key, wanted = asked
     authorise(actor, Permission.EVIDENCE_READ)
     with begin() as session:
-        prepared = copies.prepare(session, actor, keyring, [queries.stored_item(session, actor, item_key)], wanted)
+        item = queries.stored_item(session, actor, item_key)
+        if wanted.purpose not in copies.INSIDE and withheld_of(session, [item.id]):
+            raise NotExportable(reason=ExclusionReason.JOINT.value)
+        prepared = copies.prepare(session, actor, keyring, [item], wanted)
     with Spool(place.spool_folder) as spool:
         made = copies.whole(copies.make(place.store, place.tenant, spool, prepared)[0], prepared[0].item.media_type)
         kept = copies.in_memory(made)

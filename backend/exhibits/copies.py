@@ -53,6 +53,8 @@ class CopyPurpose(StrEnum):
     POLICE = "police"
 
 
+INSIDE = frozenset({CopyPurpose.REVIEW, CopyPurpose.AUDIT})
+"""Copies that stay within the agency: the only ones of what may be another bank's too."""
 PURPOSES_ZH = {
     CopyPurpose.REVIEW: "复核", CopyPurpose.BANK: "银行核实", CopyPurpose.LITIGATION: "诉讼", CopyPurpose.COMPLAINT: "投诉处理",
     CopyPurpose.AUDIT: "审计", CopyPurpose.POLICE: "报案",

@@ -23,6 +23,7 @@ from backend.exhibits.items import recording_of
 from backend.exhibits.model import ENDED, RECORDING_ROLES, SILENCE_FILLED, SILENCES, ItemState, ReceiptKind
 from backend.exhibits.receipts import report_of
 from backend.exhibits.recording_model import AcceptedFacts, ClockProof, judge_recording
+from backend.exhibits.spans import offset_known
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
@@ -196,7 +197,7 @@ def _recordings(session: Session, visit_id: UUID) -> list[Recording]:
         offset, source = row.judged_at - row.captured_at, row.device
         brought = recording_of(session, visit_id, item.sha256)
         if brought is not None:
-            known = recordings.offset_known(session, brought)
+            known = offset_known(session, brought)
             if known is None:
                 continue                         # Nobody knows when a recorder whose clock nothing proves was running.
             started_at, source = brought.told_started_at + timedelta(milliseconds=known), f"equipment:{brought.equipment_id}"

@@ -24,14 +24,15 @@ from backend.auth.permissions import Permission
 from backend.core.ids import BankId, StaffId, new_id
 from backend.core.problems import NotFound, Problem
 from backend.core.settings import Settings
-from backend.exhibits import copies, packs
+from backend.exhibits import copies, joint, packs
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose, Wanted
 from backend.exhibits.custody_model import ExclusionReason, Scope, ScopeKind
 from backend.exhibits.custody_tables import PackRow
+from backend.exhibits.joint import barred_since, withheld_of
 from backend.exhibits.packs import Contents, Cover, Handed
 from backend.exhibits.refusals import PackGone
 from backend.exhibits.spool import Spool
-from backend.exhibits.tables import ExportRow
+from backend.exhibits.tables import ExportRow, ItemRow, ManifestRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import are_living
 from evidence.canonical import canonicalise
@@ -99,6 +100,7 @@ def export(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, ask
     wanted = Wanted(purpose=request.purpose, now=now, unmask=request.unmask)
     with begin() as session:
         held = packs.contents(session, actor, request.scope)
+        joint.mark(session, held.visits, now)             # What stays out of this pack for another bank's sake is entered from now on.
         tokens = request.authorisations(session, held)
         prepared = copies.prepare(session, actor, keyring, held.items, wanted)
     with Spool(place.spool_folder) as spool:
@@ -146,11 +148,12 @@ def entering(begin: Transaction, place: Place, held: Contents, resting: Resting)
     """Open the transaction that enters a pack in the register; a pack that is refused there leaves no bytes behind.
 
     Raises:
-        PackGone: evidence in it was destroyed while it was made. No destruction can come between this look and the commit.
+        PackGone: evidence in it was destroyed while it was made, or proved to be another bank's too. No destruction can come between
+            this look and the commit.
     """
     try:
         with begin() as session:
-            if not are_living(session, {item.seal_subject for item in held.items}):
+            if not are_living(session, {item.seal_subject for item in held.items}) or withheld_of(session, [item.id for item in held.items]):
                 raise PackGone
             yield session
     except Problem:
@@ -215,13 +218,21 @@ def open_pack(session: Session, actor: Actor, keyring: Keyring, place: Place, pa
 
     Raises:
         NotFound: not the actor's.
-        PackGone: its time is over, or evidence in it was destroyed.
+        PackGone: its time is over, evidence in it was destroyed, or proved to be another bank's too since it was made (SEC-01).
     """
     authorise(actor, Permission.EVIDENCE_EXPORT)
     row = _visible(session, actor, pack_id)
-    if row.wrapped_key is None:
+    if row.wrapped_key is None or _is_barred(session, row):
         raise PackGone
     return OpenPack(view=_view(row), key=keyring.unwrap(row.master_kid, row.wrapped_key, row.id.bytes), place=place)
+
+
+def _is_barred(session: Session, row: PackRow) -> bool:
+    """Whether a pack may hold a file of which it is known only since then that no bank gets it."""
+    visits = select(ExportRow.visit_id).where(ExportRow.log_entry_id == row.log_entry_id)
+    within = select(ItemRow.id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(
+        ManifestRow.visit_id.in_(visits), ItemRow.stored_at <= row.at)
+    return bool(barred_since(session, session.scalars(within).all(), row.at))
 
 
 def over(session: Session, now: datetime) -> tuple[UUID, ...]:

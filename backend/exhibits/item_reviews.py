@@ -18,6 +18,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.core.ids import ManifestId, StaffId, VisitId, new_id
 from backend.core.problems import Forbidden, NotFound
+from backend.exhibits import joint
 from backend.exhibits.custody_model import ItemVerdict
 from backend.exhibits.custody_tables import ItemReviewRow
 from backend.exhibits.queries import visible_to
@@ -82,6 +83,7 @@ def review_item(session: Session, actor: Actor, keyring: Keyring, command: Revie
         id=review_id, item_key=item.id, reviewer_id=actor.id, verdict=command.verdict, at=now, log_entry_id=entry_id,
         comment=sealer(session, keyring, item.seal_subject).seal("item_reviews.comment", command.comment)))
     session.flush()
+    joint.mark_files(session, [item.id], now)        # After the word: who was not told of another bank's matter has not heard for it.
     record(session, actor, EventTag.EVIDENCE_REVIEWED, f"manifest:{row.id}", now, item=item.id, review=review_id, verdict=command.verdict.value)
     visit_id = VisitId(row.visit_id) if row.visit_id is not None else None
     return Reviewed(id=review_id, visit_id=visit_id, is_returned=command.verdict is ItemVerdict.RETURNED)

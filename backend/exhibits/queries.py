@@ -13,7 +13,7 @@ from backend.auth.actors import Actor, Role
 from backend.core.ids import BankId, CaseId, ManifestId, VisitId
 from backend.core.problems import NotFound
 from backend.exhibits.findings import findings_of
-from backend.exhibits.joint import withheld_of
+from backend.exhibits.joint import rejected_of, withheld_of
 from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, ReceiptKind, Standing
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
 from evidence.facts import Kind
@@ -170,12 +170,12 @@ def opened_row(item: ItemRow, row: ManifestRow) -> StoredItem:
 
 
 def without_recording(session: Session, visit_ids: Collection[VisitId]) -> tuple[VisitId, ...]:
-    """Return which of these visits have no stored recording: exceptions that cannot be closed silently (EVD-01)."""
-    recorded = set(session.scalars(
-        select(ManifestRow.visit_id).join(ItemRow, ItemRow.manifest_id == ManifestRow.id)
-        .where(ManifestRow.visit_id.in_(visit_ids), ItemRow.role.in_(sorted(RECORDING_ROLES)), ItemRow.state == ItemState.STORED).distinct()
-    ))
-    return tuple(sorted(set(visit_ids) - recorded))
+    """Return which of these visits have no stored recording but rejected ones: exceptions that cannot be closed silently (EVD-01)."""
+    stored = session.execute(
+        select(ItemRow.id, ManifestRow.visit_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+        .where(ManifestRow.visit_id.in_(visit_ids), ItemRow.role.in_(sorted(RECORDING_ROLES)), ItemRow.state == ItemState.STORED)).all()
+    rejected = rejected_of(session, [key for key, _ in stored])
+    return tuple(sorted(set(visit_ids) - {visit_id for key, visit_id in stored if key not in rejected}))
 
 
 class Exceptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -30,12 +30,12 @@ from backend.exhibits.recording_model import (
     RecordingView,
     SeenMark,
     camera_time,
-    nearest_offset,
     offset_of,
 )
 from backend.exhibits.recording_tables import RecordingRow
 from backend.exhibits.refusals import RecordingOfAnotherVisit
 from backend.exhibits.rules import Told, bound_claim
+from backend.exhibits.spans import offset_known
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.exhibits.uploads import LIMITS
@@ -155,20 +155,6 @@ def examined(session: Session, recording_id: UUID, seen: Examination, now: datet
         record(session, None, EventTag.RECORDING_EXAMINED, f"recording:{row.id}", now, state=seen.state.value, proof=proof.value, offset_ms=offset)
     accepting = select(ItemRow.manifest_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
     return tuple(session.scalars(accepting.where(ItemRow.sha256 == row.sha256, ManifestRow.visit_id == row.visit_id).order_by(ItemRow.manifest_id)))
-
-
-def of_visit(session: Session, visit_id: UUID | None, sha256: str) -> RecordingRow | None:
-    """Return the recording of a visit with that digest, None where there is none."""
-    return session.scalars(select(RecordingRow).where(RecordingRow.sha256 == sha256, RecordingRow.visit_id == visit_id)).one_or_none()
-
-
-def offset_known(session: Session, row: RecordingRow) -> int | None:
-    """Return what must be added to a recording's clock: its own proof, else the nearest of the same recorder within half a day."""
-    if row.clock_offset_ms is not None:
-        return row.clock_offset_ms
-    proven = session.execute(select(RecordingRow.told_started_at, RecordingRow.clock_offset_ms).where(
-        RecordingRow.equipment_id == row.equipment_id, RecordingRow.clock_offset_ms.is_not(None)))
-    return nearest_offset(row.told_started_at, [(at, offset) for at, offset in proven if offset is not None])
 
 
 def is_carried(session: Session, row: RecordingRow) -> bool:

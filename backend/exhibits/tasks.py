@@ -8,7 +8,7 @@ from uuid import UUID
 
 from backend.audit import log
 from backend.core.problems import Problem
-from backend.exhibits import examinations, receipts, recordings, uploads
+from backend.exhibits import examinations, joint, receipts, recordings, uploads
 from backend.exhibits.recording_tables import RecordingRow
 from backend.exhibits.transfers import item_chunks
 from backend.jobs.means import Means
@@ -90,6 +90,8 @@ def _conclude(means: Means, manifest_id: UUID) -> None:
     with means.sessions.begin() as session:
         done.extend(one for one in examinations.closes_of(session, manifest_id) if examinations.conclude(session, one, now))
         examinations.hear_again(session, manifest_id, now)
+    with means.sessions.begin() as session:
+        joint.mark_statement(session, manifest_id, now)
     if not done:
         return
     log.sequence(means.sessions, means.keyring, means.origin, now)

@@ -2,65 +2,50 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.core.ids import StaffId, VisitId
 from backend.exhibits import joint
-from backend.exhibits.custody_model import ItemVerdict
+from backend.exhibits.joint import Ran
+from backend.exhibits.joint_rules import Stretch, is_covered
 from backend.exhibits.model import RECORDING_ROLES, ItemState
 from backend.exhibits.queries import without_recording
-from backend.exhibits.spans import Span, spans_of
+from backend.exhibits.spans import Span
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.visits.catalogue import Outcome
-from backend.visits.closing_rules import (
-    JOINT,
-    PAPER_CODES,
-    SHARED,
-    ClosingFacts,
-    Deed,
-    PaperFacts,
-    Stretch,
-    how_to_split,
-    is_covered,
-    judge_papers,
-    runs_into,
-)
+from backend.visits.closing_rules import JOINT, PAPER_CODES, SHARED, ClosingFacts, Deed, PaperFacts, judge_papers
 from backend.visits.tables import EntryRow, ExceptionRow, OutcomeRow, VisitRow
-from evidence.facts import CashReceiptFacts, Instrument, Kind
+from evidence.facts import CashReceiptFacts, Instrument, Kind, VisitCloseFacts
 from evidence.manifest import decode_manifest
 
 _LETTERS = frozenset({Outcome.LETTER_HANDED_OVER, Outcome.LETTER_IN_MAILBOX})
-_SETTLED = frozenset({ItemVerdict.ACCEPTED, ItemVerdict.REJECTED})
+UNPROVEN, MISSING = "entry-unproven", "statement-missing"
+"""Exceptions: nothing shows an entry; the closing names a statement that never arrived."""
 
 
 class Joint(msgspec.Struct, frozen=True, kw_only=True):
-    """Files of a visit that are another bank's too. `runs_on` are recordings, whether or not they were split since; `open` are not."""
+    """Files of a visit that are another bank's too and were neither split, heard nor rejected, by item id; and when the visit was."""
 
-    runs_on: tuple[Span, ...]
-    open: tuple[Span, ...]
-    shared: tuple[tuple[UUID, UUID, str], ...]
-    shared_open: tuple[str, ...]
+    open: tuple[str, ...]
+    shared: tuple[str, ...]
+    own: Stretch | None
 
 
 def closing_facts(session: Session, visit: VisitRow, *, signers: Iterable[StaffId], is_entered: bool, evidence: str | None) -> ClosingFacts:
     """Gather what `judge_closing` reads. `evidence` is the item that the statement names for an entry; without one, the told entry's."""
     told = session.scalars(select(EntryRow).where(EntryRow.visit_id == visit.id)).all()
     named = {one for one in (evidence, *(entry.evidence_item_id for entry in told)) if one is not None}
-    declared = select(func.count()).select_from(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
-    of_visit = declared.where(ManifestRow.visit_id == visit.id)
+    files = _files(session, visit)
     found = joint_of(session, visit)
     return ClosingFacts(
         pair=frozenset({StaffId(visit.collector_a), StaffId(visit.collector_b)}), signers=frozenset(signers),
-        recordings=session.scalar(of_visit.where(ItemRow.role.in_(sorted(RECORDING_ROLES)))) or 0, is_entered=is_entered,
-        has_entry=bool(told) or evidence is not None,
-        is_entry_evidenced=bool(named) and (session.scalar(of_visit.where(ItemRow.item_id.in_(sorted(named)))) or 0) > 0,
-        has_outcome=visit.outcome is not None, papers=paper_facts(session, visit), joint=tuple(one.item_id for one in found.open),
-        shared=found.shared_open, stretch=stretch_of(visit),
+        recordings=sum(one.role in RECORDING_ROLES for one in files), is_entered=is_entered, has_entry=bool(told) or evidence is not None,
+        is_entry_evidenced=any(one.item_id in named for one in files), has_outcome=visit.outcome is not None,
+        papers=paper_facts(session, visit), joint=found.open, shared=found.shared, stretch=found.own,
     )
 
 
@@ -78,9 +63,9 @@ def open_exceptions(session: Session, visit: VisitRow) -> frozenset[str]:
         listed -= {"no-recording"}
     if visit.outcome is not None:
         listed -= {"outcome-missing"}
-    lacking = {breach.code for breach in judge_papers(paper_facts(session, visit, is_stored=True))}
+    lacking = {breach.code for breach in judge_papers(paper_facts(session, visit, is_stored=True))} | _lacking(session, visit)
     found = joint_of(session, visit)
-    open_now = lacking - taken_on | ({JOINT} if found.open else set()) | ({SHARED} if found.shared_open else set())
+    open_now = lacking - taken_on | ({JOINT} if found.open else set()) | ({SHARED} if found.shared else set())
     return frozenset(listed - PAPER_CODES - {JOINT, SHARED} | open_now)
 
 
@@ -103,66 +88,61 @@ def paper_facts(session: Session, visit: VisitRow, *, is_stored: bool = False) -
         deeds.add(Deed.POLICE)
     if Outcome.DECLARATION_TAKEN in told:
         deeds.add(Deed.DECLARATION)
-    roles = select(ItemRow.role).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ManifestRow.visit_id == visit.id)
-    if is_stored:
-        roles = roles.where(ItemRow.state == ItemState.STORED)
-    return PaperFacts(deeds=frozenset(deeds), receipts=len(receipts), is_money_told=is_money_told, shown=Counter(session.scalars(roles)))
-
-
-def stretch_of(visit: VisitRow) -> Stretch | None:
-    """Return from when to when the visit was, as far as its events told."""
-    if visit.started_at is None:
-        return None
-    return Stretch(started_at=visit.started_at, ended_at=max(visit.started_at, visit.ended_at or visit.outcome_at or visit.started_at))
+    shown = {(one.role, one.sha256) for one in _files(session, visit) if one.state is ItemState.STORED or not is_stored}
+    return PaperFacts(
+        deeds=frozenset(deeds), receipts=len(receipts), is_money_told=is_money_told, shown=Counter(role for role, _ in shown))
 
 
 def joint_of(session: Session, visit: VisitRow) -> Joint:
     """Return the files of a visit that are another bank's too (F22).
 
     A recording counts no longer once the same phone or recorder holds this visit's own part as a file by itself, or a reviewer of
-    the agency heard or rejected it. Shared bytes count until they are rejected.
+    the agency who was told of it heard it, or rejected it. Shared bytes count until they are rejected, here or there.
     """
-    others = [stretch for one in session.scalars(_beside(visit)) if (stretch := stretch_of(one)) is not None]
-    spans = spans_of(session, [visit.id])
-    runs_on = tuple(one for one in spans if any(runs_into(_stretch(one), other) for other in others))
-    clean = [one for one in spans if one not in runs_on]
-    shared = joint.shared_with_another_bank(session, visit.id)
-    heard = joint.heard_of(session, [*(one.item_key for one in runs_on), *(key for key, _, _ in shared)])
-    own = stretch_of(visit)
+    found = joint.ran(session, [visit.id])
+    own = found.visits.get(visit.id)
+    rows = session.execute(
+        select(ItemRow.id, ItemRow.item_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ManifestRow.visit_id == visit.id))
+    keys = {row.id: row.item_id for row in rows}
+    rejected = joint.rejected_of(session, list(keys))
+    settled = rejected | joint.cleared_of(session, [one.item_key for one in found.joint])
+    shared = joint.shared_open(session, list(keys)) - rejected
     return Joint(
-        runs_on=runs_on, shared=shared,
-        open=tuple(one for one in runs_on if heard.get(one.item_key) not in _SETTLED and not _is_split(one, own, clean)),
-        shared_open=tuple(item_id for key, _, item_id in shared if heard.get(key) is not ItemVerdict.REJECTED))
+        open=tuple(one.item_id for one in found.joint if one.item_key not in settled and not _is_split(one, own, found, rejected)),
+        shared=tuple(keys[key] for key in sorted(shared)), own=own)
 
 
-def mark_joint(session: Session, visit: VisitRow, now: datetime) -> None:
-    """Bar the files of this visit that are another bank's too from every bank, and those of other visits that are this one's."""
-    found = joint_of(session, visit)
-    joint.mark(session, joint.JOINT, ((one.item_key, one.manifest_id, one.item_id) for one in found.runs_on), how_to_split(stretch_of(visit)), now)
-    joint.mark(session, joint.SHARED, found.shared, "a file of its own for each bank", now)
-    own = stretch_of(visit)
-    if own is None:
-        return
-    beside = {one.id: one for one in session.scalars(_beside(visit))}
-    for one in spans_of(session, sorted(beside)):
-        if runs_into(_stretch(one), own):
-            joint.mark(session, joint.JOINT, [(one.item_key, one.manifest_id, one.item_id)], how_to_split(stretch_of(beside[one.visit_id])), now)
+def _files(session: Session, visit: VisitRow) -> list[ItemRow]:
+    """Return what was declared for a visit and not rejected: a rejected file shows nothing."""
+    items = session.scalars(
+        select(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ManifestRow.visit_id == visit.id).order_by(ItemRow.id)).all()
+    rejected = joint.rejected_of(session, [one.id for one in items])
+    return [one for one in items if one.id not in rejected]
 
 
-def _beside(visit: VisitRow) -> Select[VisitRow]:
-    pair = (visit.collector_a, visit.collector_b)
-    return select(VisitRow).where(
-        VisitRow.bank_id != visit.bank_id, VisitRow.started_at.is_not(None), or_(VisitRow.collector_a.in_(pair), VisitRow.collector_b.in_(pair)),
-        VisitRow.on.between(visit.on - timedelta(days=1), visit.on + timedelta(days=1))).order_by(VisitRow.id)
+def _lacking(session: Session, visit: VisitRow) -> set[str]:
+    """Return what the closings and the entries of a visit name and nobody brought."""
+    here = set(session.scalars(select(ManifestRow.digest).where(ManifestRow.visit_id == visit.id)))
+    closings = [decode_manifest(payload).facts for payload in session.scalars(
+        select(ManifestRow.payload).where(ManifestRow.visit_id == visit.id, ManifestRow.kind == Kind.VISIT_CLOSE))]
+    named = {one for one in session.scalars(select(EntryRow.evidence_item_id).where(EntryRow.visit_id == visit.id)) if one is not None}
+    lacking = set()
+    for facts in closings:
+        assert isinstance(facts, VisitCloseFacts)
+        if not set(facts.manifests) <= here:
+            lacking.add(MISSING)
+        if facts.entry is not None and facts.entry.evidence is not None:
+            named.add(facts.entry.evidence)
+    if named and not any(one.item_id in named and one.state is ItemState.STORED for one in _files(session, visit)):
+        lacking.add(UNPROVEN)
+    return lacking
 
 
-def _is_split(one: Span, own: Stretch | None, clean: Iterable[Span]) -> bool:
-    parts = [_stretch(part) for part in clean if part.source == one.source]
+def _is_split(one: Span, own: Stretch | None, found: Ran, rejected: frozenset[UUID]) -> bool:
+    """Tell whether this visit's own part lies there by itself: other bytes of the same recorder, as long as a decoder heard them."""
     if own is None:
         return False
+    joint_bytes = {each.sha256 for each in found.joint}
+    parts = [each.heard for each in found.spans if each.source == one.source and each.sha256 not in joint_bytes and each.item_key not in rejected]
     part = Stretch(started_at=max(one.started_at, own.started_at), ended_at=min(one.ended_at, own.ended_at))
     return bool(parts) and (part.ended_at <= part.started_at or is_covered(part, parts))
-
-
-def _stretch(one: Span) -> Stretch:
-    return Stretch(started_at=one.started_at, ended_at=max(one.started_at, one.ended_at))

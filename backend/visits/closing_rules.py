@@ -1,7 +1,6 @@
 """What the signed closing of a visit is judged by: signatures, recording, entry, papers, and that nothing in it is another bank's. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -9,11 +8,9 @@ import msgspec
 
 from backend.core.ids import StaffId
 from backend.core.rulebook import Breach, Rule
+from backend.exhibits.joint_rules import Stretch, how_to_split
 from evidence.manifest import Role
 
-OVERRUN = timedelta(seconds=90)
-"""A recording lasts from a minute before the door to a minute after it; so much of the next door's visit may be on it."""
-GAP_MAX = timedelta(seconds=2)
 JOINT, SHARED = "joint-recording", "item-of-two-banks"
 """Exceptions that nobody can take on by name: the file is split, rejected, or heard by a reviewer who says so of the file itself."""
 
@@ -69,30 +66,6 @@ def judge_papers(facts: PaperFacts) -> tuple[Breach, ...]:
     return tuple(breaches)
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """From when to when. `ended_at` is not before `started_at`."""
-
-    started_at: datetime
-    ended_at: datetime
-
-
-def runs_into(recording: Stretch, other: Stretch) -> bool:
-    """Tell whether a recording holds another visit: all of it, or more than the overrun that a recording needs at its ends."""
-    shared = min(recording.ended_at, other.ended_at) - max(recording.started_at, other.started_at)
-    is_whole = recording.started_at <= other.started_at and other.ended_at <= recording.ended_at
-    return is_whole or shared > OVERRUN
-
-
-def is_covered(stretch: Stretch, by: Iterable[Stretch]) -> bool:
-    """Tell whether recordings lie end to end over a stretch, with gaps of at most two seconds."""
-    reached = stretch.started_at
-    for one in sorted(by, key=lambda each: each.started_at):
-        if one.started_at - reached > GAP_MAX:
-            break
-        reached = max(reached, one.ended_at)
-    return stretch.ended_at - reached <= GAP_MAX
-
-
 class ClosingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the signed closing of a visit is judged by."""
 
@@ -138,10 +111,3 @@ def judge_joint(joint: Sequence[str], shared: Sequence[str], stretch: Stretch | 
     if shared:
         breaches.append(Breach(Rule.SEC_01, SHARED, expected="a file of its own for each bank", got=",".join(sorted(shared))[:500]))
     return tuple(breaches)
-
-
-def how_to_split(stretch: Stretch | None) -> str:
-    """Return where a joint recording is cut: this visit's own part and nothing else, as a new file of this visit."""
-    if stretch is None:
-        return "one recording per bank: cut where one visit ends and the next begins"
-    return f"one recording per bank: cut {stretch.started_at:%Y-%m-%dT%H:%M:%SZ} to {stretch.ended_at:%Y-%m-%dT%H:%M:%SZ}"

@@ -16,13 +16,14 @@ from backend.cases.model import CaseEvent
 from backend.core.ids import BankId, StaffId, VisitId, new_id
 from backend.core.problems import IllegalTransition
 from backend.core.rulebook import Breach, Rule, demand
+from backend.exhibits import joint
 from backend.exhibits.model import Accepted
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.visits.actions import locked_visit, settle_visit
-from backend.visits.closing import closing_facts, mark_joint, open_exceptions
+from backend.visits.closing import closing_facts, open_exceptions
 from backend.visits.closing_rules import JOINT, SHARED, judge_closing
 from backend.visits.gather import has_entry
 from backend.visits.incidents import add_incident
@@ -110,7 +111,7 @@ def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, no
     breaches = judge_closing(closing_facts(
         session, visit, signers=signers, is_entered=facts.entered, evidence=facts.entry.evidence if facts.entry else None,
     ))
-    mark_joint(session, visit, now)
+    joint.mark_around(session, visit.id, now)
     if visit.closed_at is None and not any(breach.code in JOINT_CODES for breach in breaches):
         visit.closed_at, visit.closing_manifest_id = accepted.captured_at, accepted.manifest_id
     if visit.is_entered is None:

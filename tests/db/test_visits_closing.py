@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from backend.core.problems import NotFound
 from backend.core.rulebook import Rule, RulesBreached
+from backend.exhibits import examinations
 from backend.exhibits.actions import accept
 from backend.exhibits.custody_model import ItemVerdict
 from backend.exhibits.item_reviews import ReviewItem, review_item
@@ -20,11 +21,12 @@ from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.policies.model import DEFAULT_POLICY
 from backend.visits import queries, reports
-from backend.visits.closing import open_exceptions
+from backend.visits.closing import open_exceptions, paper_facts
 from backend.visits.for_evidence import facts_for_evidence
 from backend.visits.model import FactStored, ReviewVerdict, Standing, Verdict, VisitStatus
 from backend.visits.rules import REVIEW_CHECKLIST
 from backend.visits.tables import VisitRow
+from evidence.examination import Audio, Examination, State
 from evidence.facts import EntryFacts, Kind
 from evidence.manifest import Item, Role
 from evidence.times import format_utc
@@ -255,6 +257,58 @@ def test_SEC_01_a_part_that_is_too_short_or_of_another_phone_splits_nothing(
     assert [breach.code for breach in told.breaches] == ["joint-recording"]
 
 
+def test_SEC_01_the_whole_again_under_a_shorter_claim_and_a_part_with_nothing_on_it_split_nothing(
+    session: Session, made: World, two_doors: tuple[Planned, Planned],
+) -> None:
+    first, _ = two_doors
+    whole = sound_of(made, 61, 25)
+    closed(session, made, taken(session, made, first, items=(whole,)))
+    again = msgspec.structs.replace(whole, item_id="item-again", started=format_utc(made.now - timedelta(minutes=60)),
+                                    ended=format_utc(made.now - timedelta(minutes=50)))
+    told = closed(session, made, taken_again(session, made, first, items=(again,)))
+    assert [breach.code for breach in told.breaches] == ["joint-recording"]
+    phone = taken_again(session, made, first, items=(sound_of(made, 60, 50),), seq=4)
+    stored(session, made)
+    (part,) = [one for one in items_of(session, first) if one.manifest_id == phone.manifest_id]
+    session.execute(update(ItemRow).where(ItemRow.id == part.id).values(examined_at=None, examination=None))
+    measured(session, made, part, 0.1)
+    assert [breach.code for breach in closed(session, made, phone).breaches] == ["joint-recording"]
+    assert first.row(session).closed_at is None
+
+
+def test_EVD_01_a_rejected_recording_is_no_recording_and_a_rejected_paper_no_paper(session: Session, made: World, planned: Planned) -> None:
+    outcome(session, KEYRING, made, planned, "letter_in_mailbox", LETTER, minutes=1)
+    proof = item(b"the letter in the box", Role.LETTER_DELIVERY, at=made.now)
+    assert closed(session, made, taken(session, made, planned, items=(recording(made), proof))).breaches == ()
+    stored(session, made)
+    for one in items_of(session, planned):
+        review_item(session, made.amina.actor, KEYRING, ReviewItem(item_key=one.id, verdict=ItemVerdict.REJECTED, comment="of another day"), made.now)
+    assert open_exceptions(session, planned.row(session)) == {"recording-not-stored", "delivery-unproven"}
+    told = closed(session, made, taken_again(session, made, planned))
+    assert {breach.code for breach in told.breaches} == {"no-recording", "delivery-unproven"}
+
+
+def test_CASH_05_one_counterfoil_under_two_statements_is_one(session: Session, made: World, planned: Planned) -> None:
+    proof = item(b"a counterfoil", Role.COUNTERFOIL, at=made.now)
+    closed(session, made, taken(session, made, planned, items=(recording(made), proof)))
+    closed(session, made, taken_again(session, made, planned, items=(proof,)))
+    assert paper_facts(session, planned.row(session)).shown[Role.COUNTERFOIL] == 1
+
+
+def test_VIS_03_EVD_09_what_a_closing_names_and_nobody_brings_stands_at_the_review(session: Session, made: World, planned: Planned) -> None:
+    at = format_utc(made.now)
+    entry = EntryFacts(reason="invited", consented_by="debtor", consented=at, entered=at, evidence="item-consent")
+    proof = item(b"a photo of the consent", at=made.now, item_id="item-consent")
+    files = (recording(made), proof)
+    assert closed(session, made, taken(session, made, planned, items=files, entered=True, entry=entry, manifests=("a" * 64,))).breaches == ()
+    assert open_exceptions(session, planned.row(session)) == {"recording-not-stored", "entry-unproven", "statement-missing"}
+    stored(session, made)
+    assert open_exceptions(session, planned.row(session)) == {"statement-missing"}
+    with pytest.raises(RulesBreached):
+        review(session, made, planned)
+    assert review(session, made, planned, "statement-missing") is VisitStatus.REVIEWED
+
+
 def test_SEC_01_only_the_agencys_reviewer_clears_a_recording_and_by_the_file(
     session: Session, made: World, two_doors: tuple[Planned, Planned],
 ) -> None:
@@ -277,6 +331,8 @@ def test_SEC_01_the_later_visits_closing_bars_the_recording_of_the_earlier(
     session.execute(update(VisitRow).where(VisitRow.id == later.visit_id).values(times))
     assert closed(session, made, taken(session, made, first, items=(sound_of(made, 61, 25),))).breaches == ()   # The next door is not told yet.
     (joint,) = items_of(session, first)
+    assert withheld_of(session, [joint.id]) == {joint.id}          # Nobody knows yet how long it is.
+    measured(session, made, joint, 36)
     assert withheld_of(session, [joint.id]) == frozenset()
     from_at = made.now - timedelta(minutes=40)
     session.execute(update(VisitRow).where(VisitRow.id == later.visit_id).values(started_at=from_at, ended_at=from_at + timedelta(minutes=10)))
@@ -289,6 +345,16 @@ def test_SEC_01_the_later_visits_closing_bars_the_recording_of_the_earlier(
 
 def stored(session: Session, made: World) -> None:
     session.execute(update(ItemRow).values(state=ItemState.STORED, stored_at=made.now, blob_key="blob", wrapped_key=b"key"))
+    for row in session.scalars(select(ItemRow).where(ItemRow.role == Role.AUDIO)).all():
+        measured(session, made, row, (row.ended_at - row.started_at) / timedelta(minutes=1))
+
+
+def measured(session: Session, made: World, row: ItemRow, minutes: float) -> None:
+    """A decoder hears so many minutes in a recording."""
+    heard = Audio(codec="aac", decoded_ms=int(minutes * 60_000), declared_ms=None, packets=1, bad_packets=0, sample_rate=8000, rms_dbfs=-20,
+                  silent_pct=0, clipped_pct=0, looped_pct=0, fingerprint="0")
+    examinations.store(session, row.id, Examination(state=State.EXAMINED, audio=heard), made.now)
+    session.refresh(row)
 
 
 def items_of(session: Session, planned: Planned) -> list[ItemRow]:
@@ -297,10 +363,11 @@ def items_of(session: Session, planned: Planned) -> list[ItemRow]:
 
 
 def taken_again(
-    session: Session, made: World, planned: Planned, *, items: tuple[Item, ...] = (), by: tuple[Person, Person] | None = None,
+    session: Session, made: World, planned: Planned, *, items: tuple[Item, ...] = (), by: tuple[Person, Person] | None = None, seq: int = 0,
 ) -> Accepted:
     one, other = by or (made.bilal, made.dong)
-    first, second = Handset(one, 2 if by is None else 3, "1" * 64), Handset(other, 2 if by is None else 3, "1" * 64)
+    seq = seq or (2 if by is None else 3)
+    first, second = Handset(one, seq, "1" * 64), Handset(other, seq, "1" * 64)
     visit = facts_for_evidence(session, str(planned.visit_id))
     assert visit is not None
     payload = first.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, ()), partner=second, items=items, at=made.now)

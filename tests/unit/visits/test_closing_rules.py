@@ -9,17 +9,8 @@ import pytest
 
 from backend.core.ids import StaffId
 from backend.core.rulebook import Rule
-from backend.visits.closing_rules import (
-    OVERRUN,
-    ClosingFacts,
-    Deed,
-    PaperFacts,
-    Stretch,
-    is_covered,
-    judge_closing,
-    judge_papers,
-    runs_into,
-)
+from backend.exhibits.joint_rules import OVERRUN, Stretch, is_covered, runs_into
+from backend.visits.closing_rules import ClosingFacts, Deed, PaperFacts, judge_closing, judge_papers
 from evidence.manifest import Role
 
 BILAL, DONG, EVE = (StaffId(UUID(int=n)) for n in (1, 2, 3))
