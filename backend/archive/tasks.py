@@ -1,10 +1,10 @@
-"""The slice's work outside requests: approved destructions are carried out, packs whose time is over are dropped, the log is stamped daily."""
+"""The slice's work outside requests: destructions are carried out, packs whose time is over dropped, audit chains anchored, the log stamped."""
 
 from functools import partial
 from uuid import UUID
 
 from backend.archive import destructions
-from backend.audit import log, stamps
+from backend.audit import log, stamps, verify
 from backend.core.rulebook import RulesBreached
 from backend.exhibits import exports
 from backend.jobs.means import Means
@@ -12,6 +12,8 @@ from backend.jobs.queue import Chore, Task
 
 DESTROY = "evidence.destroy"
 DROP_PACK = "evidence.drop-pack"
+ANCHOR = "audit.anchor"
+ANCHOR_EVERY_S = 3600.0                                 # An act cut off a chain's end sooner, together with its head, leaves no trace.
 STAMP = "log.stamp"
 STAMP_EVERY_S = 900.0                                   # How soon a day's stamp is asked for, and asked for again after a failure.
 
@@ -25,8 +27,18 @@ def tasks(means: Means) -> list[Task]:
 
 
 def chores(means: Means) -> list[Chore]:
-    """Return what time makes due: the day's time-stamp, where an authority is configured."""
-    return [] if means.settings.tsa_url is None else [Chore(name=STAMP, every_s=STAMP_EVERY_S, run=partial(_stamp, means))]
+    """Return what time makes due: the anchor of the audit chains, and the day's time-stamp, where an authority is configured."""
+    stamping = [] if means.settings.tsa_url is None else [Chore(name=STAMP, every_s=STAMP_EVERY_S, run=partial(_stamp, means))]
+    return [Chore(name=ANCHOR, every_s=ANCHOR_EVERY_S, run=partial(_anchor, means)), *stamping]
+
+
+def _anchor(means: Means) -> None:
+    """Log the heads of the chains that moved, and give them their place in the log at once; when none did, nothing is logged."""
+    now = means.clock()
+    with means.sessions.begin() as session:
+        is_moved = verify.anchor(session, now)
+    if is_moved:
+        log.sequence(means.sessions, means.keyring, means.origin, now)
 
 
 def _stamp(means: Means) -> None:

@@ -70,6 +70,7 @@ class EventTag(StrEnum):
     RECORDING_EXAMINED = "recording.examined"
     EVIDENCE_COPIED = "evidence.copied"
     EVIDENCE_EXPORTED = "evidence.exported"
+    PACK_FETCHED = "evidence.pack-fetched"
     EVIDENCE_REVIEWED = "evidence.reviewed"
     EVIDENCE_MASKED = "evidence.masked"
     HOLD_SET = "evidence.hold-set"

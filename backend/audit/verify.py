@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.audit import log, rows, witnesses
@@ -17,6 +17,8 @@ from backend.keys.keyring import Keyring
 from evidence import merkle, translog
 from evidence.canonical import JsonValue, canonicalise, sha256_hex
 from evidence.errors import LogProofInvalid
+
+OVERLAP = timedelta(days=1)
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,14 +33,22 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def anchor(session: Session, now: datetime) -> bool:
-    """Log the heads of all chains that moved since the last anchor; False when none did."""
+    """Log the heads of all chains that moved since the last anchor; False when none did.
+
+    Only anchors and entries since a day before the last anchor are read: a transaction that takes longer than that does not exist, and
+    what a year has anchored is not read again each hour.
+    """
+    last = session.scalar(select(func.max(AuditAnchorRow.at)))
+    query = select(AuditHeadRow).order_by(AuditHeadRow.subject)
     latest: dict[str, int] = {}
-    for heads in session.scalars(select(AuditAnchorRow.heads).order_by(AuditAnchorRow.at)):
-        latest.update({subject: seq for subject, seq, _ in heads})
+    if last is not None:
+        since = last - OVERLAP
+        for heads in session.scalars(select(AuditAnchorRow.heads).where(AuditAnchorRow.at >= since).order_by(AuditAnchorRow.at)):
+            latest.update({subject: seq for subject, seq, _ in heads})
+        is_newest = (AuditEntryRow.subject == AuditHeadRow.subject) & (AuditEntryRow.seq == AuditHeadRow.seq)
+        query = query.join(AuditEntryRow, is_newest).where(AuditEntryRow.at >= since)
     moved: list[JsonValue] = [
-        [row.subject, row.seq, row.digest.hex()]
-        for row in session.scalars(select(AuditHeadRow).order_by(AuditHeadRow.subject)) if row.seq > latest.get(row.subject, 0)
-    ]
+        [row.subject, row.seq, row.digest.hex()] for row in session.scalars(query) if row.seq > latest.get(row.subject, 0)]
     if not moved:
         return False
     entry_id = log.append(session, "audit-anchor", canonicalise({"heads": moved}), now)

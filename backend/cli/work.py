@@ -155,8 +155,9 @@ def export(settings: Settings, asked: PackAsked, acting: str) -> PackView:
             scope=scope, purpose=_choice(CopyPurpose, asked.purpose), known_size=asked.since, authorisations=tokens_for,
             unmask=_choice(UnmaskPurpose, asked.unmask) if asked.unmask else None)
         made = exports.export(lambda: transaction(sessions, actor, now), actor, keyring, place, (request, now))
-        with sessions() as session:
+        with transaction(sessions, actor, now) as session:
             pack = exports.open_pack(session, actor, keyring, place, made.id)
+            exports.record_fetch(session, actor, made, (0, made.size), now)
             if asked.trust is not None:
                 asked.trust.write_bytes(exhibits.trust(session, keyring, log_origin(settings), made.bank_id))
         with asked.out.open("wb") as out:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import anyio.to_thread
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
@@ -20,19 +20,19 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.core.ids import BankId
-from backend.core.problems import InvalidInput
 from backend.exhibits import exports
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ScopeKind
 from backend.exhibits.exports import OpenPack, PackRequest, PackView, place_of
 from backend.exhibits.packs import visit_scope
+from backend.exhibits.refusals import RangeNotSatisfiable
 from backend.web.app import Resources
 from backend.web.body import Body
 from backend.web.paging import Page, page_of, read_page
 from backend.web.transaction import transaction
 
 DOWNLOAD = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
-_RANGE = re.compile(r"bytes=([0-9]{1,12})-([0-9]{0,12})")
+_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 LogSize = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
@@ -74,13 +74,11 @@ def make_pack(
 def export_pack(
     visit_id: FromPath[UUID], data: JSONBody[VisitPackBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
     now: NamedDependency[datetime],
-) -> Response[bytes]:
+) -> Stream:
     """Make a visit's pack and return it at once (EVD-08)."""
     made = _make(actor, resources, PackRequest(
         scope=visit_scope(visit_id), purpose=data.purpose, unmask=data.unmask, authorisations=tokens_for), now)
-    opened = _opened(actor, resources, made.id)
-    return Response(b"".join(opened.chunks(0, made.size)), media_type="application/zip", headers={
-        **DOWNLOAD, "Content-Disposition": f'attachment; filename="visit-{visit_id}.zip"', "X-Pack": str(made.id)})
+    return send_whole(actor, resources, made.id, f"visit-{visit_id}.zip", now)
 
 
 @get("/api/v1/packs", operation_id="listPacks", sync_to_thread=True, tags=["packs"])
@@ -105,20 +103,17 @@ def read_pack(pack_id: FromPath[UUID], actor: NamedDependency[Actor], resources:
 
 @get("/api/v1/packs/{pack_id:uuid}/content", operation_id="fetchPack", tags=["packs"], media_type=MediaType.TEXT)
 async def fetch_pack(
-    pack_id: FromPath[UUID], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources]
+    pack_id: FromPath[UUID], request: Request[Any, Any, Any], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
+    now: NamedDependency[datetime],
 ) -> Stream:
-    """Stream a pack, or from a byte on with `Range: bytes=N-`, so that a cut download goes on where it stopped."""
-    opened = await anyio.to_thread.run_sync(_opened, actor, resources, pack_id)
-    size = opened.view.size
-    start, end = read_range(request.headers.get("range"), request.headers.get("if-range"), opened.view)
-    headers = {
-        **DOWNLOAD, "Accept-Ranges": "bytes", "ETag": f'"{opened.view.sha256}"', "Content-Length": str(end - start),
-        "Content-Disposition": f'attachment; filename="pack-{pack_id}.zip"',
-    }
-    is_part = (start, end) != (0, size)
-    if is_part:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    return Stream(_flow(opened.chunks(start, end)), media_type="application/zip", status_code=206 if is_part else 200, headers=headers)
+    """Stream a pack, or from a byte on with `Range: bytes=N-`, so that a cut download goes on where it stopped. Each fetch is recorded.
+
+    Sealed originals are fetched in the same way. `ETag` is the pack's SHA-256; with another `If-Range` the whole is sent; a range that
+    begins beyond the end is answered 416.
+    """
+    asked, condition = request.headers.get("range"), request.headers.get("if-range")
+    opened, (start, end) = await anyio.to_thread.run_sync(_fetched, actor, resources, (pack_id, asked, condition), now)
+    return _stream(opened, start, end, f"pack-{pack_id}.zip")
 
 
 ROUTES: list[ControllerRouterHandler] = [make_pack, export_pack, read_packs, read_pack, fetch_pack]
@@ -128,15 +123,38 @@ def read_range(asked: str | None, condition: str | None, view: PackView) -> tupl
     """Return the first byte asked for and the one after the last; the whole for what is no single range (RFC 9110 §14.2).
 
     Raises:
-        InvalidInput: the range begins beyond the end.
+        RangeNotSatisfiable: no byte of it exists.
     """
     found = _RANGE.fullmatch(asked or "")
-    if found is None or (condition is not None and condition != f'"{view.sha256}"'):
+    if found is None or not (found[1] or found[2]) or (condition is not None and condition != f'"{view.sha256}"'):
         return 0, view.size
-    start, end = int(found[1]), min(view.size, int(found[2]) + 1 if found[2] else view.size)
+    if not found[1]:
+        start, end = max(0, view.size - int(found[2])), view.size             # The last so many bytes.
+    else:
+        start, end = int(found[1]), min(view.size, int(found[2]) + 1 if found[2] else view.size)
+        if found[2] and int(found[2]) < start:
+            return 0, view.size                                              # No range at all, says §14.1.1.
     if start >= view.size:
-        raise InvalidInput(pointer="/range", expected=f"below {view.size}", got=str(start))
-    return (start, end) if start < end else (0, view.size)
+        raise RangeNotSatisfiable(size=view.size, headers={"Content-Range": f"bytes */{view.size}"})
+    return start, end
+
+
+def send_whole(actor: Actor, resources: Resources, pack_id: UUID, name: str, now: datetime) -> Stream:
+    """Send a pack that was just made, and record that it went."""
+    opened, (start, end) = _fetched(actor, resources, (pack_id, None, None), now)
+    return _stream(opened, start, end, name, **{"X-Pack": str(pack_id)})
+
+
+def _stream(opened: OpenPack, start: int, end: int, name: str, **more: str) -> Stream:
+    """Send bytes of a pack as they are opened, a record at a time."""
+    size = opened.view.size
+    headers = {
+        **DOWNLOAD, "Accept-Ranges": "bytes", "ETag": f'"{opened.view.sha256}"', "Content-Length": str(end - start),
+        "Content-Disposition": f'attachment; filename="{name}"', **more}
+    is_part = (start, end) != (0, size)
+    if is_part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return Stream(_flow(opened.chunks(start, end)), media_type="application/zip", status_code=206 if is_part else 200, headers=headers)
 
 
 async def _flow(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -149,7 +167,14 @@ def _make(actor: Actor, resources: Resources, request: PackRequest, now: datetim
     return exports.export(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (request, now))
 
 
-def _opened(actor: Actor, resources: Resources, pack_id: UUID) -> OpenPack:
+def _fetched(
+    actor: Actor, resources: Resources, asked: tuple[UUID, str | None, str | None], now: datetime
+) -> tuple[OpenPack, tuple[int, int]]:
+    """Open a pack and record which bytes of it are about to leave, before the first one does."""
+    pack_id, wanted, condition = asked
     place = place_of(resources.store, resources.settings, resources.origin)
-    with resources.reads() as session:
-        return exports.open_pack(session, actor, resources.keyring, place, pack_id)
+    with transaction(resources.sessions, actor, now) as session:
+        opened = exports.open_pack(session, actor, resources.keyring, place, pack_id)
+        start, end = read_range(wanted, condition, opened.view)
+        exports.record_fetch(session, actor, opened.view, (start, end), now)
+    return opened, (start, end)

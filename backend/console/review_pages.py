@@ -17,6 +17,7 @@ from backend.archive.scopes import tokens_for
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
+from backend.console.packs import send_whole
 from backend.console.pages import FORM, PAGE, UnmaskText, back, demand_own, page, shared, unmask_of
 from backend.console.words import REASONS
 from backend.core.ids import CaseId, ManifestId, VisitId
@@ -38,7 +39,6 @@ QUEUE_MAX, PASSED_MAX = 50, 20
 _Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 _Csrf = Annotated[str, Meta(max_length=64)]
 _PerMille = Annotated[int, Meta(ge=0, le=1000)]
-_DOWNLOAD = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
 
 class _Form(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -186,10 +186,7 @@ def submit_pack(
     place = place_of(resources.store, resources.settings, resources.origin)
     asked = exports.PackRequest(scope=visit_scope(visit_id), purpose=data.purpose, unmask=unmask_of(data.unmask), authorisations=tokens_for)
     made = exports.export(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (asked, now))
-    with resources.reads() as session:
-        opened = exports.open_pack(session, actor, resources.keyring, place, made.id)
-    return Response(b"".join(opened.chunks(0, made.size)), media_type="application/zip", headers={
-        **_DOWNLOAD, "Content-Disposition": f'attachment; filename="visit-{visit_id}.zip"'})
+    return send_whole(actor, resources, made.id, f"visit-{visit_id}.zip", now)
 
 
 ROUTES = [show_reviews, submit_item_review, submit_mask, submit_decision, submit_hold, submit_lift, submit_pack]

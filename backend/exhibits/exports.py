@@ -227,6 +227,13 @@ def open_pack(session: Session, actor: Actor, keyring: Keyring, place: Place, pa
     return OpenPack(view=_view(row), key=keyring.unwrap(row.master_kid, row.wrapped_key, row.id.bytes), place=place)
 
 
+def record_fetch(session: Session, actor: Actor, pack: PackView, part: tuple[int, int], now: datetime) -> None:
+    """Record that somebody was sent bytes of a pack, from the first to before the last, and whose data it holds (SEC-01)."""
+    row = _visible(session, actor, pack.id)
+    record(session, actor, EventTag.PACK_FETCHED, f"pack:{row.id}", now, sha256=row.sha256, start=part[0], end=part[1])
+    record_read(session, actor, [UUID(one) for one in row.cases], now, f"fetch:{row.purpose}")
+
+
 def _is_barred(session: Session, row: PackRow) -> bool:
     """Whether a pack may hold a file of which it is known only since then that no bank gets it."""
     visits = select(ExportRow.visit_id).where(ExportRow.log_entry_id == row.log_entry_id)

@@ -213,6 +213,13 @@ class PackGone(Problem):
     explanation = N_("A pack waits a few days for its download. Ask for it again: it is made anew from the evidence.")
 
 
+class RangeNotSatisfiable(Problem):
+    """A range of a download that begins beyond its end (RFC 9110 §15.5.17)."""
+
+    status, code, title = 416, "range-not-satisfiable", N_("The range begins beyond the end.")
+    explanation = N_("Content-Range tells how long it is. Fetch from a byte before that, or the whole without a range.")
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn the library's refusals into problem documents of the same name."""

@@ -1,6 +1,6 @@
 """The audit chain and the log find every change made behind their backs, on both engines."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.archive import tasks as archive_tasks
 from backend.audit import log
 from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.audit.verify import anchor, verify
 from backend.core.ids import new_id
+from backend.core.settings import Settings
 from backend.keys.folder import make_folder
 from backend.keys.keyring import Keyring
 from backend.keys.model import KeyPurpose
@@ -44,6 +46,37 @@ def test_untouched_rows_verify(joined: sessionmaker[Session], keyring: Keyring, 
         report = verify(session, keyring, ORIGIN)
     assert report.faults == ()
     assert (report.entries, report.chains, report.log_size, report.checkpoints) == (9, 2, 10, 10)
+
+
+def test_the_sweep_anchors_what_moved_and_a_chain_cut_with_its_head_is_found(
+    joined: sessionmaker[Session], keyring: Keyring, now: datetime,
+) -> None:
+    class Means:
+        sessions, origin, settings = joined, ORIGIN, Settings()
+        clock = staticmethod(lambda: at[0])
+
+    Means.keyring = keyring  # type: ignore[attr-defined]
+    at = [now]
+    (chore,) = [one for one in archive_tasks.chores(Means()) if one.name == archive_tasks.ANCHOR]  # type: ignore[arg-type]
+    sizes = []
+    for hours in (0, 1, 2, 30, 60):
+        at[0] = now + timedelta(hours=hours)
+        if hours != 1:
+            act(joined, at[0], "case:1" if hours < 60 else "case:2")
+        chore.run()
+        chore.run()                                                       # Nothing moved: nothing is said.
+        with joined() as session:
+            sizes.append(log.size_of(session))
+    assert sizes == [2, 2, 4, 6, 8]
+    with joined() as session:
+        assert verify(session, keyring, ORIGIN).faults == ()
+    with joined.begin() as session:
+        for table in ("audit_entries", "audit_heads"):
+            _disarm(session, table)
+            session.execute(text(f"DELETE FROM {table} WHERE subject = 'case:2'"))
+    with joined() as session:
+        assert [(fault.subject, fault.code) for fault in verify(session, keyring, ORIGIN).faults] == [("case:2#1", "anchored-entry-missing")]
+    assert archive_tasks.ANCHOR_EVERY_S <= 3600
 
 
 def test_a_proof_verifies_offline_and_trees_are_consistent(joined: sessionmaker[Session], keyring: Keyring, now: datetime) -> None:

@@ -55,7 +55,7 @@ def test_SEC_01_nobody_is_asked_unless_an_authority_and_its_certificates_are_con
     class Unconfigured:
         settings = Settings()
 
-    assert tasks.chores(Unconfigured()) == []  # type: ignore[arg-type]
+    assert [chore.name for chore in tasks.chores(Unconfigured())] == [tasks.ANCHOR]  # type: ignore[arg-type]
     with pytest.raises(SettingsError):
         configured(Settings())
     with pytest.raises(SettingsError):
@@ -227,7 +227,8 @@ def test_EVD_09_the_configured_authority_is_asked_over_http(
     run: Callable[[Any], Any] = tasks.chores
     Means.settings = settings  # type: ignore[attr-defined]
     for chore in run(Means()):
-        chore.run()
+        if chore.name == tasks.STAMP:
+            chore.run()
     assert kept(joined) == [3]
     with pytest.raises(AuthorityUnavailable):
         HttpAuthority("http://127.0.0.1:9/", timeout_s=2)(b"x")
