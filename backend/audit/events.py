@@ -44,6 +44,7 @@ class EventTag(StrEnum):
     PLAN_PUBLISHED = "plan.published"
     PLAN_ENDING_ASKED = "plan.ending-asked"
     PLAN_CHANGED = "plan.changed"
+    PLAN_DISCARDED = "plan.discarded"
     BUNDLE_READ = "plan.bundle-read"
     VISIT_DISPATCHED = "visit.dispatched"
     VISIT_CHECKED_IN = "visit.checked-in"

@@ -98,6 +98,12 @@ def office_on(session: Session, office_id: UUID, on: date) -> OfficeOn | None:
     return next((one for one in offices_on(session, [bank_id], on) if one.id == office_id), None) if bank_id else None
 
 
+def office_names(session: Session, office_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return what offices are called."""
+    found = session.execute(select(BankOfficeRow.id, BankOfficeRow.name).where(BankOfficeRow.id.in_(sorted(set(office_ids)))))
+    return {row.id: row.name for row in found}
+
+
 def calendar_source(session: Session, bank_id: UUID, on: date) -> CalendarSource:
     """Tell who says whether a date is a workday of a bank."""
     row = session.get(BankCalendarDayRow, (bank_id, on))

@@ -17,6 +17,7 @@ from backend.console import (
     custody_pages,
     day_sheets,
     disputes,
+    draft_pages,
     evidence,
     ledger,
     log_tiles,
@@ -30,6 +31,7 @@ from backend.console import (
     plan_pages,
     plans,
     recordings,
+    replan_pages,
     replans,
     requests,
     review_pages,
@@ -46,7 +48,8 @@ def routers() -> list[ControllerRouterHandler]:
     signed_in = Router(
         path="/", dependencies={"actor": Provide(console_actor, sync_to_thread=True)},
         route_handlers=[
-            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *day_sheets.ROUTES, *authority.ROUTES,
+            *login.ROUTES, *pages.ROUTES, *review_pages.ROUTES, *plan_pages.ROUTES, *replan_pages.ROUTES, *draft_pages.ROUTES,
+            *day_sheets.ROUTES, *authority.ROUTES,
             *offer_pages.ROUTES, *close_pages.ROUTES,
             *custody_pages.ROUTES,
             *people.ROUTES, *phones.ROUTES, *branches.ROUTES, *banks.ROUTES, *cases.ROUTES, *contacts.ROUTES,

@@ -23,6 +23,7 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise, may
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
+from backend.console.plan_words import REASONS as WHY_NOT
 from backend.console.timeline import timeline_of
 from backend.console.words import REASONS, withheld_word, word
 from backend.core.fen import format_yuan
@@ -73,7 +74,7 @@ def refuse(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
     if isinstance(problem, Unauthenticated):
         return Response("", status_code=303, headers={"Location": f"{LOGIN}?next={quote(request.url.path)}"}, media_type=MediaType.HTML)
     breaches = problem.breaches if isinstance(problem, RulesBreached) else ()
-    return render_page("refused.html", request, status_code=problem.answered_status, problem=problem, breaches=breaches)
+    return render_page("refused.html", request, status_code=problem.answered_status, problem=problem, breaches=breaches, reasons=WHY_NOT)
 
 
 PAGE: dict[str, Any] = {"sync_to_thread": True, "media_type": MediaType.HTML, "tags": ["pages"], "exception_handlers": {Problem: refuse}}

@@ -22,6 +22,7 @@ from backend.plans.model import SEARCH_S_MAX, EndingAsked, OrderPlan, PlanJudged
 from backend.plans.tasks import SOLVE
 from backend.plans.versions import ChangePlan, PlanChanged
 from backend.visits.actions import dispatch_plan
+from backend.visits.replanning import change_by_hand
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.paging import Page, page_of, read_page
@@ -140,6 +141,15 @@ def cancel_plan(
         return EndingView(id=PlanId(plan_id), status=runs.ask_ending(session, actor, PlanId(plan_id), EndingAsked.CANCEL, now))
 
 
+@post("/api/v1/plans/{plan_id:uuid}/discard", operation_id="discardPlan", status_code=200, sync_to_thread=True, tags=["plans"])
+def discard_plan(
+    plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
+) -> EndingView:
+    """Lay a ready version aside, so that nobody publishes it any more. Repeating it changes nothing."""
+    with transaction(resources.sessions, actor, now) as session:
+        return EndingView(id=PlanId(plan_id), status=runs.discard(session, actor, PlanId(plan_id), now))
+
+
 @post("/api/v1/plans/{plan_id:uuid}/finish", operation_id="finishPlan", status_code=200, sync_to_thread=True, tags=["plans"])
 def finish_plan(
     plan_id: FromPath[UUID], actor: NamedDependency[Actor], resources: NamedDependency[Resources], now: NamedDependency[datetime]
@@ -177,7 +187,7 @@ def change_plan(
     """Make a new version by hand: move, swap, remove or insert visits, change pairs. It is kept only if it breaks no rule."""
     command = ChangePlan(plan_id=PlanId(plan_id), edits=tuple(data.changes))
     with transaction(resources.sessions, actor, now) as session:
-        return versions.change(session, actor, command, now)
+        return change_by_hand(session, actor, command, now)
 
 
 @get("/api/v1/plans/{plan_id:uuid}/record", operation_id="readPlanRecord", sync_to_thread=True, tags=["plans"])
@@ -189,5 +199,5 @@ def read_record(plan_id: FromPath[UUID], actor: NamedDependency[Actor], resource
 
 ROUTES: list[ControllerRouterHandler] = [
     order_plan, read_plans, check_plan, read_plan, publish_plan, cancel_plan, finish_plan, compare_plans, check_changes, change_plan, read_record,
-    read_draw,
+    read_draw, discard_plan,
 ]

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from backend.core.problems import InvalidInput
 from routing.hand import Draft
-from routing.model import CollectorId, Plan, StopType, VisitId
+from routing.model import RUNNING_SCHEMA, CollectorId, Instance, Plan, StopType, VisitId
 
 EDITS_MAX = 50
 RouteNumber = Annotated[int, Meta(ge=1, le=1000)]
@@ -57,7 +57,14 @@ class ChangePair(_Edit, frozen=True, kw_only=True, tag="pair"):
     collector_b: UUID
 
 
-Edit = MoveVisit | SwapVisits | RemoveVisit | InsertVisit | ChangePair
+class PinVisit(_Edit, frozen=True, kw_only=True, tag="pin"):
+    """Let a visit of the day start at exactly `start_s` seconds after local midnight, also when the day is re-planned; at any time without it."""
+
+    request_id: UUID
+    start_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
+
+
+Edit = MoveVisit | SwapVisits | RemoveVisit | InsertVisit | ChangePair | PinVisit
 
 
 def drafts_of(plan: Plan) -> tuple[Draft, ...]:
@@ -66,6 +73,25 @@ def drafts_of(plan: Plan) -> tuple[Draft, ...]:
         Draft(route.collectors, tuple(stop.id for stop in route.stops if stop.type is StopType.VISIT and stop.id is not None))
         for route in plan.routes if route.stops
     )
+
+
+def pinned(instance: Instance, edits: Sequence[Edit]) -> Instance:
+    """Return the day in which visits start when the changes say.
+
+    Raises:
+        InvalidInput: a change names a visit that is not of the day.
+    """
+    starts: dict[str, int | None] = {}
+    for number, edit in enumerate(edits):
+        if isinstance(edit, PinVisit):
+            if not any(visit.id == str(edit.request_id) for visit in instance.visits):
+                raise InvalidInput(pointer=f"/changes/{number}", expected="a visit of the day", got=str(edit.request_id))
+            starts[str(edit.request_id)] = edit.start_s
+    if not starts:
+        return instance
+    return msgspec.structs.replace(instance, schema=RUNNING_SCHEMA, visits=tuple(
+        msgspec.structs.replace(visit, pinned_start=starts[visit.id]) if visit.id in starts else visit for visit in instance.visits
+    ))
 
 
 def apply_edits(drafts: Sequence[Draft], day: frozenset[str], edits: Sequence[Edit]) -> tuple[Draft, ...]:
@@ -92,6 +118,8 @@ def apply_edits(drafts: Sequence[Draft], day: frozenset[str], edits: Sequence[Ed
                 board.put(edit.request_id, edit.route, edit.place)
             case ChangePair():
                 board.send(edit.route, (edit.collector_a, edit.collector_b))
+            case PinVisit():
+                board.find(edit.request_id)
     return tuple(Draft(pair, tuple(visits)) for pair, visits in zip(board.pairs, board.visits, strict=True))
 
 

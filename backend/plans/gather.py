@@ -46,18 +46,21 @@ def day_facts(session: Session, branch_id: BranchId, on: date, now: datetime) ->
     offered = plannable(session, branch_id, on)
     collectors = tuple(_collector(one, on) for one in staff.collectors_on(session, branch_id, on))
     cash_banks = sorted({one.bank_id for one in offered.ready if one.cash_expected_fen})
-    offices = offices_on(session, cash_banks, on)
     return DayFacts(
         branch_id=branch.id, branch_code=branch.code, on=on, timezone=branch.timezone, office=branch.office, collectors=collectors,
         ready=offered.ready, withheld=offered.withheld,
-        offices=tuple(
-            OfficeFacts(
-                id=str(one.id), bank_id=one.bank_id, place=one.location, opens_s=one.opens_s, closes_s=one.closes_s, service_s=one.service_s
-            ) for one in offices if one.opens_s is not None and one.closes_s is not None
-        ),
+        offices=open_offices(session, cash_banks, on),
         carry_limits={bank: policy_in_force(session, bank, now).carry_limit_fen for bank in cash_banks},
         conflicts=staff.conflicts(session, [one.id for one in collectors]), history=_history(session, branch_id, on),
         past=past_days(session, branch_id, on), load_s=_recent_load_s(session, branch_id, on, [one.id for one in collectors]),
+    )
+
+
+def open_offices(session: Session, bank_ids: Iterable[BankId], on: date) -> tuple[OfficeFacts, ...]:
+    """Return where these banks take cash on a date, by their calendars as of now."""
+    return tuple(
+        OfficeFacts(id=str(one.id), bank_id=one.bank_id, place=one.location, opens_s=one.opens_s, closes_s=one.closes_s, service_s=one.service_s)
+        for one in offices_on(session, bank_ids, on) if one.opens_s is not None and one.closes_s is not None
     )
 
 

@@ -35,6 +35,7 @@ class PlanEvent(StrEnum):
     SOLVE = "solve"
     FAIL = "fail"
     CANCEL = "cancel"
+    DISCARD = "discard"
     PUBLISH = "publish"
     SUPERSEDE = "supersede"
 
@@ -49,6 +50,7 @@ TRANSITIONS: Mapping[tuple[PlanStatus, PlanEvent], PlanStatus] = MappingProxyTyp
     (S.QUEUED, E.CANCEL): S.CANCELLED,
     (S.SOLVING, E.CANCEL): S.CANCELLED,
     (S.READY, E.PUBLISH): S.PUBLISHED,
+    (S.READY, E.DISCARD): S.CANCELLED,
     (S.PUBLISHED, E.SUPERSEDE): S.SUPERSEDED,
 })
 

@@ -22,6 +22,7 @@ from backend.plans.gather import day_facts
 from backend.plans.model import OrderReplan, PlanOrdered, PlanStatus
 from backend.plans.queries import visible_to, withdrawals
 from backend.plans.reasons import screen
+from backend.plans.running import is_tied, with_open_offices
 from backend.plans.tables import PlanRow, ReplanRow
 from backend.plans.to_routing import to_instance
 from backend.plans.travel import matrix_of
@@ -55,7 +56,9 @@ def order_replan(session: Session, actor: Actor, command: OrderReplan, facts: tu
         raise Conflict(reason="day-not-running")
     now_s = local.hour * 3600 + local.minute * 60 + local.second
     instance, plan = load_instance(base.instance), load_plan(base.plan)
-    events = _events(session, base, instance, command, zone, now)
+    urgent = _urgent(session, base, instance, command, now)
+    instance = with_open_offices(session, base, instance, [one.visit for one in urgent], now)
+    events = [*_events(session, base, instance, command, zone), *urgent]
     try:
         running = running_day(instance, plan, events, now_s, matrix=matrix_of(session, base) or travel_matrix(instance), facts=facts, is_told=True)
         latest = session.scalar(select(func.max(PlanRow.version)).where(PlanRow.branch_id == base.branch_id, PlanRow.on == base.on)) or 0
@@ -91,7 +94,7 @@ def order_replan(session: Session, actor: Actor, command: OrderReplan, facts: tu
     )
 
 
-def _events(session: Session, base: PlanRow, instance: Instance, command: OrderReplan, zone: ZoneInfo, now: datetime) -> list[Event]:
+def _events(session: Session, base: PlanRow, instance: Instance, command: OrderReplan, zone: ZoneInfo) -> list[Event]:
     """Put the dispatcher's words, and the withdrawals that are known without them, into the planner's."""
     gone = withdrawals(session, [UUID(visit.id) for visit in instance.visits], base.on)
     events: list[Event] = [WithdrawnVisit(visit=str(one)) for one, reason in sorted(gone.items()) if reason is not None]
@@ -100,24 +103,29 @@ def _events(session: Session, base: PlanRow, instance: Instance, command: OrderR
         LatePair(collectors=(CollectorId(str(one.collector_a)), CollectorId(str(one.collector_b))), free_at=_day_s(one.free_at, zone))
         for one in command.late
     ]
-    events += [ClosedBank(bank=str(one.office_id), from_s=_day_s(one.from_at, zone)) for one in command.closed]
-    if command.urgent:
-        facts, policy = day_facts(session, BranchId(base.branch_id), base.on, now), policy_in_force(session, None, now)
-        entering, _ = screen(facts, policy)
-        fresh = to_instance(facts, entering, policy, instance.name)
-        known = {one.id for one in instance.collectors}
-        is_tied = all(one.bank is not None for one in instance.visits if one.cash_fen)  # Days were once planned without their money's banks.
-        for one in command.urgent:
-            visit = next((visit for visit in fresh.visits if visit.id == str(one)), None)
-            if visit is None:
-                raise InvalidInput(pointer="/urgentRequestIds", expected="a request that may be planned today", got=str(one))
-            place = next(place for place in fresh.locations if place.id == visit.location)
-            visit = msgspec.structs.replace(
-                visit, mandatory=True, excluded_collectors=tuple(name for name in visit.excluded_collectors if name in known),
-                bank=visit.bank if is_tied else None,
-            )
-            events.append(UrgentVisit(visit=visit, location=None if any(place.id == other.id for other in instance.locations) else place))
-    return events
+    return events + [ClosedBank(bank=str(one.office_id), from_s=_day_s(one.from_at, zone)) for one in command.closed]
+
+
+def _urgent(session: Session, base: PlanRow, instance: Instance, command: OrderReplan, now: datetime) -> list[UrgentVisit]:
+    """Return the visits that join the day, as they may be made today. Raises `InvalidInput` for one that may not."""
+    if not command.urgent:
+        return []
+    facts, policy = day_facts(session, BranchId(base.branch_id), base.on, now), policy_in_force(session, None, now)
+    entering, _ = screen(facts, policy)
+    fresh = to_instance(facts, entering, policy, instance.name)
+    known, has_banks = {one.id for one in instance.collectors}, is_tied(instance)
+    found: list[UrgentVisit] = []
+    for one in command.urgent:
+        visit = next((visit for visit in fresh.visits if visit.id == str(one)), None)
+        if visit is None:
+            raise InvalidInput(pointer="/urgentRequestIds", expected="a request that may be planned today", got=str(one))
+        place = next(place for place in fresh.locations if place.id == visit.location)
+        visit = msgspec.structs.replace(
+            visit, mandatory=True, excluded_collectors=tuple(name for name in visit.excluded_collectors if name in known),
+            bank=visit.bank if has_banks else None,
+        )
+        found.append(UrgentVisit(visit=visit, location=None if any(place.id == other.id for other in instance.locations) else place))
+    return found
 
 
 def _day_s(at: datetime, zone: ZoneInfo) -> int:

@@ -57,6 +57,27 @@ def ask_ending(session: Session, actor: Actor, plan_id: PlanId, asked: EndingAsk
     return plan.status
 
 
+def discard(session: Session, actor: Actor, plan_id: PlanId, now: datetime) -> PlanStatus:
+    """Lay a ready version aside; it can be published no more. Twice changes nothing.
+
+    Raises:
+        Forbidden: the actor may not plan.
+        NotFound: not a plan of the actor's branches.
+        IllegalTransition: it is not ready: still searched, failed, or published already.
+    """
+    authorise(actor, Permission.PLAN_MAKE)
+    query = select(PlanRow).where(PlanRow.id == plan_id, visible_to(actor)).with_for_update().execution_options(populate_existing=True)
+    plan = session.scalar(query)
+    if plan is None:
+        raise NotFound
+    if plan.status is PlanStatus.CANCELLED:
+        return plan.status
+    plan.status = advance(plan.status, PlanEvent.DISCARD)
+    session.flush()
+    record(session, actor, EventTag.PLAN_DISCARDED, f"plan:{plan_id}", now, version=plan.version)
+    return plan.status
+
+
 def begin(session: Session, plan_id: UUID, now: datetime) -> EndingAsked | None:
     """Note that this process solves the plan; returns what its search was asked already, by somebody who saw an earlier worker."""
     run = session.get(PlanRunRow, plan_id)

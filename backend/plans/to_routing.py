@@ -4,13 +4,14 @@ Everything that VIS-01, VIS-04, VIS-06, VIS-10, TEAM-01 and REQ-03 ask of a plan
 `routing.check` judges solved and hand-made plans alike.
 """
 
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import msgspec
 
 from backend.core.geo import EARTH_RADIUS_M, LonLat
 from backend.core.ids import BankId, StaffId
-from backend.plans.facts import CollectorFacts, DayFacts
+from backend.plans.facts import CollectorFacts, DayFacts, OfficeFacts
 from backend.plans.reasons import permitted_window
 from backend.plans.rotation import barred_pairs
 from backend.policies.model import Policy
@@ -65,7 +66,7 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
     locations = [Location(id=OFFICE, kind=LocationKind.OFFICE, lat=facts.office.lat, lon=facts.office.lon)]
     locations += [_location(f"start:{one.id}", LocationKind.HOME, one.start) for one in people if one.start is not None]
     locations += [_location(f"end:{one.id}", LocationKind.HOME, one.end) for one in people if one.end is not None]
-    locations += [_location(f"bank:{office.id}", LocationKind.BANK, office.place) for office in offices]
+    locations += [office_location(office) for office in offices]
     locations += [_location(f"visit:{request.request_id}", LocationKind.VISIT, request.point) for request in entering]
     visits = tuple(_visit(request, people, policy) for request in entering)
     is_running = bool(policy.break_s or policy.travel_speeds or cash_banks)
@@ -73,20 +74,29 @@ def to_instance(facts: DayFacts, entering: tuple[PlannableRequest, ...], policy:
         schema=RUNNING_SCHEMA if is_running else INSTANCE_SCHEMA, name=name, date=facts.on.isoformat(),
         timezone=facts.timezone, horizon=_horizon(visits, policy),
         travel=msgspec.structs.replace(GREAT_CIRCLE, speeds=_speeds(policy)), objective=OBJECTIVE,
-        pairing=_pairing(facts, people, policy), cash=_cash_rules(facts, cash_banks, policy), locations=tuple(locations),
+        pairing=_pairing(facts, people, policy), cash=cash_rules(facts.carry_limits, cash_banks, policy), locations=tuple(locations),
         collectors=tuple(_collector(one, facts.load_s.get(one.id, 0), policy) for one in people),
-        banks=tuple(
-            Bank(
-                id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s,
-                bank=str(office.bank_id),
-            ) for office in offices
-        ),
+        banks=tuple(office_of(office) for office in offices),
         visits=visits,
     )
 
 
-def _cash_rules(facts: DayFacts, cash_banks: set[BankId], policy: Policy) -> CashRules:
-    own = [(bank, facts.carry_limits.get(bank, policy.carry_limit_fen)) for bank in sorted(cash_banks)]
+def office_of(office: OfficeFacts) -> Bank:
+    """Return a deposit office as the planner knows it."""
+    return Bank(
+        id=office.id, location=LocationId(f"bank:{office.id}"), open=office.opens_s, close=office.closes_s, service_s=office.service_s,
+        bank=str(office.bank_id),
+    )
+
+
+def office_location(office: OfficeFacts) -> Location:
+    """Return where a deposit office is."""
+    return _location(f"bank:{office.id}", LocationKind.BANK, office.place)
+
+
+def cash_rules(carry_limits: Mapping[BankId, int], banks: Iterable[BankId], policy: Policy) -> CashRules:
+    """Return how much a pair may carry, in all and of each of these banks that is stricter (CASH-08)."""
+    own = [(bank, carry_limits.get(bank, policy.carry_limit_fen)) for bank in sorted(banks)]
     stricter = tuple(BankLimit(bank=str(bank), carry_limit_fen=limit) for bank, limit in own if limit < policy.carry_limit_fen)
     return CashRules(carry_limit_fen=policy.carry_limit_fen, limits=stricter)
 

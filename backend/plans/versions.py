@@ -1,5 +1,6 @@
 """Versions of a day: compared, and changed by hand into new ones that are judged at once."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,14 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.core.ids import PlanId, new_id
+from backend.core.ids import PlanId, RequestId, StaffId, new_id
 from backend.core.problems import Conflict, NotFound
 from backend.core.rulebook import Breach, Rule, demand
 from backend.db.engine import is_unique_violation
 from backend.plans import draws
-from backend.plans.actions import store_routes
-from backend.plans.compare import PlanComparison, cost_view, differences, other_pauses, pairs_of
-from backend.plans.edits import Edit, apply_edits, drafts_of
+from backend.plans.actions import digest, store_routes
+from backend.plans.compare import CostView, Place, PlanComparison, cost_view, differences, other_pauses, pairs_of, places_of
+from backend.plans.edits import Edit, apply_edits, drafts_of, pinned
 from backend.plans.model import PlanJudged, PlanStatus, ViolationView
 from backend.plans.queries import visible_to
 from backend.plans.reasons import Chosen, chosen_texts
@@ -37,12 +38,14 @@ from routing import (
     check,
     cost,
     encode_plan,
+    instance_object,
     lay_out,
     load_instance,
     load_plan,
     plan_digest,
     record_of,
 )
+from routing.hand import Draft
 from routing.reasons import HARD_REASONS
 
 RULE_OF_PLANS = Rule.REQ_04
@@ -63,6 +66,25 @@ class PlanChanged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     based_on: PlanId
     cost: int
     served: int
+
+
+class DrawnRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """Who goes where in a draft: visits in order, each with its start in seconds after local midnight; None where it cannot be made in time."""
+
+    pair: tuple[StaffId, StaffId]
+    visits: tuple[tuple[RequestId, int | None], ...]
+
+
+class Drawing(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as changes by hand would make it, beside the one it was drawn from. Routes are in the order in which edits number them."""
+
+    judged: PlanJudged
+    cost_before: CostView
+    cost_after: CostView
+    before: tuple[DrawnRoute, ...]
+    routes: tuple[DrawnRoute, ...]
+    left_out: tuple[RequestId, ...]
+    collectors: tuple[StaffId, ...]
 
 
 def compare(session: Session, actor: Actor, before_id: PlanId, after_id: PlanId) -> PlanComparison:
@@ -89,12 +111,52 @@ def compare(session: Session, actor: Actor, before_id: PlanId, after_id: PlanId)
     )
 
 
+def places(session: Session, actor: Actor, plan_id: PlanId) -> Mapping[RequestId, Place]:
+    """Return where a version puts each visit that it serves. Raises `NotFound`, `Forbidden` and `Conflict` as `compare`."""
+    authorise(actor, Permission.PLAN_READ)
+    return places_of(_solved(_visible(session, actor, plan_id))[1])
+
+
 def judge_change(session: Session, actor: Actor, command: ChangePlan) -> PlanJudged:
     """Say what a change by hand would bring: every violation at once, and the cost. Nothing is stored. Raises as `change`, but for its breaches."""
     authorise(actor, Permission.PLAN_MAKE)
     base = _visible(session, actor, command.plan_id)
     matrix = matrix_of(session, base)
     instance, plan = _edited(base, command.edits, matrix)
+    return _judged(base, instance, plan, matrix)
+
+
+def drawing(session: Session, actor: Actor, command: ChangePlan) -> Drawing:
+    """Show what changes by hand would make of a version: judged as by `judge_change`, with its routes and both costs. Nothing is stored."""
+    authorise(actor, Permission.PLAN_MAKE)
+    base = _visible(session, actor, command.plan_id)
+    matrix = matrix_of(session, base)
+    day, before = _solved(base)
+    instance, plan = _edited(base, command.edits, matrix)
+    served = plan.served()
+    drawn = apply_edits(drafts_of(before), frozenset(visit.id for visit in day.visits), command.edits)
+    return Drawing(
+        judged=_judged(base, instance, plan, matrix), cost_before=cost_view(cost(day, before, matrix)),
+        cost_after=cost_view(cost(instance, plan, matrix)), before=_drawn(drafts_of(before), _starts(before)), routes=_drawn(drawn, _starts(plan)),
+        left_out=tuple(RequestId(UUID(visit.id)) for visit in instance.visits if visit.id not in served),
+        collectors=tuple(StaffId(UUID(one.id)) for one in instance.collectors),
+    )
+
+
+def _starts(plan: Plan) -> dict[str, int | None]:
+    return {stop.id: stop.start for route in plan.routes for stop in route.stops if stop.id is not None}
+
+
+def _drawn(drafts: tuple[Draft, ...], starts: dict[str, int | None]) -> tuple[DrawnRoute, ...]:
+    return tuple(
+        DrawnRoute(
+            pair=(StaffId(UUID(draft.collectors[0])), StaffId(UUID(draft.collectors[1]))),
+            visits=tuple((RequestId(UUID(visit)), starts.get(visit)) for visit in draft.visits),
+        ) for draft in drafts
+    )
+
+
+def _judged(base: PlanRow, instance: Instance, plan: Plan, matrix: TravelMatrix | None) -> PlanJudged:
     judged = cost(instance, plan, matrix)
     return PlanJudged(
         violations=tuple(
@@ -127,7 +189,7 @@ def change(session: Session, actor: Actor, command: ChangePlan, now: datetime) -
     left = [visit.id for visit in instance.visits if visit.id not in drawn.served()]
     plan = msgspec.structs.replace(drawn, unserved=tuple(_reason(one, reasons.get(one), base.version) for one in left))
     assert check(instance, plan, matrix) == ()
-    row = _new_version(session, actor, base, (plan, cost(instance, plan, matrix).total), now)
+    row = _new_version(session, actor, base, (instance, plan, cost(instance, plan, matrix).total), now)
     session.add(PlanChangeRow(plan_id=row.id, based_on=base.id, changes=list(msgspec.to_builtins(command.edits))))
     session.add_all(_unserved(row.id, one) for one in plan.unserved or ())
     session.add_all(_copy(row.id, one) for one in kept if str(one.request_id) not in inside)
@@ -179,6 +241,7 @@ def _edited(row: PlanRow, edits: tuple[Edit, ...], matrix: TravelMatrix | None) 
     if instance.progress:
         raise Conflict(reason="day-is-running")      # What is done stays; such a day is re-planned, not redrawn.
     drafts = apply_edits(drafts_of(plan), frozenset(visit.id for visit in instance.visits), edits)
+    instance = pinned(instance, edits)
     return instance, lay_out(instance, drafts, matrix)
 
 
@@ -188,12 +251,13 @@ def _breach(one: Violation) -> Breach:
     return Breach(rule, one.code.value.replace("_", "-"), expected="a plan that routing.check finds clean", got=one.message[:200])
 
 
-def _new_version(session: Session, actor: Actor, base: PlanRow, made: tuple[Plan, int], now: datetime) -> PlanRow:
-    plan, total = made
+def _new_version(session: Session, actor: Actor, base: PlanRow, made: tuple[Instance, Plan, int], now: datetime) -> PlanRow:
+    instance, plan, total = made
+    document = instance_object(instance)
     latest = session.scalar(select(func.max(PlanRow.version)).where(PlanRow.branch_id == base.branch_id, PlanRow.on == base.on))
     row = PlanRow(
         id=new_id(), branch_id=base.branch_id, on=base.on, version=(latest or 0) + 1, status=PlanStatus.READY, seed=base.seed,
-        search_s=base.search_s, policy_version=base.policy_version, instance=base.instance, instance_digest=base.instance_digest,
+        search_s=base.search_s, policy_version=base.policy_version, instance=document, instance_digest=digest(document),
         plan=msgspec.json.decode(encode_plan(plan)), plan_digest=plan_digest(plan), contributions=[], cost=total, travel=base.travel,
         requested_by=actor.id, requested_at=now, solved_at=now,
     )

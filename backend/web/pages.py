@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response, get
@@ -35,10 +36,16 @@ def render_page(template: str, request: Request[Any, Any, Any], *, status_code: 
     language = reader_language(request)
     other: Language = "en" if language == "zh-Hans" else "zh-Hans"
     text = _environment().get_template(template).render(
-        _=lambda message: translate(message, language), language=language, other_language=other, path=request.url.path, **values,
+        _=lambda message: translate(message, language), language=language, other_language=other, path=request.url.path,
+        language_link=_in_language(request, other), **values,
     )
     headers = {"Content-Language": language, "Vary": "Accept-Language, Cookie"}
     return Response(text, media_type=MediaType.HTML, status_code=status_code, headers=headers)
+
+
+def _in_language(request: Request[Any, Any, Any], language: Language) -> str:
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    return f"{request.url.path}?{urlencode([*kept, ('lang', language)])}"
 
 
 @get("/problems", operation_id="listProblems", sync_to_thread=False, tags=["documents"], media_type=MediaType.HTML)

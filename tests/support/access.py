@@ -63,6 +63,17 @@ SESSION = {
     "showAuthority": Row(permission=P.CASH_AUTHORISE),
     "showVisit": Row(permission=P.VISIT_READ, whose=Whose.CASE),
     "showPlan": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
+    "showPlans": Row(permission=P.PLAN_READ),
+    "showReplan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH),
+    "submitReplan": Row(
+        permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}, content=_FORM, body={"csrf": "$csrf", "newest": "1"}),
+    "showDraft": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH),
+    "submitDraft": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, content=_FORM, body={
+        "csrf": "$csrf", "newest": "1", "change": "remove.00000000-0000-0000-0000-000000000001"}),
+    "submitPublication": Row(
+        permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}, content=_FORM, body={"csrf": "$csrf"}),
+    **{name: Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}, content=_FORM, body={"csrf": "$csrf"})
+       for name in ("submitDiscard", "submitCancel", "submitFinish")},
     "showDaySheet": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"number": "=1"}),
     "readDaySheet": Row(permission=P.PLAN_PUBLISH, whose=Whose.BRANCH, path={"number": "=1"}),
     "showCase": Row(permission=P.CASE_READ, whose=Whose.CASE),
@@ -223,6 +234,7 @@ DAY = {
     "listPlans": Row(permission=P.PLAN_READ), "readPlan": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
     "checkPlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"branchId": "$branch", "on": "$on", "plan": {}}),
     "cancelPlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
+    "discardPlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, path={"plan_id": "ordered_plan"}),
     "finishPlan": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH), "readPlanRecord": Row(permission=P.PLAN_READ, whose=Whose.BRANCH),
     "comparePlans": Row(permission=P.PLAN_READ, whose=Whose.BRANCH, query={"before": "$plan_id"}),
     "checkPlanChanges": Row(permission=P.PLAN_MAKE, whose=Whose.BRANCH, body={"changes": [{"do": "remove", "requestId": "$request_id"}]}),
