@@ -5,17 +5,16 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from backend.core.ids import StaffId, VisitId
+from backend.core.ids import StaffId
 from backend.exhibits import joint
 from backend.exhibits.joint import Ran
 from backend.exhibits.joint_rules import Stretch, is_covered
-from backend.exhibits.model import RECORDING_ROLES, ItemState
-from backend.exhibits.queries import without_recording
+from backend.exhibits.model import RECORDING_ROLES, ItemState, Standing
 from backend.exhibits.spans import Span
-from backend.exhibits.tables import ItemRow, ManifestRow
+from backend.exhibits.tables import ItemRow, ManifestRow, ReviewRow
 from backend.visits.catalogue import Outcome
 from backend.visits.closing_rules import JOINT, PAPER_CODES, SHARED, ClosingFacts, Deed, PaperFacts, judge_papers
 from backend.visits.tables import EntryRow, ExceptionRow, OutcomeRow, VisitRow
@@ -25,6 +24,8 @@ from evidence.manifest import decode_manifest
 _LETTERS = frozenset({Outcome.LETTER_HANDED_OVER, Outcome.LETTER_IN_MAILBOX})
 UNPROVEN, MISSING = "entry-unproven", "statement-missing"
 """Exceptions: nothing shows an entry; the closing names a statement that never arrived."""
+UNDECIDED = "evidence-quarantined"
+"""Exception that nobody takes on by name: a statement with a sign of fraud is released by two people, or upheld by one (protocol §2.7)."""
 
 
 class Joint(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ def open_exceptions(session: Session, visit: VisitRow) -> frozenset[str]:
     """
     listed = set(session.scalars(select(ExceptionRow.code).where(ExceptionRow.visit_id == visit.id, ExceptionRow.accepted_at.is_(None))))
     taken_on = set(session.scalars(select(ExceptionRow.code).where(ExceptionRow.visit_id == visit.id, ExceptionRow.accepted_at.is_not(None))))
-    if without_recording(session, [VisitId(visit.id)]):
+    if not any(one.role in RECORDING_ROLES and one.state is ItemState.STORED for one in _files(session, visit)):
         missing = {"no-recording", "recording-not-stored"}
         listed |= set() if missing & (listed | taken_on) else {"recording-not-stored"}
     else:
@@ -65,8 +66,10 @@ def open_exceptions(session: Session, visit: VisitRow) -> frozenset[str]:
         listed -= {"outcome-missing"}
     lacking = {breach.code for breach in judge_papers(paper_facts(session, visit, is_stored=True))} | _lacking(session, visit)
     found = joint_of(session, visit)
-    open_now = lacking - taken_on | ({JOINT} if found.open else set()) | ({SHARED} if found.shared else set())
-    return frozenset(listed - PAPER_CODES - {JOINT, SHARED} | open_now)
+    if _is_undecided(session, visit):
+        lacking.add(UNDECIDED)
+    open_now = lacking - (taken_on - {UNDECIDED}) | ({JOINT} if found.open else set()) | ({SHARED} if found.shared else set())
+    return frozenset(listed - PAPER_CODES - {JOINT, SHARED, UNDECIDED} | open_now)
 
 
 def paper_facts(session: Session, visit: VisitRow, *, is_stored: bool = False) -> PaperFacts:
@@ -113,9 +116,10 @@ def joint_of(session: Session, visit: VisitRow) -> Joint:
 
 
 def _files(session: Session, visit: VisitRow) -> list[ItemRow]:
-    """Return what was declared for a visit and not rejected: a rejected file shows nothing."""
+    """Return what one of its pair declared for a visit and nobody rejected: a stranger's or a rejected file shows nothing."""
     items = session.scalars(
-        select(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ManifestRow.visit_id == visit.id).order_by(ItemRow.id)).all()
+        select(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+        .where(ManifestRow.visit_id == visit.id, ManifestRow.staff_id.in_((visit.collector_a, visit.collector_b))).order_by(ItemRow.id)).all()
     rejected = joint.rejected_of(session, [one.id for one in items])
     return [one for one in items if one.id not in rejected]
 
@@ -136,6 +140,12 @@ def _lacking(session: Session, visit: VisitRow) -> set[str]:
     if named and not any(one.item_id in named and one.state is ItemState.STORED for one in _files(session, visit)):
         lacking.add(UNPROVEN)
     return lacking
+
+
+def _is_undecided(session: Session, visit: VisitRow) -> bool:
+    undecided = select(ManifestRow.id).where(
+        ManifestRow.visit_id == visit.id, ManifestRow.standing == Standing.QUARANTINED, ~exists().where(ReviewRow.manifest_id == ManifestRow.id))
+    return session.scalar(undecided.limit(1)) is not None
 
 
 def _is_split(one: Span, own: Stretch | None, found: Ran, rejected: frozenset[UUID]) -> bool:

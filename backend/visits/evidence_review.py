@@ -11,6 +11,7 @@ from backend.exhibits.item_reviews import Reviewed, ReviewItem, review_item
 from backend.keys.keyring import Keyring
 from backend.visits.actions import locked_visit
 from backend.visits.model import TRANSITIONS, VisitEvent, VisitStatus, advance
+from backend.visits.reports import close_kept
 
 
 def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewItem, now: datetime) -> tuple[Reviewed, VisitStatus | None]:
@@ -22,6 +23,8 @@ def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewItem
     if reviewed.visit_id is None:
         return reviewed, None
     visit = locked_visit(session, actor, reviewed.visit_id)
+    if actor.bank is None:
+        close_kept(session, actor, visit, now)
     if reviewed.is_returned and (visit.status, VisitEvent.RETURN) in TRANSITIONS:
         visit.status = advance(visit.status, VisitEvent.RETURN)
         session.flush()

@@ -17,13 +17,14 @@ from backend.core.ids import BankId, StaffId, VisitId, new_id
 from backend.core.problems import IllegalTransition
 from backend.core.rulebook import Breach, Rule, demand
 from backend.exhibits import joint
-from backend.exhibits.model import Accepted
+from backend.exhibits.model import Accepted, ManifestState
+from backend.exhibits.tables import ManifestRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
 from backend.visits.actions import locked_visit, settle_visit
-from backend.visits.closing import closing_facts, open_exceptions
+from backend.visits.closing import UNDECIDED, closing_facts, joint_of, open_exceptions
 from backend.visits.closing_rules import JOINT, SHARED, judge_closing
 from backend.visits.gather import has_entry
 from backend.visits.incidents import add_incident
@@ -94,9 +95,10 @@ def report_incident(session: Session, actor: Actor, keyring: Keyring, command: I
 
 
 def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, now: datetime) -> FactStored | None:
-    """Close a visit by a statement that both have signed; what it lacks is listed as exceptions (EVD-01). None for an unknown visit.
+    """Close a visit by a statement that both of its pair have signed; what it lacks is listed as exceptions (EVD-01). None for an unknown visit.
 
-    A second closing of the same visit adds what it lacks and changes nothing else. While a recording holds another bank's visit too,
+    A second closing of the same visit adds what it lacks and changes nothing else. What others signed is kept, listed, and closes
+    nothing: a supervisor takes it on by name. While a recording holds another bank's visit too,
     the statement is kept and closes nothing; its answer says where to cut (F22). The pair declares the parts and closes anew.
     """
     facts = accepted.manifest.facts
@@ -112,9 +114,10 @@ def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, no
         session, visit, signers=signers, is_entered=facts.entered, evidence=facts.entry.evidence if facts.entry else None,
     ))
     joint.mark_around(session, visit.id, now)
-    if visit.closed_at is None and not any(breach.code in JOINT_CODES for breach in breaches):
+    of_pair = {visit.collector_a, visit.collector_b} & set(signers)
+    if visit.closed_at is None and len(of_pair) == 2 and not any(breach.code in JOINT_CODES for breach in breaches):
         visit.closed_at, visit.closing_manifest_id = accepted.captured_at, accepted.manifest_id
-    if visit.is_entered is None:
+    if visit.is_entered is None and of_pair:
         visit.is_entered = facts.entered
     _list_exceptions(session, visit, breaches, now)
     stored_breaches.store(session, f"visit:{visit.id}", breaches, now, policy.version)
@@ -125,6 +128,22 @@ def close(session: Session, actor: Actor, accepted: Accepted, policy: Policy, no
     return FactStored(
         id=accepted.manifest_id, visit_id=VisitId(visit.id), status=visit.status, standing=standing_of(breaches), breaches=breaches,
     )
+
+
+def close_kept(session: Session, actor: Actor, visit: VisitRow, now: datetime) -> None:
+    """Let a closing that joint files kept from closing take effect once the last of them is heard or rejected; nothing else changes."""
+    if visit.closed_at is not None or not _is_closing_kept(session, visit):
+        return
+    found = joint_of(session, visit)
+    pair = (visit.collector_a, visit.collector_b)
+    kept = session.scalars(select(ManifestRow).where(
+        ManifestRow.visit_id == visit.id, ManifestRow.kind == Kind.VISIT_CLOSE, ManifestRow.state == ManifestState.COMPLETE,
+        ManifestRow.staff_id.in_(pair), ManifestRow.cosigner_id.in_(pair)).order_by(ManifestRow.judged_at, ManifestRow.id)).first()
+    if kept is None or found.open or found.shared:
+        return
+    visit.closed_at, visit.closing_manifest_id = kept.judged_at, kept.id
+    session.flush()
+    record(session, actor, EventTag.VISIT_CLOSED, f"visit:{visit.id}", now, manifest=kept.id, exceptions=[])
 
 
 def list_lapse(session: Session, actor: Actor, accepted: Accepted, now: datetime) -> None:
@@ -168,8 +187,9 @@ def review(session: Session, actor: Actor, keyring: Keyring, command: ReviewVerd
         raise IllegalTransition(current=visit.status.value, event=event.value)
     # Exceptions are the agency's to answer for; the bank is not asked to take one on itself.
     standing = open_exceptions(session, visit) if reviewer is Reviewer.SUPERVISOR else frozenset()
-    # Nobody takes it on themselves that one bank gets another's matter: such files are split, heard or rejected, each by itself.
-    taken_on = command.accepted_exceptions - JOINT_CODES
+    # Nobody takes it on themselves that one bank gets another's matter: such files are split, heard or rejected, each by itself. Nor a
+    # sign of fraud that nobody decided: the statement is released or upheld by itself.
+    taken_on = command.accepted_exceptions - JOINT_CODES - {UNDECIDED}
     demand(judge_review(ReviewFacts(
         verdict=command.verdict, is_own_visit=actor.id in (visit.collector_a, visit.collector_b),
         is_closed=visit.closed_at is not None or CLOSING_LAPSED in standing or _is_closing_kept(session, visit), open_exceptions=standing,

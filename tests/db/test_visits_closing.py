@@ -8,19 +8,22 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from backend.auth.actors import Role as StaffRole
 from backend.core.problems import NotFound
 from backend.core.rulebook import Rule, RulesBreached
-from backend.exhibits import examinations
+from backend.exhibits import examinations, reviews
 from backend.exhibits.actions import accept
 from backend.exhibits.custody_model import ItemVerdict
+from backend.exhibits.findings import add_findings
 from backend.exhibits.item_reviews import ReviewItem, review_item
 from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import Accepted, Intake, ItemState
+from backend.exhibits.model import Verdict as HeldVerdict
 from backend.exhibits.queries import stored_item
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.policies.model import DEFAULT_POLICY
-from backend.visits import queries, reports
+from backend.visits import evidence_review, queries, reports
 from backend.visits.closing import open_exceptions, paper_facts
 from backend.visits.for_evidence import facts_for_evidence
 from backend.visits.model import FactStored, ReviewVerdict, Standing, Verdict, VisitStatus
@@ -29,11 +32,12 @@ from backend.visits.tables import VisitRow
 from evidence.examination import Audio, Examination, State
 from evidence.facts import EntryFacts, Kind
 from evidence.manifest import Item, Role
+from evidence.model import Finding, Grade
 from evidence.times import format_utc
 from tests.support.cases import approved_request
 from tests.support.exhibits import Handset, close_facts, item, open_case, signed_once, signed_twice, visit_facts
 from tests.support.visits import Planned, outcome, planned_day, planned_visit, report, right_party, started
-from tests.support.world import Person, World, add_credential, shared_keyring, world
+from tests.support.world import Person, World, add_credential, add_person, shared_keyring, world
 
 KEYRING = shared_keyring()
 
@@ -146,6 +150,30 @@ def test_SEC_01_bytes_that_stand_under_another_banks_visit_close_nothing_and_go_
     assert withheld_of(session, [mine.id]) == {mine.id}
     with pytest.raises(RulesBreached):
         review(session, made, planned, "item-of-two-banks", "recording-not-stored")
+
+
+def test_VIS_01_two_strangers_close_no_visit_and_answer_for_nothing_in_it(session: Session, made: World, planned: Planned) -> None:
+    """Two colleagues of another pair sign a closing of this visit, with a recording, and say that somebody went in."""
+    others = [add_person(session, KEYRING, name, StaffRole.FIELD_COLLECTOR, branch_id=made.sh1, now=made.now) for name in ("eve", "mallory")]
+    entered = planned.row(session).is_entered
+    session.execute(update(VisitRow).where(VisitRow.id == planned.visit_id).values(is_entered=None))
+    session.expire_all()
+    one, two = (Handset(other) for other in others)
+    visit = facts_for_evidence(session, str(planned.visit_id))
+    assert visit is not None
+    facts = msgspec.structs.replace(close_facts(made, ()), entered=True)
+    payload = one.payload(made, visit, Kind.VISIT_CLOSE, facts, partner=two, items=(recording(made),), at=made.now)
+    statement = open_statement(session, signed_twice(one, two, payload, made.now), made.now)
+    accepted = accept(session, others[0].on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
+    told = reports.close(session, others[0].on_phone, accepted, DEFAULT_POLICY, made.now)
+    assert told is not None
+    assert {breach.code for breach in told.breaches} >= {"closing-not-cosigned", "no-recording"}
+    row = planned.row(session)
+    assert (entered, row.closed_at, row.is_entered) == (False, None, None)
+    stored(session, made)
+    assert "no-recording" in open_exceptions(session, row)
+    assert closed(session, made, taken(session, made, planned, items=(sound_of(made, 5, 1),))).breaches == ()
+    assert planned.row(session).closed_at is not None
 
 
 LETTER = {"letter_number": "L-1"}
@@ -309,6 +337,19 @@ def test_VIS_03_EVD_09_what_a_closing_names_and_nobody_brings_stands_at_the_revi
     assert review(session, made, planned, "statement-missing") is VisitStatus.REVIEWED
 
 
+def test_EVD_09_a_sign_of_fraud_that_nobody_decided_is_taken_on_by_nobody(session: Session, made: World, planned: Planned) -> None:
+    accepted = taken(session, made, planned, items=(recording(made),))
+    closed(session, made, accepted)
+    stored(session, made)
+    add_findings(session, session.get_one(ManifestRow, accepted.manifest_id), (
+        Finding(name="mock-location", grade=Grade.FRAUD_SIGN, rules=("VIS-14",), pointer="", expected="a real fix", got="mock"),), made.now)
+    with pytest.raises(RulesBreached):
+        review(session, made, planned, "evidence-quarantined")
+    command = reviews.Decide(manifest_id=accepted.manifest_id, verdict=HeldVerdict.UPHOLD, reason="a mocked fix")
+    reviews.decide(session, made.amina.actor, KEYRING, command, made.now)
+    assert review(session, made, planned) is VisitStatus.REVIEWED
+
+
 def test_SEC_01_only_the_agencys_reviewer_clears_a_recording_and_by_the_file(
     session: Session, made: World, two_doors: tuple[Planned, Planned],
 ) -> None:
@@ -318,8 +359,11 @@ def test_SEC_01_only_the_agencys_reviewer_clears_a_recording_and_by_the_file(
     (joint,) = items_of(session, first)
     review_item(session, made.lin.actor, KEYRING, ReviewItem(item_key=joint.id, verdict=ItemVerdict.ACCEPTED, comment="fine by us"), made.now)
     assert withheld_of(session, [joint.id]) == {joint.id}
-    review_item(session, made.amina.actor, KEYRING, ReviewItem(item_key=joint.id, verdict=ItemVerdict.ACCEPTED, comment="heard, only A"), made.now)
+    assert first.row(session).closed_at is None
+    command = ReviewItem(item_key=joint.id, verdict=ItemVerdict.ACCEPTED, comment="heard, only A")
+    evidence_review.review(session, made.amina.actor, KEYRING, command, made.now)
     assert withheld_of(session, [joint.id]) == frozenset()
+    assert first.row(session).closed_at is not None                 # The closing that it kept takes effect: the visit is drawn like any other.
     assert review(session, made, first) is VisitStatus.REVIEWED
 
 

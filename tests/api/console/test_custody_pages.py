@@ -1,6 +1,7 @@
 """The pages of productions, destructions, renewals and witnesses: strangers first, then what each of the people may do, in both languages."""
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.archive.tables import DestructionRow, ProductionRow
-from backend.audit.tables import LogWitnessRow
+from backend.audit.tables import AuditEntryRow, AuditReadRow, LogWitnessRow
 from backend.auth.actors import Role as StaffRole
 from backend.console import custody, custody_pages, packs
 from backend.exhibits.tables import ItemRow
@@ -26,7 +27,7 @@ from backend.web.auth import console_actor, session_cookie
 from evidence.witness import enrolment_text
 from tests.api.console.test_pages import Browser
 from tests.support.belongings import belongings
-from tests.support.http import SteppedClock, make_client, make_resources, signed_in
+from tests.support.http import SteppedClock, console_headers, make_client, make_resources, signed_in
 from tests.support.world import Person, World, add_person, world
 
 Open = Callable[[Person], Browser]
@@ -138,6 +139,40 @@ def test_EVD_08_ARCH_11_a_production_is_asked_approved_twice_and_made(browser: O
     with desk.sessions() as session:
         pack_id = session.get_one(ProductionRow, newest.id).pack_id
     assert f"/api/v1/packs/{pack_id}/content" in browser(made.lin).get("/console/productions").text
+
+
+def test_EVD_08_sealed_originals_are_fetched_in_pieces_and_each_fetch_is_recorded(browser: Open, client: TestClient[Any], desk: Desk) -> None:
+    made = desk.made
+    press(browser, made.lin, "/console/productions", **asked(desk))
+    with desk.sessions() as session:
+        production_id = session.scalars(select(ProductionRow.id).order_by(ProductionRow.id.desc())).first()
+    for person in (desk.keeper, desk.chief):
+        press(browser, person, f"/console/productions/{production_id}/decision", answer="approve")
+
+    def at(person: Person, **headers: str) -> dict[str, str]:
+        with desk.sessions.begin() as session:
+            return console_headers(session, person, made.now) | {name.replace("_", "-"): text for name, text in headers.items()}
+
+    view = client.post(f"/api/v1/productions/{production_id}/pack", headers=at(made.lin)).json()
+    path, size = f"/api/v1/packs/{view['id']}/content", view["size"]
+    got = b""
+    for cut in (1, 1_000, size):
+        answer = client.get(path, headers=at(made.lin, Range=f"bytes={len(got)}-", If_Range=f'"{view["sha256"]}"'))
+        assert answer.status_code == (206 if got else 200)
+        assert answer.headers["accept-ranges"] == "bytes"
+        got += answer.content[:cut]
+    assert hashlib.sha256(got).hexdigest() == view["sha256"]
+    assert client.get(path, headers=at(made.lin, Range=f"bytes={size}-")).status_code == 416
+    assert client.get(path, headers=at(made.chen)).status_code == 404
+    assert client.get(path, headers=at(desk.chief)).status_code in (403, 404)              # Approved it; it is not theirs to receive.
+    with desk.sessions() as session:
+        fetched = session.scalars(select(AuditEntryRow).where(
+            AuditEntryRow.subject == f"pack:{view['id']}", AuditEntryRow.tag == "evidence.pack-fetched").order_by(AuditEntryRow.seq)).all()
+        assert [(row.actor_id, row.details["start"], row.details["end"]) for row in fetched] == [
+            (made.lin.id, 0, size), (made.lin.id, 1, size), (made.lin.id, 1_001, size)]
+        reads = select(AuditReadRow.subject_id).join(AuditEntryRow, AuditEntryRow.id == AuditReadRow.entry_id).where(
+            AuditEntryRow.actor_id == made.lin.id, AuditReadRow.subject_id == desk.things_uuid("case_id"))
+        assert len(session.scalars(reads).all()) >= 3
 
 
 def test_EVD_02_a_destruction_takes_two_people_and_says_what_stands_against_it(browser: Open, desk: Desk) -> None:
