@@ -91,6 +91,20 @@ def test_a_waiting_order_is_cancelled_at_once_and_twice_changes_nothing(session:
     assert told.count(EventTag.PLAN_ENDING_ASKED.value) == 1
 
 
+def test_only_a_ready_version_is_discarded_and_twice_changes_nothing(session: Session, made: World, solved: PlanId) -> None:
+    for refused, actor in ((Forbidden, made.hana.actor), (NotFound, made.yara.actor)):
+        with pytest.raises(refused):
+            runs.discard(session, actor, solved, made.now)
+    with pytest.raises(IllegalTransition):
+        runs.discard(session, made.farid.actor, ordered_plan(session, made).id, made.now)
+    for _ in range(2):
+        assert runs.discard(session, made.farid.actor, solved, made.now) is PlanStatus.CANCELLED
+    with pytest.raises(IllegalTransition):
+        visits.dispatch_plan(session, made.farid.actor, solved, made.now)
+    told = session.scalars(select(AuditEntryRow.tag).where(AuditEntryRow.subject == f"plan:{solved}")).all()
+    assert told.count(EventTag.PLAN_DISCARDED.value) == 1
+
+
 def ordered_for_real(sessions: sessionmaker[Session], now: datetime, search_s: int) -> tuple[World, PlanId]:
     with sessions.begin() as session:
         made = world(session, KEYRING, now)

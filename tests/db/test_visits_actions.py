@@ -173,6 +173,39 @@ def test_REQ_04_leave_to_start_on_another_day_or_off_the_plan_is_refused(session
     assert {breach.rule for breach in refusal.value.breaches} == {Rule.REQ_04}
 
 
+@pytest.mark.parametrize(("server_late", "rules"), [
+    (timedelta(hours=12), {Rule.VIS_10}), (timedelta(days=1), {Rule.REQ_04}), (timedelta(days=-1), {Rule.REQ_04}),
+])
+def test_VIS_10_REQ_04_leave_is_judged_by_the_servers_clock_whatever_the_phone_says(
+    session: Session, made: World, planned: Planned, server_late: timedelta, rules: set[Rule]
+) -> None:
+    checked_in(session, KEYRING, made, planned)
+    with pytest.raises(RulesBreached) as refusal:
+        actions.start(
+            session, made.bilal.on_phone, StartVisit(visit_id=planned.visit_id, at=made.now, is_intent=True), made.now + server_late)
+    assert {breach.rule for breach in refusal.value.breaches} >= rules
+    assert planned.row(session).started_at is None
+
+
+def test_DECL_01_leave_that_claims_a_moment_before_the_suspension_is_refused(session: Session, made: World, planned: Planned) -> None:
+    checked_in(session, KEYRING, made, planned)
+    cases.suspend(session, made.amina.actor, planned.approved.case.id, SuspensionReason.DENIES_SPENDING, made.now)
+    command = StartVisit(visit_id=planned.visit_id, at=made.now - timedelta(minutes=5), is_intent=True)
+    with pytest.raises(RulesBreached) as refusal:
+        actions.start(session, made.bilal.on_phone, command, made.now + timedelta(minutes=1))
+    assert Rule.DECL_01 in {breach.rule for breach in refusal.value.breaches}
+
+
+@pytest.mark.parametrize("phone_late", [timedelta(hours=12), timedelta(days=2), timedelta(days=-2)])
+def test_VIS_10_leave_is_given_in_the_hours_to_a_phone_whose_clock_is_wrong(
+    session: Session, made: World, planned: Planned, phone_late: timedelta
+) -> None:
+    checked_in(session, KEYRING, made, planned)
+    command = StartVisit(visit_id=planned.visit_id, at=made.now + phone_late, is_intent=True)
+    actions.start(session, made.bilal.on_phone, command, made.now)
+    assert planned.row(session).started_at == made.now, "what was granted began when it was granted"
+
+
 def test_VIS_01_REQ_04_a_cancelled_visit_that_was_made_alone_is_stored_with_its_breaches(session: Session, made: World, planned: Planned) -> None:
     planned_day(session, made)
     check_in(session, KEYRING, made.bilal.on_phone, planned, made.now)

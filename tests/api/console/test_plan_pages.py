@@ -293,7 +293,7 @@ def test_REQ_09_the_rest_of_the_day_is_planned_anew_once_shown_beside_the_old_an
     rows = {name: row for row in re.findall(r"<tr><th.*?</tr>", changed, re.DOTALL) for name in re.findall(r"R-000\d", row)}
     assert "the visit was withdrawn" in rows["R-0002"]
     assert "an urgent visit" in rows["R-0004"]
-    assert re.search(r"Kept as they were: \d", changed)
+    assert re.search(r"Kept as they were · \d", changed)
     assert "Travel (h:min)" in changed
     assert "案件已撤回" not in changed
     assert farid.post(f"/console/plans/{plan_id}/publish", {"csrf": farid.csrf}).status_code == 303
@@ -346,7 +346,7 @@ def test_REQ_04_a_change_by_hand_is_judged_at_once_with_the_cost_before_and_afte
     assert first not in requests_of(joined, saved)
     told = farid.get(f"/console/plans/{saved}?lang=en").text
     assert "Changed by hand." in told
-    assert "Kept as they were: " in told
+    assert "Kept as they were · " in told
     back = farid.get(f"/console/plans/{saved}/draft?do=insert&visit={first}&route=1&place=1&lang=en").text
     assert "No rule is broken." in back
     assert '<span class="state good">new</span>' in back

@@ -36,6 +36,7 @@ def made(*edits: dict[str, Any]) -> list[list[int]]:
     [{"do": "insert", "requestId": str(A), "route": 2}],                    # Planned already.
     [{"do": "insert", "requestId": str(UUID(int=99)), "route": 1}],         # Not of this day.
     [{"do": "pair", "route": 9, "collectorA": str(ANNA), "collectorB": str(DAI)}],
+    [{"do": "pin", "requestId": str(E), "startS": 36_000}],                 # Not planned.
 ])
 def test_a_change_to_what_is_not_there_is_refused_by_its_number(edits: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidInput) as refusal:
