@@ -138,7 +138,7 @@ def confirm_all(session: Session, actor: Actor | None, repayments: Sequence[tupl
 def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: datetime, *, is_equal_only: bool = False) -> UUID | None:
     """Let a line of the bank's repayment file confirm the open claim that it fits; returns the claim, None when none fits.
 
-    It fits the case, whose row is locked, is dated from a day before the stated moment on, and is used for one claim only. An equal
+    It fits the case, whose row is locked, is dated from a day before the stated moment on, and is used for one claim of that case only. An equal
     amount goes before a differing one, which confirms that money came and says how much.
     """
     open_ones = session.scalars(
@@ -149,7 +149,7 @@ def confirm(session: Session, actor: Actor | None, repayment: Repayment, now: da
     fitting = [row for row in open_ones if today_of(row.paid_at - EARLIER) <= repayment.paid_on]
     if not fitting:
         return None
-    used = select(DirectPaymentRow.id).where(DirectPaymentRow.bank_id == fitting[0].bank_id, DirectPaymentRow.reference == repayment.reference)
+    used = select(DirectPaymentRow.id).where(DirectPaymentRow.case_id == repayment.case_id, DirectPaymentRow.reference == repayment.reference)
     if session.scalar(used) is not None:
         return None
     row = next((one for one in fitting if one.amount_fen == repayment.amount_fen), None if is_equal_only else fitting[0])

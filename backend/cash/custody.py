@@ -132,10 +132,10 @@ def ask_deposit(session: Session, actor: Actor, command: Deposit) -> None:
         NotFound: a receipt that is not in the books yet, or another branch's of which nobody handed the actor any money.
     """
     authorise(actor, Permission.CASH_DEPOSIT)
-    collections, is_complete = collections_named(session, command)
-    if not is_complete or not _are_seen(session, actor, command, collections):
+    named = collections_named(session, command)
+    if not named.is_complete or not _are_seen(session, actor, command, [*named.collections, *named.undone]):
         raise NotFound
-    breaches = judge_deposit(deposit_facts(session, command, collections, command.told_at or command.deposited_at))
+    breaches = judge_deposit(deposit_facts(session, command, named, command.told_at or command.deposited_at))
     demand(tuple(breach for breach in breaches if breach.code not in LATE_ONLY))
 
 
@@ -172,9 +172,10 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     stored = _stored(session, actor, command)
     if stored is not None:
         return stored
-    collections, is_complete = collections_named(session, command)
-    is_complete = is_complete and _are_seen(session, actor, command, collections)  # Else it waits, as for receipts that nobody has told of.
-    facts = deposit_facts(session, command, collections, now)
+    named = collections_named(session, command)
+    collections = named.collections  # Of strangers: it waits, as for receipts that nobody has told of.
+    is_complete = named.is_complete and _are_seen(session, actor, command, [*collections, *named.undone])
+    facts = deposit_facts(session, command, named, now)
     breaches = judge_deposit(facts) if is_complete else ()
     branch_id = session.scalar(select(StaffRow.branch_id).where(StaffRow.id == actor.id))
     row = DepositRow(
@@ -282,11 +283,12 @@ def _pass_on(session: Session, actor: Actor, row: HandoverRow, now: datetime) ->
 
 def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> int:
     command = msgspec.convert(row.content, Deposit, strict=False)
-    collections, is_complete = collections_named(session, command)
-    if not is_complete:
+    named = collections_named(session, command)
+    if not named.is_complete:
         return 0
+    collections = named.collections
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
-    breaches = judge_deposit(deposit_facts(session, command, collections, row.recorded_at))
+    breaches = judge_deposit(deposit_facts(session, command, named, row.recorded_at))
     if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
         row.status, row.standing = advance_deposit(row.status, DepositEvent.SET_ASIDE), Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
@@ -335,7 +337,7 @@ def _open_shortfall(session: Session, actor: Actor, row: DepositRow, shortfall: 
 
 def _lock_money(session: Session, actor: Actor, command: Deposit) -> None:
     """Lock every account that the deposit touches, and the debtors' of its receipts: two deposits of one receipt wait for each other here."""
-    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections_named(session, command)[0])
+    debtors = tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections_named(session, command).collections)
     transfers.open_accounts(session, (
         *debtors, transfers.custody_of(actor.id, command.bank_id), transfers.suspense_of(actor.id, command.bank_id),
         transfers.in_transit_to(command.account_digest, command.bank_id),

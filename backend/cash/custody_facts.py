@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,7 @@ from backend.banks.hours import office_on
 from backend.cash.authorisations import designated_digests
 from backend.cash.movements import Deposit, Handover
 from backend.cash.rules import DepositFacts, OfficeHours, doubts_of_deposit
-from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, ReceiptRow, TransferRow
+from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, DepositRow, ReceiptRow, TransferRow
 from backend.core.fen import Fen
 from backend.core.rulebook import Breach, Rule
 from backend.exhibits.model import Standing
@@ -33,28 +34,41 @@ def is_reversed() -> ColumnElement[bool]:
     return select(TransferRow.id).where(TransferRow.reverses_id == CollectionRow.transfer_id).exists()
 
 
-def collections_named(session: Session, command: Deposit) -> tuple[list[CollectionRow], bool]:
-    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper.
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deposit names: each standing collection once, also one named by both its numbers."""
 
-    Returns each collection once, also one that is named by both its numbers, and whether every name is in the books.
-    """
+    collections: list[CollectionRow]
+    is_complete: bool                # Every name is in the books.
+    undone: list[CollectionRow]      # What two people have undone, of names under which nothing else stands.
+
+
+def collections_named(session: Session, command: Deposit) -> Named:
+    """Find the collections of the named receipts, by the number they stand under or the one printed on the paper."""
     query = (
-        select(CollectionRow, ReceiptRow.number, ReceiptRow.stated_number)
+        select(CollectionRow, ReceiptRow.number, ReceiptRow.stated_number, is_reversed())
         .join(ReceiptRow, ReceiptRow.collection_id == CollectionRow.id)
-        .where(or_(ReceiptRow.number.in_(command.receipt_numbers), ReceiptRow.stated_number.in_(command.receipt_numbers)), ~is_reversed())
+        .where(or_(ReceiptRow.number.in_(command.receipt_numbers), ReceiptRow.stated_number.in_(command.receipt_numbers)))
         .order_by(ReceiptRow.number)
     )
     found: dict[str, CollectionRow] = {}
     by_statement: dict[str, CollectionRow] = {}
-    for row, number, stated in session.execute(query):
-        found[number] = row
-        by_statement.setdefault(stated, row)
-    wanted = [found.get(number) or by_statement.get(number) for number in command.receipt_numbers]
-    return list({row.id: row for row in wanted if row is not None}.values()), None not in wanted
+    undone: dict[str, CollectionRow] = {}
+    for row, number, stated, is_undone in session.execute(query):
+        if is_undone:
+            undone |= {number: row, stated: row}
+        else:
+            found[number] = row
+            by_statement.setdefault(stated, row)
+    missing = [number for number in command.receipt_numbers if number not in found and number not in by_statement]
+    standing = [found.get(number) or by_statement[number] for number in command.receipt_numbers if number not in missing]
+    return Named(
+        collections=list({row.id: row for row in standing}.values()), is_complete=all(number in undone for number in missing),
+        undone=[undone[number] for number in missing if number in undone])
 
 
-def deposit_facts(session: Session, command: Deposit, collections: list[CollectionRow], received_at: datetime) -> DepositFacts:
+def deposit_facts(session: Session, command: Deposit, named: Named, received_at: datetime) -> DepositFacts:
     """Gather what a deposit is judged by; its time is held between the last taking of this money and when it was told."""
+    collections = named.collections
     ids = [one.id for one in collections]
     told_at = min(command.told_at or received_at, received_at)
     earliest_at = max((one.collected_at for one in collections), default=told_at)
@@ -72,10 +86,19 @@ def deposit_facts(session: Session, command: Deposit, collections: list[Collecti
         demanded=frozenset(demanded), amount_fen=command.amount_fen, taken_fen=Fen(sum(one.amount_fen for one in collections)),
         shortfalls=command.shortfalls, is_slip_given=bool(command.slip_reference.strip()),
         foreign_count=sum(one.bank_id != command.bank_id for one in collections), deposited_count=len(deposited),
+        undone_count=len(named.undone),
         due_at=min((one.deposit_due_at for one in collections), default=None), deposited_at=deposited_at, told_at=told_at,
         is_time_possible=abs(command.deposited_at - deposited_at) <= CLOCKS_APART, is_slip_shown=command.slip_sha256 is not None,
+        is_slip_seen_before=_is_slip_seen_before(session, command),
         channel=command.channel, hours=_hours(session, command.bank_hours_id, deposited_at),
     )
+
+
+def _is_slip_seen_before(session: Session, command: Deposit) -> bool:
+    if command.slip_sha256 is None:
+        return False
+    others = select(DepositRow.id).where(DepositRow.slip_sha256 == command.slip_sha256, DepositRow.id != command.deposit_id)
+    return session.scalar(others.limit(1)) is not None
 
 
 def standing_of_deposit(breaches: tuple[Breach, ...], facts: DepositFacts) -> Standing:

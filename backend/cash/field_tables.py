@@ -41,7 +41,7 @@ class DirectPaymentRow(Base):
     __tablename__ = "direct_payments"
     __table_args__ = (
         UniqueConstraint("visit_id", "paid_at", "amount_fen"),
-        UniqueConstraint("bank_id", "reference"),
+        UniqueConstraint("case_id", "reference"),  # A bank may settle several of a person's cases with one payment.
         enum_check("status", ClaimStatus),
         CheckConstraint("amount_fen > 0", name="amount_positive"),
         CheckConstraint("confirmed_fen > 0", name="confirmed_positive"),

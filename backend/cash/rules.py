@@ -39,6 +39,7 @@ class Doubt(StrEnum):
     TIME_IMPOSSIBLE = "time-impossible"
     IN_TIME_BY_CLAIM = "in-time-by-claim-alone"
     SLIP_UNSEEN = "slip-not-photographed"
+    SLIP_SEEN_BEFORE = "slip-photograph-used-before"
 
 
 class NumberFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,11 +104,13 @@ class DepositFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_slip_given: bool
     foreign_count: int                       # Named receipts that stand for another bank's money.
     deposited_count: int                     # Named collections that an earlier deposit already holds.
+    undone_count: int                        # Named receipts whose taking two people have undone.
     due_at: datetime | None                  # The earliest deadline among them.
     deposited_at: datetime                   # The claim, held within what can be true.
     told_at: datetime                        # The claim came no later than this.
     is_time_possible: bool                   # The claim lies after the last of the money was taken and before it was told.
     is_slip_shown: bool                      # A photograph of the slip is named.
+    is_slip_seen_before: bool                # Another deposit names the same photograph.
     channel: Channel
     hours: OfficeHours | None                # Of the named office on that day; None when no office is named.
 
@@ -257,6 +260,8 @@ def judge_deposit(facts: DepositFacts) -> tuple[Breach, ...]:
         found.append(Breach(Rule.CASH_08, "foreign-money", expected="receipts of this bank alone", got=str(facts.foreign_count)))
     if facts.deposited_count:
         found.append(Breach(Rule.CASH_08, "already-deposited", expected="each collection deposited once", got=str(facts.deposited_count)))
+    if facts.undone_count:
+        found.append(Breach(Rule.CASH_08, "receipt-undone", expected="receipts that stand", got=str(facts.undone_count)))
     if not facts.is_slip_given:
         found.append(Breach(Rule.CASH_06, "slip-missing", expected="the number of the deposit slip", got="missing"))
     found += _judge_office(facts)
@@ -277,7 +282,7 @@ def _judge_office(facts: DepositFacts) -> Iterable[Breach]:
 
 
 def doubts_of_deposit(facts: DepositFacts) -> tuple[Doubt, ...]:
-    """Tell what a deposit leaves open: a time that cannot be true, lateness that hangs on the claim alone, no picture of the slip."""
+    """Tell what a deposit leaves open: a time that cannot be true, lateness that hangs on the claim alone, no picture of the slip, a used one."""
     found: list[Doubt] = []
     if not facts.is_time_possible:
         found.append(Doubt.TIME_IMPOSSIBLE)
@@ -285,13 +290,15 @@ def doubts_of_deposit(facts: DepositFacts) -> tuple[Doubt, ...]:
         found.append(Doubt.IN_TIME_BY_CLAIM)
     if not facts.is_slip_shown:
         found.append(Doubt.SLIP_UNSEEN)
+    if facts.is_slip_seen_before:
+        found.append(Doubt.SLIP_SEEN_BEFORE)
     return tuple(found)
 
 
 LATE_ONLY = frozenset({"deposit-late"})
 """A late deposit is better than none: it is judged, never refused."""
 
-UNBOOKABLE = frozenset({ACCOUNT, "foreign-money", "already-deposited"})
+UNBOOKABLE = frozenset({ACCOUNT, "foreign-money", "already-deposited", "receipt-undone"})
 """Codes with which a reported deposit moves no money: the depositor still answers for it."""
 
 

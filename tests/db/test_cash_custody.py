@@ -287,6 +287,28 @@ def test_what_spends_money_that_has_not_arrived_waits_for_it(at: Door) -> None:
     assert (held(at), held(at, "dong")) == (0, 0)
 
 
+def test_CASH_08_a_deposit_of_an_undone_receipt_is_refused_and_told_of_moves_no_other_money(at: Door) -> None:
+    first, second = numbers_of(at)[:2]
+    undone(at, transfer_of(at, second))
+    with pytest.raises(RulesBreached) as caught:
+        custody.deposit(at.session, at.made.bilal.actor, at.deposit(400, second), at.policy, at.now)
+    assert [breach.code for breach in caught.value.breaches if breach.rule is Rule.CASH_08] == ["receipt-undone"]
+    for told in (at.deposit(400, second), at.deposit(1_000, first, second), at.deposit(600, first, second)):
+        done = custody.report_deposit(at.session, at.made.bilal.actor, told, at.policy, at.now)
+        assert (done.status, done.standing, held(at)) == (DepositStatus.UNBOOKED, Standing.BREACH, 600)
+    with pytest.raises(NotFound):  # Whether a number of another branch is undone is nobody's to ask.
+        custody.ask_deposit(at.session, at.made.zhen.actor, at.deposit(400, second))
+
+
+def test_CASH_08_a_deposit_that_waited_is_set_aside_when_its_receipt_is_undone(at: Door) -> None:
+    waiting = custody.report_deposit(at.session, at.made.dong.actor, at.deposit(600, numbers_of(at)[0]), at.policy, at.now)
+    assert waiting.status is DepositStatus.HELD
+    undone(at, transfer_of(at, numbers_of(at)[0]))
+    custody.release_waiting(at.session, at.bank.id, at.made.dong.id, at.now)
+    assert at.session.get_one(DepositRow, waiting.deposit_id).status is DepositStatus.UNBOOKED
+    assert "receipt-undone" in {breach.code for breach in breaches_of(at.session, f"deposit:{waiting.deposit_id}")}
+
+
 GOOD = statement_csv(("R1", "1.00"))
 
 

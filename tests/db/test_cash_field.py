@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,7 @@ from backend.cash.movements import Shortfall
 from backend.cash.tables import CollectionRow, DepositRow, ReceiptBookRow, ReceiptNumberRow
 from backend.core.fen import Fen
 from backend.core.geo import LonLat
-from backend.core.ids import CaseId, VisitId
+from backend.core.ids import CaseId, VisitId, new_id
 from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound
 from backend.core.rulebook import Rule, RulesBreached
 from backend.exhibits.model import Standing
@@ -37,6 +37,7 @@ from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
 from backend.visits.model import VisitStatus
 from backend.visits.tables import VisitRow
+from tests.support.cases import ready_case
 from tests.support.cash import Door, door
 from tests.support.world import world
 
@@ -124,6 +125,16 @@ def test_CASH_06_a_slip_that_nobody_photographed_is_doubted(at: Door) -> None:
     number = at.lease()[0]
     at.take(number, 100, at.authorise())
     assert standing(at, at.deposit(100, number), slip_sha256=None) is Standing.DOUBTFUL
+
+
+def test_CASH_06_a_photograph_that_another_deposit_named_is_doubted(at: Door) -> None:
+    first, second = at.lease()[:2]
+    for number in (first, second):
+        at.take(number, 100, at.authorise())
+    slip = at.deposit(100, first)
+    assert custody.report_deposit(at.session, at.made.bilal.actor, slip, at.policy, at.now).standing is Standing.ACCEPTED
+    assert custody.report_deposit(at.session, at.made.bilal.actor, slip, at.policy, at.now).standing is Standing.ACCEPTED
+    assert standing(at, at.deposit(100, second), slip_sha256=slip.slip_sha256) is Standing.DOUBTFUL
 
 
 def test_CASH_06_told_again_the_same_deposit_is_the_same(at: Door) -> None:
@@ -378,6 +389,22 @@ def test_F10_a_payment_known_before_confirms_no_claim_of_another_amount(at: Door
     assert at.session.get_one(DirectPaymentRow, wanted).status is ClaimStatus.CLAIMED
     claims.confirm_all(at.session, None, [(repayment(at, 100, "R-0"), True)], at.now)
     assert at.session.get_one(DirectPaymentRow, wanted).confirmed_fen == 100
+
+
+def test_F10_one_payment_of_the_bank_settles_a_claim_in_each_case_that_it_pays(at: Door) -> None:
+    wanted = claims.claim(at.session, at.made.bilal.on_phone, told(at), at.now)
+    case_id = CaseId(ready_case(at.session, at.keyring, at.made, 2).id)
+    row = at.session.get_one(DirectPaymentRow, wanted)
+    members = {column.name: getattr(row, column.name) for column in DirectPaymentRow.__table__.columns}
+    other = members | {"id": new_id(), "case_id": case_id, "paid_at": at.taken_at - timedelta(minutes=1)}
+    third = members | {"id": new_id(), "paid_at": at.taken_at - timedelta(minutes=2)}
+    at.session.execute(insert(DirectPaymentRow), [other, third])
+    assert claims.confirm(at.session, None, repayment(at), at.now) == third["id"], "the oldest first"
+    assert claims.confirm(at.session, None, repayment(at, case_id=case_id), at.now) == other["id"]
+    assert claims.confirm(at.session, None, repayment(at), at.now) is None
+    settled = {"status": ClaimStatus.CONFIRMED, "settled_at": at.now, "reference": "R-1", "confirmed_fen": 1}
+    with pytest.raises(IntegrityError), at.session.begin_nested():
+        at.session.execute(update(DirectPaymentRow).where(DirectPaymentRow.id == wanted).values(settled))
 
 
 def test_F10_a_file_that_ought_to_show_it_contradicts_it(at: Door) -> None:

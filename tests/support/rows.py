@@ -5,6 +5,7 @@ import random
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     Date,
     Float,
     ForeignKeyConstraint,
+    FromClause,
     Integer,
     LargeBinary,
     MetaData,
@@ -36,7 +39,7 @@ from backend.db.geo import Area, Point
 
 ATTEMPTS_MAX = 600
 MENDINGS_MAX = 60
-PATIENCE = 8
+PATIENCE = 6
 FILLINGS_MAX = 8
 _SENSE = {("visits", "stops"): "kind = 'visit'"}    # What a way back relies on: a pause is nobody's visit, and goes.
 _NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
@@ -66,15 +69,22 @@ def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int
 
 def _filled(connection: Connection, ordered: list[Table], chance: random.Random) -> bool:
     """Fill every table and mend what is broken; False when something stays broken."""
-    for table in ordered:
-        for _ in range(2):
-            _insert_one(connection, table, chance)
-    for number in range(1, MENDINGS_MAX + 1):
-        if not sum(_mend_references(connection, table, chance) for table in ordered):
-            return True
-        if number % PATIENCE == 0:  # A row that no choice of references mends is put in anew, with other values of its own.
+    for number in range(MENDINGS_MAX):
+        is_stuck = number % PATIENCE == 0
+        if is_stuck:
             for table in ordered:
-                _replace_broken(connection, table, chance)
+                for _ in range((1 if number else 2) - len(_rows(connection, table))):
+                    _insert_one(connection, table, chance)
+        broken = _broken(connection, ordered)
+        if not broken:
+            return True
+        for table, row, key in broken:
+            if is_stuck and number:  # A row that no choice of references mends is put in anew, with what it may refer to there.
+                for stale, values in [(table, row), *((key.referred_table, parent) for parent in _rows(connection, key.referred_table))]:
+                    connection.execute(stale.delete().where(*_is_row(stale, values)))
+                    _insert_one(connection, stale, chance)
+            else:
+                _mend(connection, table, row, chance)
     return False
 
 
@@ -113,42 +123,37 @@ def _choose(parents: list[tuple[ForeignKeyConstraint, list[Any]]], chance: rando
     return chosen
 
 
-def _mend_references(connection: Connection, table: Table, chance: random.Random) -> int:
-    """Point the references of a circle's first tables at rows that came after them; returns how many rows were broken."""
-    key_columns, parents = list(table.primary_key.columns), _parents(connection, table)
-    broken_rows = [row for row in _rows(connection, table) if _broken_keys(connection, table, row)]
-    for row in broken_rows:
-        own = {column.name: row[column.name] for column in key_columns}
-        values = {name: value for name, value in _choose(parents, chance, own).items() if name not in own}
-        broken = {name: value for name, value in values.items() if row[name] is not None and row[name] != value}
-        if broken:
-            with contextlib.suppress(StatementError), connection.begin_nested():
-                connection.execute(table.update().where(*[column == row[column.name] for column in key_columns]).values(broken))
-    return len(broken_rows)
+def _mend(connection: Connection, table: Table, row: Any, chance: random.Random) -> None:
+    """Point the references of a circle's first tables at rows that came after them."""
+    own = {column.name: row[column.name] for column in table.primary_key.columns}
+    values = {name: value for name, value in _choose(_parents(connection, table), chance, own).items() if name not in own}
+    wrong = {name: value for name, value in values.items() if row[name] is not None and row[name] != value}
+    if wrong:
+        with contextlib.suppress(StatementError), connection.begin_nested():
+            connection.execute(table.update().where(*_is_row(table, row)).values(wrong))
 
 
-def _replace_broken(connection: Connection, table: Table, chance: random.Random) -> None:
-    """Put a row whose references lead nowhere in anew, and what it may refer to there; rows that refer to them are mended after it."""
-    for row in _rows(connection, table):
-        for key in _broken_keys(connection, table, row):
-            for stale, values in [(table, row), *((key.referred_table, parent) for parent in _rows(connection, key.referred_table))]:
-                connection.execute(stale.delete().where(*[column == values[column.name] for column in stale.primary_key.columns]))
-                _insert_one(connection, stale, chance)
+def _broken(connection: Connection, ordered: list[Table]) -> list[tuple[Table, Any, ForeignKeyConstraint]]:
+    """Return the rows with a reference that leads nowhere, each with the first such reference."""
+    rows = {table: _rows(connection, table) for table in ordered}
+    found = []
+    for table in ordered:
+        keys = sorted(table.foreign_key_constraints, key=_by_columns)
+        there = [{tuple(parent[element.column.name] for element in key.elements) for parent in rows[key.referred_table]} for key in keys]
+        for row in rows[table]:
+            values = [tuple(row[column.name] for column in key.columns) for key in keys]
+            broken = [key for key, value, known in zip(keys, values, there, strict=True) if None not in value and value not in known]
+            if broken:
+                found.append((table, row, broken[0]))
+    return found
 
 
 def _rows(connection: Connection, table: Table) -> list[Any]:
     return list(connection.execute(select(table).order_by(*table.primary_key.columns)).mappings().all())
 
 
-def _broken_keys(connection: Connection, table: Table, row: Any) -> list[ForeignKeyConstraint]:
-    """Return the references of a row that lead nowhere."""
-    found = []
-    for key in sorted(table.foreign_key_constraints, key=_by_columns):
-        values = [row[column.name] for column in key.columns]
-        wanted = [element.column == value for element, value in zip(key.elements, values, strict=True)]
-        if None not in values and not connection.execute(select(func.count()).where(*wanted)).scalar_one():
-            found.append(key)
-    return found
+def _is_row(table: Table, row: Any) -> list[ColumnElement[bool]]:
+    return [column == row[column.name] for column in table.primary_key.columns]
 
 
 def _by_columns(key: ForeignKeyConstraint) -> tuple[int, list[str]]:
@@ -178,17 +183,22 @@ def _insert_one(connection: Connection, table: Table, chance: random.Random) -> 
         return
 
 
+@cache
 def _known_values(table: Table) -> dict[str, list[str]]:
-    texts = [str(one.sqltext) for one in table.constraints if isinstance(one, CheckConstraint)]
-    matches = [match for sql in texts if (match := re.fullmatch(r"(\w+) (?:IN|=) (.*)", sql))]
+    matches = [match for sql in _checks(table) if (match := re.fullmatch(r"(\w+) (?:IN|=) (.*)", sql))]
     return {match[1]: re.findall(r"'((?:[^']|'')*)'", match[2]) for match in matches}
 
 
+@cache
 def _bytes_of(column: Column[Any]) -> int:
     """Return how many bytes a CHECK asks of a column, 32 where none does."""
-    texts = (str(one.sqltext) for one in column.table.constraints if isinstance(one, CheckConstraint))
-    asked = (match for sql in texts if (match := re.search(rf"length\({column.name}\) = (\d+)", sql)))
+    asked = (match for sql in _checks(column.table) if (match := re.search(rf"length\({column.name}\) = (\d+)", sql)))
     return next((int(match[1]) for match in asked), 32)
+
+
+def _checks(table: FromClause) -> list[str]:
+    assert isinstance(table, Table)
+    return [str(one.sqltext) for one in table.constraints if isinstance(one, CheckConstraint)]
 
 
 def _value(column: Column[Any], known: list[str] | None, chance: random.Random) -> Any:
