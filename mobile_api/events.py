@@ -18,6 +18,7 @@ from backend.exhibits import beacons
 from backend.exhibits.rules import Told, bound_claim
 from backend.policies import queries as policies
 from backend.submissions import inbox
+from backend.visits.for_evidence import facts_for_evidence
 from backend.web.app import Resources
 from backend.web.body import Body, View
 from backend.web.problems import from_evidence, render, request_id
@@ -114,8 +115,18 @@ def _receive_once(
             session=session, actor=actor, event=event, policy=policy, keyring=resources.keyring, store=resources.store, settings=resources.settings
         )
         answer = kind.act(context, body)
-        inbox.remember(session, envelope.id, envelope.kind, digest, actor, answer, now)
+        inbox.remember(session, envelope.id, envelope.kind, digest, actor, answer, now, case_id=_case_of(session, body))
     return 201, answer
+
+
+def _case_of(session: Session, body: Any) -> UUID | None:
+    """Return the case that an acknowledged event is about, by its own word or its visit's; None for one of several cases or of none."""
+    case_id: UUID | None = getattr(body, "case_id", None)
+    visit_id: UUID | None = getattr(body, "visit_id", None)
+    if case_id is not None or visit_id is None:
+        return case_id
+    visit = facts_for_evidence(session, str(visit_id))
+    return None if visit is None else visit.case_id
 
 
 def _captured_at(session: Session, actor: Actor, clocks: Clocks, now: datetime) -> datetime:

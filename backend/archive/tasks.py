@@ -1,9 +1,9 @@
-"""The slice's work outside requests: destructions are carried out, packs whose time is over dropped, audit chains anchored, the log stamped."""
+"""The slice's work outside requests: destructions are carried out, what has had its time is dropped, audit chains anchored, the log stamped."""
 
 from functools import partial
 from uuid import UUID
 
-from backend.archive import destructions
+from backend.archive import answers, destructions
 from backend.audit import log, stamps, verify
 from backend.core.rulebook import RulesBreached
 from backend.exhibits import exports
@@ -14,6 +14,8 @@ DESTROY = "evidence.destroy"
 DROP_PACK = "evidence.drop-pack"
 ANCHOR = "audit.anchor"
 ANCHOR_EVERY_S = 3600.0                                 # An act cut off a chain's end sooner, together with its head, leaves no trace.
+TRIM = "submissions.trim"
+TRIM_EVERY_S = 3600.0
 STAMP = "log.stamp"
 STAMP_EVERY_S = 900.0                                   # How soon a day's stamp is asked for, and asked for again after a failure.
 
@@ -27,9 +29,10 @@ def tasks(means: Means) -> list[Task]:
 
 
 def chores(means: Means) -> list[Chore]:
-    """Return what time makes due: the anchor of the audit chains, and the day's time-stamp, where an authority is configured."""
+    """Return what time makes due: the anchor of the audit chains, answers of cases long over, the day's time-stamp where one is asked for."""
     stamping = [] if means.settings.tsa_url is None else [Chore(name=STAMP, every_s=STAMP_EVERY_S, run=partial(_stamp, means))]
-    return [Chore(name=ANCHOR, every_s=ANCHOR_EVERY_S, run=partial(_anchor, means)), *stamping]
+    anchoring = Chore(name=ANCHOR, every_s=ANCHOR_EVERY_S, run=partial(_anchor, means))
+    return [anchoring, Chore(name=TRIM, every_s=TRIM_EVERY_S, run=partial(_trim, means)), *stamping]
 
 
 def _anchor(means: Means) -> None:
@@ -39,6 +42,14 @@ def _anchor(means: Means) -> None:
         is_moved = verify.anchor(session, now)
     if is_moved:
         log.sequence(means.sessions, means.keyring, means.origin, now)
+
+
+def _trim(means: Means) -> None:
+    """One transaction for each lot: what was trimmed stays so, whatever ends the run."""
+    while True:
+        with means.sessions.begin() as session:
+            if not answers.trim_due(session, means.clock()):
+                return
 
 
 def _stamp(means: Means) -> None:

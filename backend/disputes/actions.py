@@ -264,10 +264,10 @@ def _rule_declaration(session: Session, actor: Actor, row: DeclarationRow, rulin
 
 
 def _rule_dispute(session: Session, actor: Actor, row: DisputeRow, case: CaseRow, ruling: Ruling, keyring: Keyring, now: datetime) -> None:
-    row.status = advance_dispute(row.status, DisputeEvent.RULE)
-    row.ruling, row.ruled_by, row.ruled_at = ruling, actor.id, now
+    status = advance_dispute(row.status, DisputeEvent.RULE)
     stated = {"dispute": str(row.id), "case": str(row.case_id), "ruling": ruling.value, "ruled_by": str(actor.id), "at": log.utc_text(now)}
-    row.log_entry_id = log.append(session, "ruling", canonicalise(dict(stated)), now)
+    entry_id = log.append(session, "ruling", canonicalise(dict(stated)), now)
+    row.status, row.ruling, row.ruled_by, row.ruled_at, row.log_entry_id = status, ruling, actor.id, now, entry_id
     session.flush()
     # A case that is paid, recalled, closed or ruled to be fraud already stays so: the ruling stands on the dispute.
     if ruling is Ruling.FRAUD and case.status in SUSPENDED_STATUSES | OPEN_STATUSES:

@@ -1,10 +1,11 @@
 """Replay and remember: the same id with the same body gets the stored answer, with another body a refusal (design decision 18)."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ class DoubledSubmission(Exception):
 
 
 def replay(session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor) -> dict[str, Any] | None:
-    """Return the stored answer of `submission_id`, None when it is new.
+    """Return the stored answer of `submission_id`, None when it is new. Of a trimmed answer only the receipt is left: when it was received.
 
     Raises:
         IdempotencyConflict: the id was used for another kind or body.
@@ -32,20 +33,33 @@ def replay(session: Session, submission_id: UUID, kind: str, digest: str, actor:
         raise NotFound
     if (row.kind, row.digest) != (kind, digest):
         raise IdempotencyConflict(id=str(submission_id), stored_kind=row.kind, got_kind=kind)
+    if row.trimmed_at is not None:
+        return {"receivedAt": row.received_at.isoformat(), "trimmedAt": row.trimmed_at.isoformat()}
+    assert row.answer is not None, "an answer is whole until it is trimmed"
     answer: dict[str, Any] = row.answer
     return answer
 
 
-def remember(session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor, answer: dict[str, Any], now: datetime) -> None:
-    """Store the acknowledged answer in the transaction of the act.
+def remember(
+    session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor, answer: dict[str, Any], now: datetime, *, case_id: UUID | None,
+) -> None:
+    """Store the acknowledged answer in the transaction of the act, with the case that it is about.
 
     Raises:
         DoubledSubmission: the same id was stored by a concurrent transaction.
     """
-    session.add(SubmissionRow(id=submission_id, kind=kind, digest=digest, actor_id=actor.id, device=actor.device, answer=answer, received_at=now))
+    session.add(SubmissionRow(
+        id=submission_id, kind=kind, digest=digest, actor_id=actor.id, device=actor.device, answer=answer, received_at=now, case_id=case_id,
+        trimmed_at=None))
     try:
         session.flush()
     except IntegrityError as error:
         if is_unique_violation(error, "pk_submissions"):
             raise DoubledSubmission from error
         raise
+
+
+def trim(session: Session, case_ids: Iterable[UUID], now: datetime) -> int:
+    """Take the words of every answer about these cases, whose time is over; returns how many. The database refuses it of a case that is not over."""
+    trimmed = update(SubmissionRow).where(SubmissionRow.case_id.in_(list(case_ids)), SubmissionRow.trimmed_at.is_(None))
+    return len(session.scalars(trimmed.values(answer=null(), trimmed_at=now).returning(SubmissionRow.id)).all())

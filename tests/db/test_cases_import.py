@@ -236,9 +236,12 @@ def test_SEC_03_SEC_05_unmasking_needs_the_permission_and_states_its_purpose(ses
 def test_shredding_the_key_of_a_case_erases_what_it_sealed(session: Session, keyring: Keyring, made: World) -> None:
     place(session, keyring, made, [row(1)])
     case = case_by_reference(session, made.bank_a, "R-0001")
-    session.add(DestructionRow(
-        id=new_id(), case_id=case.id, ground=next(iter(DestructionGround)), proposed_by=made.amina.id, proposed_at=made.now, decided_by=made.lin.id,
-        decided_at=made.now, is_approved=True, done_at=None, certificate=None, log_entry_id=None))
+    destruction = DestructionRow(
+        id=new_id(), case_id=case.id, ground=next(iter(DestructionGround)), proposed_by=made.amina.id, proposed_at=made.now, decided_by=None,
+        decided_at=None, is_approved=None, done_at=None, certificate=None, log_entry_id=None)
+    session.add(destruction)
+    session.flush()
+    destruction.decided_by, destruction.decided_at, destruction.is_approved = made.petra.id, made.now, True
     session.flush()
     key = session.get_one(CaseKeyRow, case.id)
     key.wrapped, key.destroyed_at = None, made.now

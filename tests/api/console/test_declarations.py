@@ -11,6 +11,7 @@ from litestar.testing import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.archive import answers
 from backend.audit.tables import LogEntryRow
 from backend.audit.verify import verify
 from backend.banks.model import TemplateKind
@@ -66,7 +67,10 @@ class Street:
         """Send one event from a person's phone."""
         self.seq += 1
         clocks = {"wall": format_utc(self.clock.now), "monotonicMs": self.seq, "bootId": "b1", "beacon": None, "beaconAgeMs": None}
-        envelope = {"id": str(new_id()), "kind": kind, "mode": mode, "seq": self.seq, "clocks": clocks, "body": body}
+        return self.send(person, {"id": str(new_id()), "kind": kind, "mode": mode, "seq": self.seq, "clocks": clocks, "body": body})
+
+    def send(self, person: Person, envelope: dict[str, Any]) -> Any:
+        """Send an event as it is."""
         headers = phone_headers(self.resources.keyring, person, "POST", "/mobile/v1/events", self.clock.now)
         return self.client.post("/mobile/v1/events", headers=headers, json=envelope)
 
@@ -324,6 +328,22 @@ def test_DECL_05_fraud_is_ruled_on_each_dispute_though_the_case_has_gone_back_to
         recall(session, street.made.gu.actor, street.case_id, street.clock.now)
     answer = street.ask(street.made.lin, "POST", f"/api/v1/disputes/{second['id']}/ruling", FRAUD)
     assert (answer.status_code, street.case().status) == (200, CaseStatus.RECALLED)
+
+
+def test_an_answer_that_is_trimmed_is_receipted_when_it_is_sent_again(street: Street, now: datetime) -> None:
+    clocks = {"wall": format_utc(now), "monotonicMs": 1, "bootId": "b1", "beacon": None, "beaconAgeMs": None}
+    body = {"visitId": str(street.planned.visit_id), "isCredentialWorn": True, "identityPresented": "agency"}
+    told = {"id": str(new_id()), "kind": "visit.check_in", "mode": "fact", "seq": 1, "clocks": clocks, "body": body}
+    first = street.send(street.made.bilal, told)
+    assert (first.status_code, street.send(street.made.bilal, told).json()["answer"]) == (201, first.json()["answer"])
+    with street.resources.sessions.begin() as session:
+        recall(session, street.made.gu.actor, street.case_id, now)
+        assert answers.trim_due(session, now + timedelta(days=90)) == 1
+    again = street.send(street.made.bilal, told)
+    assert (again.status_code, again.json()["answer"]) == (200, {
+        "receivedAt": now.isoformat(), "trimmedAt": (now + timedelta(days=90)).isoformat()})
+    other = street.send(street.made.bilal, told | {"body": body | {"isCredentialWorn": False}})
+    assert (other.status_code, other.json()["type"]) == (409, "/problems/idempotency-conflict")
 
 
 # -- the declaration in writing ------------------------------------------------------------------------------------------------
