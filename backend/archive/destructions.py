@@ -37,7 +37,7 @@ from backend.policies.queries import policy_in_force
 from evidence.canonical import canonicalise
 
 TERM_MAX = timedelta(days=36_525)
-OVER = frozenset({CaseStatus.CLOSED, CaseStatus.ARCHIVED})
+OVER = frozenset({CaseStatus.CLOSED, CaseStatus.ARCHIVED, CaseStatus.RECALLED})
 
 
 class DestructionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

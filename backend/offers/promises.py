@@ -108,15 +108,24 @@ def follow_up(session: Session, actor: Actor, promise_id: UUID, now: datetime) -
 
 
 def tell(session: Session, actor: Actor, notice_id: UUID, now: datetime) -> None:
-    """Note that the customer was told that their payment arrived (CASH-12). Telling twice changes nothing. Raises `NotFound`."""
+    """Note that the customer was told that their payment arrived (CASH-12). Telling twice changes nothing. Raises `NotFound`.
+
+    A paid case whose customer was told of every payment is closed.
+    """
     authorise(actor, Permission.CONTACT_RECORD)
-    row = session.scalar(select(PaymentNoticeRow).where(PaymentNoticeRow.id == notice_id, visible_to(actor, PaymentNoticeRow)).with_for_update())
-    if row is None:
+    case_id = session.scalar(select(PaymentNoticeRow.case_id).where(PaymentNoticeRow.id == notice_id, visible_to(actor, PaymentNoticeRow)))
+    if case_id is None:
         raise NotFound
-    if row.told_at is None:
-        row.told_at, row.told_by = now, actor.id
-        session.flush()
-        record(session, actor, EventTag.PAYMENT_CONFIRMED, f"case:{row.case_id}", now, notice=row.id)
+    case = session.get_one(CaseRow, case_id, with_for_update=True, populate_existing=True)
+    row = session.get_one(PaymentNoticeRow, notice_id, with_for_update=True, populate_existing=True)
+    if row.told_at is not None:
+        return
+    row.told_at, row.told_by = now, actor.id
+    session.flush()
+    record(session, actor, EventTag.PAYMENT_CONFIRMED, f"case:{row.case_id}", now, notice=row.id)
+    untold = select(PaymentNoticeRow.id).where(PaymentNoticeRow.case_id == case_id, PaymentNoticeRow.told_at.is_(None))
+    if session.scalar(untold.limit(1)) is None:
+        step_if_allowed(session, actor, case, (CaseEvent.CLOSE,), now)
 
 
 def _raise_notices(session: Session, case_ids: list[UUID], now: datetime) -> None:

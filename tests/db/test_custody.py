@@ -182,6 +182,21 @@ def test_EVD_02_recent_recordings_and_files_without_a_term_are_not_destroyed(evi
     assert {breach.code for breach in refused.value.breaches} == {"recording-kept", "evidence-kept", "case-open"}
 
 
+@pytest.mark.parametrize("status", [CaseStatus.PAID, CaseStatus.RULED_FRAUD])
+def test_EVD_09_what_belongs_to_a_case_that_is_not_over_is_not_destroyed(old: Evidence, status: CaseStatus) -> None:
+    with old.sessions.begin() as session:
+        session.execute(update(CaseRow).values(status=status))
+    with old.sessions() as session, pytest.raises(RulesBreached) as refused:
+        destructions.propose(session, old.made.petra.actor, case_of(old), DestructionGround.CONTRACT_END, old.made.now)
+    assert [breach.code for breach in refused.value.breaches] == ["case-open"]
+
+
+def test_EVD_09_a_recalled_case_is_over(old: Evidence) -> None:
+    with old.sessions.begin() as session:
+        session.execute(update(CaseRow).values(status=CaseStatus.RECALLED))
+    destroyed(old, person(old, "boss", Role.GENERAL_MANAGER))
+
+
 def test_EVD_03_term_is_set_for_the_time_to_come_and_never_shortened(evidence: Evidence) -> None:
     made = evidence.made
     with evidence.sessions.begin() as session, pytest.raises(InvalidInput):

@@ -316,6 +316,22 @@ def test_CASH_12_a_posted_repayment_raises_one_notice_that_somebody_tells(at: Do
     assert queries.list_notices(at.session, at.made.chen.actor, limit=5, after=None) == []
 
 
+def test_CASH_12_a_paid_case_is_closed_when_the_customer_was_told_of_every_payment(at: Door) -> None:
+    case = at.session.get_one(CaseRow, at.case_id)
+    repaid(at, file_of(at, ("P-1", 0, "10.00")))
+    notice = at.session.scalars(select(PaymentNoticeRow)).one()
+    promises.tell(at.session, at.made.hana.actor, notice.id, at.now)
+    assert case.status not in (CaseStatus.PAID, CaseStatus.CLOSED), "a part is not the whole"
+    owed = f"{case.amount_fen // 100}.{case.amount_fen % 100:02d}"
+    repaid(at, file_of(at, ("P-2", 0, "1.00"), ("P-3", 0, owed)))
+    assert case.status is CaseStatus.PAID
+    last, other = at.session.scalars(select(PaymentNoticeRow.id).where(PaymentNoticeRow.told_at.is_(None))).all()
+    promises.tell(at.session, at.made.hana.actor, last, at.now)
+    assert case.status is CaseStatus.PAID
+    promises.tell(at.session, at.made.hana.actor, other, at.now)
+    assert case.status is CaseStatus.CLOSED
+
+
 def test_a_liaison_sends_the_whole_banks_file_and_a_clerk_their_branches(at: Door) -> None:
     foreign = msgspec.structs.replace(file_of(at, ("P-1", 0, "10.00"), case="OF-ANOTHER-BRANCH"), acceptance=Acceptance.ACCEPT_GOOD)
     assert repaid(at, foreign).outcome is BatchOutcome.REFUSED
