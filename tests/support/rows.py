@@ -38,9 +38,9 @@ from backend.db.base import CanonicalJson, Choice, Instant, SealedBytes, SealedV
 from backend.db.geo import Area, Point
 
 ATTEMPTS_MAX = 600
-MENDINGS_MAX = 60
+MENDINGS_MAX = 24
 PATIENCE = 6
-FILLINGS_MAX = 8
+FILLINGS_MAX = 16
 _SENSE = {("visits", "stops"): "kind = 'visit'"}    # What a way back relies on: a pause is nobody's visit, and goes.
 _NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 _SQUARE = MultiPolygon((((LonLat(121.0, 31.0), LonLat(122.0, 31.0), LonLat(122.0, 32.0), LonLat(121.0, 31.0)),),))
@@ -54,7 +54,7 @@ def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET session_replication_role = replica"))
     guards = _without_triggers(connection)
-    ordered = sorted(metadata.tables.values(), key=lambda table: len(_ancestors(table, frozenset())))
+    ordered = in_order(metadata)
     for number in range(FILLINGS_MAX):
         # A circle of references can be filled into a corner that no choice mends; then it is begun again from the next seed.
         filling = connection.begin_nested()
@@ -65,6 +65,11 @@ def fill(connection: Connection, metadata: MetaData, seed: int) -> dict[str, int
     for statement in guards:
         connection.exec_driver_sql(statement)
     return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in metadata.tables.values()}
+
+
+def in_order(metadata: MetaData) -> list[Table]:
+    """Return all tables, those that refer to fewest others first; alike in every process, whatever was imported first."""
+    return sorted(metadata.tables.values(), key=lambda table: (len(_ancestors(table, frozenset())), table.name))
 
 
 def _filled(connection: Connection, ordered: list[Table], chance: random.Random) -> bool:
@@ -78,14 +83,22 @@ def _filled(connection: Connection, ordered: list[Table], chance: random.Random)
         broken = _broken(connection, ordered)
         if not broken:
             return True
+        if number % (2 * PATIENCE) == PATIENCE:  # Where no choice of references helps, what there is to refer to is put in anew.
+            for table in dict.fromkeys(key.referred_table for _, _, key in broken):
+                for row in _rows(connection, table):
+                    _replace(connection, table, row, chance)
         for table, row, key in broken:
-            if is_stuck and number:  # A row that no choice of references mends is put in anew, with what it may refer to there.
-                for stale, values in [(table, row), *((key.referred_table, parent) for parent in _rows(connection, key.referred_table))]:
-                    connection.execute(stale.delete().where(*_is_row(stale, values)))
-                    _insert_one(connection, stale, chance)
+            if is_stuck or any(column.primary_key for column in key.columns):
+                _replace(connection, table, row, chance)
             else:
                 _mend(connection, table, row, chance)
     return False
+
+
+def _replace(connection: Connection, table: Table, row: Any, chance: random.Random) -> None:
+    """Put another row in a row's place, if it still stands there."""
+    if connection.execute(table.delete().where(*_is_row(table, row))).rowcount:
+        _insert_one(connection, table, chance)
 
 
 def _ancestors(table: Table, seen: frozenset[str]) -> frozenset[str]:
@@ -198,7 +211,7 @@ def _bytes_of(column: Column[Any]) -> int:
 
 def _checks(table: FromClause) -> list[str]:
     assert isinstance(table, Table)
-    return [str(one.sqltext) for one in table.constraints if isinstance(one, CheckConstraint)]
+    return sorted(str(one.sqltext) for one in table.constraints if isinstance(one, CheckConstraint))
 
 
 def _value(column: Column[Any], known: list[str] | None, chance: random.Random) -> Any:
