@@ -36,7 +36,7 @@ from backend.cash.model import (
     advance_handover,
 )
 from backend.cash.movements import Deposit, Deposited, Handover, Shortfall
-from backend.cash.rules import LATE_ONLY, UNBOOKABLE, judge_deposit
+from backend.cash.rules import LATE_ONLY, is_unbookable, judge_deposit
 from backend.cash.tables import (
     CollectionRow,
     DepositLineRow,
@@ -47,7 +47,7 @@ from backend.cash.tables import (
 from backend.core.fen import Fen
 from backend.core.ids import BankId, DepositId, StaffId, new_id
 from backend.core.problems import IdempotencyConflict, NotFound
-from backend.core.rulebook import Breach, demand
+from backend.core.rulebook import demand
 from backend.exhibits.model import Standing
 from backend.policies.model import Policy
 from backend.policies.queries import policy_in_force
@@ -187,7 +187,7 @@ def report_deposit(session: Session, actor: Actor, command: Deposit, policy: Pol
     session.add(row)
     session.flush()
     kept.store(session, f"deposit:{row.id}", breaches, now, policy.version)
-    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
+    if is_unbookable(breaches, facts):
         row.status = advance_deposit(row.status, DepositEvent.SET_ASIDE)
         session.flush()
     elif is_complete:
@@ -288,8 +288,9 @@ def _retry(session: Session, actor: Actor, row: DepositRow, now: datetime) -> in
         return 0
     collections = named.collections
     transfers.open_accounts(session, tuple(transfers.debtor_of(one.case_id, BankId(one.bank_id)) for one in collections))
-    breaches = judge_deposit(deposit_facts(session, command, named, row.recorded_at))
-    if any(breach.code in UNBOOKABLE for breach in breaches) or _is_hollow(breaches, command, collections):
+    facts = deposit_facts(session, command, named, row.recorded_at)
+    breaches = judge_deposit(facts)
+    if is_unbookable(breaches, facts):
         row.status, row.standing = advance_deposit(row.status, DepositEvent.SET_ASIDE), Standing.BREACH
         kept.store(session, f"deposit:{row.id}", breaches, now, row.policy_version)
         return 1
@@ -353,14 +354,6 @@ def _are_seen(session: Session, actor: Actor, command: Deposit, collections: lis
     handed = select(HandoverRow.id).where(
         HandoverRow.taker_id == actor.id, HandoverRow.bank_id == command.bank_id, HandoverRow.status == HandoverStatus.POSTED)
     return session.scalar(handed.limit(1)) is not None
-
-
-def _is_hollow(breaches: tuple[Breach, ...], command: Deposit, collections: list[CollectionRow]) -> bool:
-    """Tell whether more is said to be paid in than was receipted, or nothing at all: no money in the books could have been it."""
-    short_fen = sum(one.amount_fen for one in command.shortfalls)
-    accounted_fen = command.amount_fen + short_fen
-    taken_fen = sum(one.amount_fen for one in collections)
-    return bool(breaches) and (accounted_fen > taken_fen or (not command.amount_fen and accounted_fen < taken_fen))
 
 
 def _stored(session: Session, actor: Actor, command: Deposit) -> Deposited | None:

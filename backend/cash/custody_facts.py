@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from backend.banks.hours import office_on
 from backend.cash.authorisations import designated_digests
 from backend.cash.movements import Deposit, Handover
-from backend.cash.rules import DepositFacts, OfficeHours, doubts_of_deposit
+from backend.cash.rules import DepositFacts, OfficeHours, doubts_of_deposit, judge_handover_time
 from backend.cash.tables import AuthorisationRow, CollectionRow, DepositLineRow, DepositRow, ReceiptRow, TransferRow
 from backend.core.fen import Fen
-from backend.core.rulebook import Breach, Rule
+from backend.core.rulebook import Breach
 from backend.exhibits.model import Standing
 from backend.staff.tables import DeviceRow
 
@@ -108,16 +108,12 @@ def standing_of_deposit(breaches: tuple[Breach, ...], facts: DepositFacts) -> St
 
 def time_breaches(session: Session, command: Handover, now: datetime) -> tuple[Breach, ...]:
     """Judge the claimed time of a hand-over; it moves the money all the same (CASH-08)."""
-    told_at, found = min(command.told_at or now, now), []
-    if command.handed_at > told_at + CLOCKS_APART:
-        found.append(Breach(Rule.CASH_08, "handover-time-impossible", expected="handed over before it was told", got="a later time"))
+    told_at = min(command.told_at or now, now)
     # The claim alone makes a signature older than the end of its key: nobody else saw when it was made.
     ended = session.scalar(select(DeviceRow.kid).where(
         DeviceRow.staff_id.in_((command.giver_id, command.taker_id)), DeviceRow.revoked_at > command.handed_at, DeviceRow.revoked_at <= told_at,
     ).limit(1))
-    if ended is not None:
-        found.append(Breach(Rule.CASH_08, "handover-key-ended", expected="a key in force when it was told", got="a key that ended in between"))
-    return tuple(found)
+    return judge_handover_time(is_time_possible=command.handed_at <= told_at + CLOCKS_APART, is_key_ended=ended is not None)
 
 
 def _hours(session: Session, office_id: UUID | None, at: datetime) -> OfficeHours | None:

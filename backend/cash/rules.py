@@ -244,6 +244,16 @@ def doubts_of(facts: CollectionFacts, *, is_chain_forked: bool) -> tuple[Doubt, 
     return tuple(found)
 
 
+def judge_handover_time(*, is_time_possible: bool, is_key_ended: bool) -> tuple[Breach, ...]:
+    """Judge the claimed time of a hand-over: before it was told, and not one on which a signature's worth depends (CASH-08)."""
+    found: list[Breach] = []
+    if not is_time_possible:
+        found.append(Breach(Rule.CASH_08, "handover-time-impossible", expected="handed over before it was told", got="a later time"))
+    if is_key_ended:
+        found.append(Breach(Rule.CASH_08, "handover-key-ended", expected="a key in force when it was told", got="a key that ended in between"))
+    return tuple(found)
+
+
 def judge_deposit(facts: DepositFacts) -> tuple[Breach, ...]:
     """Judge a deposit: to the designated account (CASH-06), whole and gross (CASH-07, CASH-09), once, in time, with its slip (CASH-08)."""
     found: list[Breach] = []
@@ -300,6 +310,13 @@ LATE_ONLY = frozenset({"deposit-late"})
 
 UNBOOKABLE = frozenset({ACCOUNT, "foreign-money", "already-deposited", "receipt-undone"})
 """Codes with which a reported deposit moves no money: the depositor still answers for it."""
+
+
+def is_unbookable(breaches: tuple[Breach, ...], facts: DepositFacts) -> bool:
+    """Tell whether a reported deposit moves no money: by its breaches, or since more than was receipted, or nothing, is said to be paid in."""
+    accounted_fen = facts.amount_fen + sum(one.amount_fen for one in facts.shortfalls)
+    is_hollow = accounted_fen > facts.taken_fen or (not facts.amount_fen and accounted_fen < facts.taken_fen)
+    return any(breach.code in UNBOOKABLE for breach in breaches) or (bool(breaches) and is_hollow)
 
 
 def standing_after(breaches: tuple[Breach, ...], doubts: tuple[Doubt, ...], evidence: Standing) -> Standing:
