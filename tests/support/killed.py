@@ -11,6 +11,8 @@ import msgspec
 
 COMMIT_POINTS = ("row-before-commit", "row-committed", "receipt-before-commit", "receipt-committed")
 """Points of the transport: around the commit that tells of a finished item, and of its receipt."""
+KEY_FOLDER = "FIELDVISIT_TEST_KILLED_KEYS"
+"""The environment's word to the fork server: which key folder to open beforehand."""
 
 
 class LastPiece(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,7 @@ def send_and_die(piece: LastPiece) -> int:
     context.set_forkserver_preload(["tests.support.killed_server"])
     from tests.support.killed_server import serve
 
+    os.environ[KEY_FOLDER] = str(piece.key_folder)         # After the import: only the fork server is to warm itself.
     process = context.Process(target=serve, args=(piece,))
     process.start()
     process.join(timeout=60)

@@ -1,13 +1,17 @@
 """What runs inside the process that dies; imported by its fork server beforehand."""
 
 import itertools
+import os
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from litestar import Litestar
 from litestar.testing import TestClient
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
 from backend.core.settings import Settings
 from backend.db.engine import make_engine, session_factory
@@ -18,11 +22,17 @@ from backend.web.app import Resources, log_origin, make_app
 from backend.web.transaction import attach_log
 from evidence.stores.file import FileStore
 from mobile_api import uploads
-from tests.support.killed import COMMIT_POINTS, LastPiece, die_at
+from tests.support.killed import COMMIT_POINTS, KEY_FOLDER, LastPiece, die_at
 
 
 def serve(piece: LastPiece) -> None:
     """Take one piece and die on the way."""
+    with TestClient(server_of(piece)) as client:
+        client.patch(piece.path, content=piece.content, headers=piece.headers)
+
+
+def server_of(piece: LastPiece) -> Litestar:
+    """Return an application that dies at the piece's point; nothing is opened or connected yet."""
     engine = make_engine(make_url(piece.url), pool_size=4, role=APP_ROLE if piece.kind == "postgresql" else None)
     sessions = session_factory(engine)
     keyring = keyring_of(str(piece.key_folder))
@@ -33,16 +43,22 @@ def serve(piece: LastPiece) -> None:
     resources = Resources(
         settings=settings, sessions=sessions, reads=sessions, clock=lambda: piece.now, keyring=keyring, queue=None,
         store=FileStore(settings.store_folder, lambda point: hook(point)))
-    with TestClient(make_app(resources, uploads.ROUTES)) as client:
-        client.patch(piece.path, content=piece.content, headers=piece.headers)
+    return make_app(resources, uploads.ROUTES)
 
 
 @cache
 def keyring_of(folder: str) -> Keyring:
-    """Open a key folder; the fork server does it once, since deriving the wrapping key is slow by design."""
-    from pathlib import Path
-
+    """Open a key folder; slow by design."""
     return Keyring(open_folder(Path(folder), None))
+
+
+def warm() -> None:
+    """Do once in the fork server what each of its thousands of children would do again: open the keys, map the tables, read the handlers' types."""
+    configure_mappers()
+    folder = Path(os.environ[KEY_FOLDER])
+    server_of(LastPiece(
+        kind="sqlite", url=f"sqlite:///{folder}/never-opened.db", data_folder=folder, key_folder=folder, path="", headers={}, content=b"", point="",
+        now=datetime.now(UTC)))
 
 
 def _watch_commits(sessions: sessionmaker[Session], hook: Any) -> None:
@@ -68,3 +84,7 @@ def _watch_commits(sessions: sessionmaker[Session], hook: Any) -> None:
             hook(f"{written.pop(id(session))}-committed")
 
     assert COMMIT_POINTS
+
+
+if KEY_FOLDER in os.environ:
+    warm()
