@@ -99,6 +99,12 @@ _NEEDS_ZH = {
     "one pair with all of": "同时具备以下条件的一组人员",
 }
 
+_STATUSES_ZH = {
+    "pending": "待审批", "requested": "待审批", "refused": "未批准", "rejected": "未批准", "withdrawn": "已撤回", "expired": "已过期",
+    "postponed": "已改期",
+}
+"""The words that days use for an approval that is not granted; any other is shown as it was given."""
+
 
 class _Time(int):
     def __format__(self, form: str) -> str:
@@ -121,6 +127,8 @@ def _shown(key: str, value: Any, *, is_chinese: bool) -> Any:
     comma = "、" if is_chinese else ", "
     if key == "windows":
         return comma.join(f"{_Time(lo):time}–{_Time(hi):time}" for lo, hi in value) or ("无" if is_chinese else "never")
+    if key == "status" and is_chinese:
+        return _STATUSES_ZH.get(value, f"“{value}”")
     if key == "missing":
         return comma.join(_need(one, is_chinese=is_chinese) for one in value)
     if key == "pair":

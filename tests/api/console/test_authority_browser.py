@@ -1,14 +1,11 @@
 """The bank's key in a real browser: made there, kept there, not to be copied out; what it signs is believed by server and phone."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar.testing import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,63 +14,42 @@ from backend.banks.tables import BankKeyRow
 from backend.cash.model import RequestStatus
 from backend.cash.tables import AuthorisationRequestRow, AuthorisationRow
 from backend.cash.tokens import read_token
-from backend.cli.app import create_app
 from backend.keys.keyring import Keyring
 from backend.staff import logins
 from evidence.keys import key_from_jwk
+from tests.support.browser import HOST, NEEDS_CHROMIUM, Browsing, browsing
 from tests.support.cash import Door, door
 from tests.support.http import SteppedClock, make_resources
 from tests.support.whole import IdleQueue
 from tests.support.world import Person, world
 
-playwright = pytest.importorskip("playwright.sync_api")
-HOST = "http://127.0.0.1:8000"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None and os.environ.get("CI") != "true", reason="no Chromium on this machine")]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 class Desk:
-    """An authoriser's browser on the whole application, whose answers come without a network."""
+    """An authoriser's browser on the whole application."""
 
-    def __init__(self, chromium: Any, client: TestClient[Any], at: Door, sessions: sessionmaker[Session]) -> None:
-        self.chromium, self.client, self.at, self.sessions = chromium, client, at, sessions
-        self.faults: list[str] = []
+    def __init__(self, browser: Browsing, at: Door, sessions: sessionmaker[Session]) -> None:
+        self.browser, self.at, self.sessions = browser, at, sessions
+
+    @property
+    def faults(self) -> list[str]:
+        return self.browser.faults
 
     def open(self, person: Person) -> Any:
         with self.sessions.begin() as session:
             opened = logins.open_session(session, person.id, self.at.now)
-        context = self.chromium.new_context(locale="en-GB")
-        context.add_cookies([{"name": "session", "value": opened.token, "url": HOST}])
-        page = context.new_page()
-        page.clock.set_fixed_time(self.at.now)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda told: self.faults.append(told.text) if told.type == "error" else None)
-        page.route("**/*", lambda route, request: self._answer(route, request))
+        page = self.browser.window(opened.token, at=self.at.now, locale="en-GB")
         page.goto(f"{HOST}/console/authority")
         return page
-
-    def _answer(self, route: Any, request: Any) -> None:
-        headers = {name: value for name, value in request.all_headers().items() if name not in ("host", "content-length")}
-        answer = self.client.request(request.method, request.url, headers=headers, content=request.post_data_buffer, follow_redirects=False)
-        told = {name: value for name, value in answer.headers.items() if name not in ("content-length", "content-encoding", "transfer-encoding")}
-        route.fulfill(status=answer.status_code, headers=told, body=answer.content)
 
 
 @pytest.fixture
 def desk(chromium: Any, joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, now: Any) -> Iterator[Desk]:
     with joined.begin() as session:
         at = door(session, keyring, world(session, keyring, now))
-    app = create_app(make_resources(joined, keyring, tmp_path, SteppedClock(now)).with_queue(IdleQueue()))
-    with TestClient(app, base_url=HOST, raise_server_exceptions=True) as client:
-        yield Desk(chromium, client, at, joined)
+    with browsing(chromium, make_resources(joined, keyring, tmp_path, SteppedClock(now)).with_queue(IdleQueue())) as browser:
+        yield Desk(browser, at, joined)
 
 
 def ask(desk: Desk, cap_fen: int = 300_000) -> Any:

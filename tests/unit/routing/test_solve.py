@@ -156,6 +156,13 @@ def test_hard_reasons_name_what_is_missing(wanted: dict[str, Any], code: str, ch
     assert solve(apply_changes(instance, [msgspec.convert(one, Change) for one in left.changes]), FEW).served() == {"V0"}
 
 
+@pytest.mark.parametrize(("status", "said"), [("pending", "待审批"), ("withdrawn", "已撤回"), ("postponed", "已改期"), ("on-hold", "“on-hold”")])
+def test_REQ_03_the_reason_speaks_one_language(status: str, said: str) -> None:
+    (left,) = solve(load_instance(day(visit("V0", "p0", approval={"status": status, "effective_from": None}))), FEW).unserved or ()
+    assert f"审批状态为{said}," in left.reason_zh
+    assert f"The approval is {status}," in left.reason
+
+
 def test_a_displaced_visit_names_what_stands_in_its_way_and_the_price() -> None:
     rivals = [visit(f"V{n}", "p0", windows=[[9 * HOUR, 9 * HOUR]], value=8 - n) for n in range(3)]
     (left,) = solve(load_instance(day(*rivals)), FEW).unserved or ()
