@@ -142,12 +142,12 @@ def _travel(settings: Settings) -> Iterator[Finding]:
     from backend.plans.to_routing import GREAT_CIRCLE
     from backend.plans.travel import config_of
     from routing.travel import ProviderName, TravelError, open_provider
-    from routing.travel.network import digest_of, kept_at
+    from routing.travel.obtain import is_built
 
     config = config_of(settings)
     try:
-        if config.provider is ProviderName.ROADS and not kept_at(Path(config.cache_folder or ""), digest_of(Path(config.file or ""))).is_file():
-            yield Finding("travel", f"roads: {Path(config.file or '').name}: read by the first plan, then kept")
+        if config.provider in (ProviderName.ROADS, ProviderName.OSRM_FILE) and not is_built(config):
+            yield Finding("travel", f"{config.provider.value}: {Path(config.file or '').name}: read by the first plan, then kept")
             return
         record = open_provider(config, GREAT_CIRCLE).record
     except TravelError as error:
@@ -158,7 +158,10 @@ def _travel(settings: Settings) -> Iterator[Finding]:
 
 
 def _extras(_settings: Settings) -> Iterator[Finding]:
-    for module, extra, without in (("av", "media", "recordings stand as not-examined"), ("numba", "fast", "plans are searched by OR-Tools alone"),
-                                   ("osmium", "roads", "no travel times over an extract's roads")):
+    asked = [("av", "media", "recordings stand as not-examined"), ("numba", "fast", "plans are searched by OR-Tools alone"),
+             ("osmium", "roads", "no travel times over an extract's roads")]
+    if sys.version_info >= (3, 12):
+        asked.append(("osrm", "osrm", "no travel times by OSRM's own library"))
+    for module, extra, without in asked:
         is_there = importlib.util.find_spec(module) is not None
         yield Finding(f"extra {extra}", "installed" if is_there else f"not installed: {without}", is_good=is_there, is_fatal=False)

@@ -19,6 +19,8 @@ MISSING = -1
 
 SNAP_M_MAX = 2_000.0
 """How far a place may lie from the nearest road; beyond it there is no way to it, rather than a way to somewhere else."""
+WALK_M_S = 1.25
+"""Metres a second on foot between a place and its road, where the search is made in this process."""
 
 
 class TravelError(RuntimeError):
@@ -41,6 +43,7 @@ class ProviderName(StrEnum):
     GREAT_CIRCLE = "great-circle"
     TABLE = "table"
     ROADS = "roads"
+    OSRM_FILE = "osrm-file"
     OSRM = "osrm"
     VALHALLA = "valhalla"
 
@@ -52,7 +55,7 @@ class Fallback(StrEnum):
     GREAT_CIRCLE = "great-circle"
 
 
-FILED = frozenset({ProviderName.TABLE, ProviderName.ROADS})
+FILED = frozenset({ProviderName.TABLE, ProviderName.ROADS, ProviderName.OSRM_FILE})
 ASKED = frozenset({ProviderName.OSRM, ProviderName.VALHALLA})
 
 
@@ -60,8 +63,9 @@ class TravelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which provider, and what it needs.
 
     `file` is the table or the `.osm.pbf` extract, `url` the one host that may be asked, `data_set` the operator's name for that host's map
-    data, `profile` the host's profile or costing (`roads` has `car` alone). `cache_folder` keeps built networks and asked legs; None keeps
-    nothing. Seconds: `timeout_s` for one answer, `budget_s` for a whole matrix. `block_max` is the longest side of one asked table.
+    data, `profile` the host's profile or costing, or one of those that OSRM's library brings (`roads` has `car` alone). `cache_folder` keeps
+    built networks and asked legs; None keeps nothing. Seconds: `timeout_s` for one answer, `budget_s` for a whole matrix. `block_max` is the
+    longest side of one asked table.
     """
 
     provider: ProviderName = ProviderName.GREAT_CIRCLE

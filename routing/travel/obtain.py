@@ -23,6 +23,7 @@ from routing.travel.model import (
     TravelTable,
     finish,
 )
+from routing.travel.network import digest_of, kept_at
 
 FAILURE_LENGTH_MAX = 200
 
@@ -49,6 +50,10 @@ def open_provider(
         from routing.travel.roads import RoadNetwork
 
         return RoadNetwork(Path(config.file or ""), folder, config.budget_s)
+    if config.provider is ProviderName.OSRM_FILE:
+        from routing.travel.osrm_library import OsrmLibrary
+
+        return OsrmLibrary(Path(config.file or ""), folder, config.budget_s, config.profile)
     if config.provider in ASKED:
         from routing.travel.asked import AskedTravel
         from routing.travel.osrm import Osrm
@@ -57,6 +62,20 @@ def open_provider(
         service = Osrm(config.profile) if config.provider is ProviderName.OSRM else Valhalla(config.profile)
         return AskedTravel(config, service, near, pause)
     return GreatCircle(model)
+
+
+def is_built(config: TravelConfig) -> bool:
+    """Return whether the configured extract's network is kept already, so that opening it is quick.
+
+    Raises:
+        TravelError: the extract cannot be read, or an extra is not installed.
+    """
+    folder, digest = Path(config.cache_folder or ""), digest_of(Path(config.file or ""))
+    if config.provider is ProviderName.OSRM_FILE:
+        from routing.travel.osrm_library import is_kept
+
+        return is_kept(folder, digest, config.profile)
+    return kept_at(folder, digest).is_file()
 
 
 def obtain(config: TravelConfig, instance: Instance, pause: Callable[[float], None] | None = None) -> tuple[TravelMatrix, TravelRecord]:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from routing.matrix import FloatArray
 from routing.model import Instance, Location
 from routing.travel.extract import build_network
-from routing.travel.model import SNAP_M_MAX, ProviderName, TravelRecord, TravelTable, TravelUnavailable, whole
+from routing.travel.model import SNAP_M_MAX, WALK_M_S, ProviderName, TravelRecord, TravelTable, TravelUnavailable, whole
 from routing.travel.network import CLOSED, EARTH_RADIUS_M, Longs, Network, arcs, digest_of, kept_at, load, save, share_of, split_weights
 from routing.travel.profile import PROFILE
 
-WALK_M_S = 1.25
 SAMPLE_M = 40.0
 END_SHARE = 1e-6
 SEARCH_BYTES_MAX = 128_000_000

@@ -150,7 +150,7 @@ def test_every_package_that_ours_import_is_named_as_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
     named = {_plain(re.split(r"[^\w.-]", one, maxsplit=1)[0]) for one in wanted}
-    brought_by = packages_distributions()
+    brought_by = {"osrm": ["osrm-bindings"], **packages_distributions()}       # No wheel for every Python that we run on.
     roots = {
         name.partition(".")[0]: source.path for source in sources("backend", "routing", "evidence", "mobile_api") for name in imported(source.tree)
     }

@@ -14,10 +14,10 @@ import pytest
 
 from routing.travel import ProviderName, TravelConfig, TravelMissing, TravelRefused, obtain
 from routing.travel.great_circle import crow_m
-from routing.travel.model import MISSING
+from routing.travel.model import MISSING, WALK_M_S
 from routing.travel.network import great_circle_m, kept_at, load, save
 from routing.travel.profile import Drive, blocks, drive, limit_kmh
-from routing.travel.roads import WALK_M_S, RoadNetwork
+from routing.travel.roads import RoadNetwork
 from tests.unit.routing.support_days import BENCH
 from tests.unit.routing.support_travel import places_day, write_extract
 
