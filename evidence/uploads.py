@@ -164,14 +164,13 @@ def read_checksum(text: str) -> Checksum:
     return Checksum(sha256=digest)
 
 
-def judge_creation(creation: Creation, item: Item | None, usage: Usage, limits: UploadLimits) -> None:
+def judge_creation(creation: Creation, item: Item | None, limits: UploadLimits) -> None:
     """Judge a creation against the signed manifest, type and size before any byte is read.
 
     Raises:
         ItemNotDeclared: the manifest lists no such item.
         SizeMismatch: another length than the manifest's.
         UnsupportedMediaType, TooLarge: outside the allow-list or its bounds.
-        QuotaExceeded: too many open uploads or bytes of this device.
     """
     if item is None:
         raise ItemNotDeclared("the manifest does not list this item")
@@ -181,9 +180,13 @@ def judge_creation(creation: Creation, item: Item | None, usage: Usage, limits: 
         raise TooLarge(f"{creation.length} bytes, {item.media_type} has at most {bytes_max}")
     if creation.length != item.size:
         raise SizeMismatch(f"Upload-Length {creation.length}, the manifest says {item.size}")
-    if usage.open_uploads >= limits.open_uploads_max or usage.open_bytes + creation.length > limits.open_bytes_max:
+
+
+def demand_quota(usage: Usage, length: int, limits: UploadLimits) -> None:
+    """Refuse one more upload of a device with too many unfinished ones, too many bytes in them, or a full day. Raises QuotaExceeded."""
+    if usage.open_uploads >= limits.open_uploads_max or usage.open_bytes + length > limits.open_bytes_max:
         raise QuotaExceeded("too many unfinished uploads on this device")
-    demand_day(usage, creation.length, limits)
+    demand_day(usage, length, limits)
 
 
 def demand_day(usage: Usage, length: int, limits: UploadLimits) -> None:

@@ -80,9 +80,10 @@ def create(request: Request[Any, Any, Any], resources: NamedDependency[Resources
         creation = read_creation(request.headers)
     leave = _leave(resources, request.headers, now)
     with transaction(resources.sessions, leave.actor, now) as session:
-        transfer = uploads.create(session, leave, creation, resources.keyring, now, limits_of(resources))
+        desk = desk_of(request, resources)
+        transfer = uploads.create(session, leave, creation, resources.keyring, now, desk.is_untouched, limits_of(resources))
         if transfer.state is UploadState.OPEN:
-            desk_of(request, resources).demand_room(transfer.length)
+            desk.demand_room(transfer.length)
     offset = transfer.length if transfer.state is UploadState.FINISHED else 0
     headers = state_headers(Progress(length=transfer.length, offset=offset, expires_at=transfer.expires_at))
     return Response(None, status_code=201, headers={**headers, "Location": f"{resources.settings.public_url}{PATH}/{transfer.id}"})

@@ -114,6 +114,10 @@ class Desk:
         """Whether the bytes already rest under their final name; a crash may have come before the row told it."""
         return self.store.size(transfer.blob) is not None
 
+    def is_untouched(self, transfer: Transfer) -> bool:
+        """Whether nothing of it rests yet; true only for as long as nobody sends."""
+        return not self.is_at_rest(transfer) and self.store.part_size(transfer.part) == 0
+
     def progress(self, transfer: Transfer) -> Progress:
         """Return the durable offset. Holds the lock."""
         is_whole = transfer.state is UploadState.FINISHED or self.is_at_rest(transfer)

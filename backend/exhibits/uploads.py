@@ -5,12 +5,12 @@ where any other was killed. No transaction is open while bytes flow.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import Select, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.audit.events import EventTag
@@ -30,7 +30,7 @@ from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
 from evidence.manifest import decode_manifest
 from evidence.sealing import new_key
-from evidence.uploads import Creation, UploadLimits, Usage, expiry, judge_creation
+from evidence.uploads import Creation, UploadLimits, Usage, demand_quota, expiry, judge_creation
 from evidence.uploads import demand_day as judge_day
 
 LIMITS = UploadLimits()
@@ -113,8 +113,7 @@ def issue_tickets(session: Session, keyring: Keyring, manifest_id: UUID, device:
     for item in session.scalars(needed).all():
         if item.media_type not in LIMITS.media_types or item.size > LIMITS.bytes_max(item.media_type):
             continue
-        begun = select(UploadRow).where(UploadRow.item_key == item.id, UploadRow.state == UploadState.OPEN, UploadRow.expires_at > now)
-        row = session.scalars(begun.order_by(UploadRow.id).limit(1)).one_or_none() or _open(session, keyring, item, device, now)
+        row = session.scalars(_open_uploads(item.id, now).limit(1)).one_or_none() or _open(session, keyring, item, device, now)
         token = secrets.token_urlsafe(32)
         session.add(UploadTokenRow(token_hash=token_hash(token), item_key=item.id, device=device, issued_at=now, expires_at=expires_at))
         tickets.append(UploadTicket(item_id=item.item_id, upload_id=row.id, token=token, expires_at=expires_at))
@@ -122,11 +121,18 @@ def issue_tickets(session: Session, keyring: Keyring, manifest_id: UUID, device:
     return tuple(tickets)
 
 
-def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime, limits: UploadLimits = LIMITS) -> Transfer:
+def create(
+    session: Session, leave: Leave, creation: Creation, keyring: Keyring, now: datetime, is_untouched: Callable[[Transfer], bool],
+    limits: UploadLimits = LIMITS,
+) -> Transfer:
     """Open an upload for the item of the token; for a stored item return the upload that brought it, all of it acknowledged.
 
+    An upload of the item that the device was offered, or created and never heard of, and that nothing was sent to, is the new one: a lost
+    answer leaves no second behind, and the many that a day without a line was offered do not stand in their own way.
+
     Raises:
-        ItemNotDeclared, SizeMismatch, UnsupportedMediaType, TooLarge, QuotaExceeded: see `evidence.uploads.judge_creation`.
+        ItemNotDeclared, SizeMismatch, UnsupportedMediaType, TooLarge: see `evidence.uploads.judge_creation`.
+        QuotaExceeded: see `evidence.uploads.demand_quota`.
         UploadGone: the item is stored already and needs no upload.
     """
     item = _locked_item(session, leave.item_key)
@@ -136,13 +142,20 @@ def create(session: Session, leave: Leave, creation: Creation, keyring: Keyring,
         raise ItemNotDeclared(reason="the token is for another item", expected=named)
     declared = next((one for one in decode_manifest(manifest_row.payload).items if one.item_id == item.item_id), None)
     with refusing():
-        judge_creation(creation, declared, _usage(session, leave.device, now), limits)
+        judge_creation(creation, declared, limits)
     if item.state is ItemState.STORED:
         finished = select(UploadRow).where(UploadRow.item_key == item.id, UploadRow.state == UploadState.FINISHED)
         known = session.scalars(finished.order_by(UploadRow.id).limit(1)).one_or_none()
         if known is None:
             raise UploadGone(reason="the item is stored already")
         return _transfer(session, known, item, keyring)
+    for begun in session.scalars(_open_uploads(item.id, now).where(UploadRow.device == leave.device)):
+        offered = _transfer(session, begun, item, keyring)
+        if is_untouched(offered):
+            demand_day(session, offered, limits, now)
+            return offered
+    with refusing():
+        demand_quota(_usage(session, leave.device, now), creation.length, limits)
     row = _open(session, keyring, item, leave.device, now)
     record(session, leave.actor, EventTag.UPLOAD_CREATED, f"manifest:{item.manifest_id}", now, item=item.id, upload=row.id, device=leave.device)
     return _transfer(session, row, item, keyring)
@@ -231,6 +244,12 @@ def leave_expired(session: Session, upload_id: UUID, now: datetime) -> bool:
     row.state = advance_upload(row.state, UploadEvent.LEAVE)
     session.flush()
     return True
+
+
+def _open_uploads(item_key: UUID, now: datetime) -> Select[UploadRow]:
+    """Select the uploads of an item that may still be sent to, the first one first."""
+    begun = select(UploadRow).where(UploadRow.item_key == item_key, UploadRow.state == UploadState.OPEN, UploadRow.expires_at > now)
+    return begun.order_by(UploadRow.id)
 
 
 def _open(session: Session, keyring: Keyring, item: ItemRow, device: str, now: datetime) -> UploadRow:

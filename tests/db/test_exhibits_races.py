@@ -77,7 +77,7 @@ def test_EVD_09_two_uploads_of_one_file_leave_one_blob(sessions: sessionmaker[Se
         (ticket,) = uploads.issue_tickets(session, KEYRING, accepted.manifest_id, accepted.device, now)
         leave = uploads.read_leave(session, ticket.token, now)
         first = uploads.transfer_of(session, leave, ticket.upload_id, KEYRING)
-        second = uploads.create(session, leave, uploads.Creation(length=len(content), metadata={}), KEYRING, now)
+        second = uploads.create(session, leave, uploads.Creation(length=len(content), metadata={}), KEYRING, now, lambda _offered: False)
     store = MemoryStore()
     desk = Desk(store, Settings(data_folder=tmp_path, key_folder=tmp_path))
     barrier = Barrier(2)

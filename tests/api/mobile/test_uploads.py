@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from litestar.testing import TestClient
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.settings import Settings
@@ -25,6 +25,7 @@ from backend.web.app import log_origin, make_app
 from evidence.es256 import compact_verify
 from evidence.facts import Kind
 from evidence.translog import parse_proof, verify_checkpoint
+from evidence.uploads import UploadLimits
 from mobile_api import uploads
 from tests.support.engines import Database
 from tests.support.exhibits import CAPTURE, signed_once
@@ -375,9 +376,41 @@ def test_EVD_09_stock_client_creates_its_own_upload(place: Place) -> None:
     own = {**asked, "uploadUrl": made.headers["location"]}
     assert place.patch(own, 0, PHOTO).status_code == 204
     assert place.stored(asked) == PHOTO
-    # The upload that the answer had offered is surplus now; bytes sent to it change nothing.
-    assert place.patch(asked, 0, PHOTO).status_code in (204, 410)
+    again = place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(asked), "Upload-Length": str(len(PHOTO))})
+    assert (again.status_code, again.headers["upload-offset"], again.headers["location"]) == (201, str(len(PHOTO)), made.headers["location"])
+
+
+def _created(place: Place, asked: dict[str, Any]) -> Any:
+    return place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(asked), "Upload-Length": str(len(PHOTO))})
+
+
+def test_EVD_09_what_was_offered_and_not_begun_is_what_a_client_creates(place: Place, sessions: sessionmaker[Session]) -> None:
+    asked = place.declare()
+    first, second = _created(place, asked), _created(place, asked)        # The first answer may have been lost.
+    assert first.headers["location"] == second.headers["location"] == asked["uploadUrl"]
+    assert (second.status_code, second.headers["upload-offset"]) == (201, "0")
+    _send_cut(place, asked, 0, PHOTO[:100_000])
+    third = _created(place, asked)
+    assert third.headers["location"] != asked["uploadUrl"], "what another has begun to send is not handed out as empty"
+    own = {**asked, "uploadUrl": third.headers["location"]}
+    assert place.patch(own, 0, PHOTO).status_code == 204
     assert place.stored(asked) == PHOTO
+    # The other upload is surplus now; bytes sent to it change nothing.
+    assert place.patch(asked, int(place.head(asked).headers["upload-offset"]), PHOTO).status_code in (204, 409, 410, 413)
+    assert place.stored(asked) == PHOTO
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(UploadRow)) == 2
+
+
+def test_EVD_09_a_day_of_offered_uploads_does_not_stand_in_its_own_way(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [place.declare(PHOTO + bytes([number])) for number in range(3)]
+    monkeypatch.setattr(uploads, "limits_of", lambda _resources: UploadLimits(open_uploads_max=3))
+    for asked in waiting:
+        made = place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(asked), "Upload-Length": str(len(PHOTO) + 1)})
+        assert (made.status_code, made.headers["location"]) == (201, asked["uploadUrl"])
+    _send_cut(place, waiting[0], 0, PHOTO[:100_000])
+    more = place.client.post("/mobile/v1/uploads", headers={**TUS, **leave_of(waiting[0]), "Upload-Length": str(len(PHOTO) + 1)})
+    assert (more.status_code, name_of(more)) == (429, "quota-exceeded")
 
 
 def _send_cut(place: Place, asked: dict[str, Any], offset: int, content: bytes, headers: dict[str, str] | None = None) -> None:

@@ -68,18 +68,24 @@ def test_another_version_is_refused() -> None:
     uploads.demand_version({"tus-resumable": "1.0.0"})
 
 
-@pytest.mark.parametrize("length, declared, usage, error", [
-    (5, None, NONE_OPEN, ItemNotDeclared), (6, item(), NONE_OPEN, SizeMismatch),
-    (5, item(media_type="image/svg+xml"), NONE_OPEN, UnsupportedMediaType),
-    (5, item(media_type="audio/flac"), NONE_OPEN, UnsupportedMediaType), (1_000_000_000, item(), NONE_OPEN, TooLarge),
-    (40_000_001, item(size=40_000_001), NONE_OPEN, TooLarge), (20_000_001, item(size=20_000_001, media_type="audio/amr"), NONE_OPEN, TooLarge),
-    (5, item(), uploads.Usage(open_uploads=400, open_bytes=0), QuotaExceeded),
-    (5, item(), uploads.Usage(open_uploads=1, open_bytes=4_000_000_000), QuotaExceeded),
+@pytest.mark.parametrize("length, declared, error", [
+    (5, None, ItemNotDeclared), (6, item(), SizeMismatch), (5, item(media_type="image/svg+xml"), UnsupportedMediaType),
+    (5, item(media_type="audio/flac"), UnsupportedMediaType), (1_000_000_000, item(), TooLarge),
+    (40_000_001, item(size=40_000_001), TooLarge), (20_000_001, item(size=20_000_001, media_type="audio/amr"), TooLarge),
 ])
-def test_EVD_09_an_upload_that_the_manifest_does_not_carry_is_refused(length: int, declared: Any, usage: uploads.Usage,
-        error: type[EvidenceError]) -> None:
+def test_EVD_09_an_upload_that_the_manifest_does_not_carry_is_refused(length: int, declared: Any, error: type[EvidenceError]) -> None:
     with pytest.raises(error):
-        uploads.judge_creation(uploads.Creation(length=length, metadata={}), declared, usage, LIMITS)
+        uploads.judge_creation(uploads.Creation(length=length, metadata={}), declared, LIMITS)
+
+
+@pytest.mark.parametrize("usage", [
+    uploads.Usage(open_uploads=400, open_bytes=0), uploads.Usage(open_uploads=1, open_bytes=4_000_000_000),
+    uploads.Usage(open_uploads=0, open_bytes=0, day_bytes=LIMITS.day_bytes_max),
+])
+def test_SEC_06_a_device_with_too_much_unfinished_opens_no_more(usage: uploads.Usage) -> None:
+    with pytest.raises(QuotaExceeded):
+        uploads.demand_quota(usage, 5, LIMITS)
+    uploads.demand_quota(NONE_OPEN, 5, LIMITS)
 
 
 def piece(offset: int = 40, length: int | None = 10, checksum: bytes | None = None) -> uploads.Piece:
@@ -118,7 +124,7 @@ def test_a_wrong_checksum_is_460() -> None:
 def test_a_good_upload_passes() -> None:
     creation = uploads.read_creation({"upload-length": "5", "upload-metadata": f"manifest_id {b64(b'm-1')}, item_id {b64(b'i1')},draft"})
     assert creation.metadata == {"manifest_id": "m-1", "item_id": "i1", "draft": ""}
-    uploads.judge_creation(creation, item(), NONE_OPEN, LIMITS)
+    uploads.judge_creation(creation, item(), LIMITS)
     read = uploads.read_piece({"content-type": uploads.PIECE_TYPE, "upload-offset": "40", "content-length": "3",
                                "upload-checksum": f"sha256 {b64(hashlib.sha256(b'abc').digest())}"})
     uploads.judge_piece(read, STATE, NOW)
