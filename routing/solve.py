@@ -17,7 +17,7 @@ import msgspec
 
 from routing.assemble import assemble_plan
 from routing.check import Violation, check
-from routing.engines import search, strands
+from routing.engines import recreate, search, strands
 from routing.engines.decompose import Pace, improve_parts
 from routing.engines.insertion import regret_start
 from routing.engines.layout import Heat
@@ -36,6 +36,8 @@ from routing.warm_start import start_tours
 
 WHOLE_VISITS_MAX = 260
 WHOLE_SHARE = 0.6
+STEPS_SHARE = 0.8
+STEPS_PER_SUB_SOLVE = 50
 PAIRING_SHARE = 0.06
 PAIRING_S_MAX = 2.0
 BOTH_MATCHINGS_VISITS_MAX = 400
@@ -274,9 +276,14 @@ class _Run:
         })
 
     def search_ortools(self) -> None:
-        """OR-Tools alone: the whole day at once where it is small enough, then parts of two to four neighbouring pairs."""
+        """Without the compiled search: many small steps in NumPy where they know the day's rules, then OR-Tools' sub-solves.
+
+        Elsewhere OR-Tools routes the whole day at once first, where it is small enough. The sub-solves take two to four neighbouring pairs.
+        """
         since = time.monotonic()
-        if self.problem.n <= WHOLE_VISITS_MAX and not self.is_over():
+        if recreate.is_able(self.problem) and not self.is_over():
+            self.step_by_step()
+        elif self.problem.n <= WHOLE_VISITS_MAX and not self.is_over():
             effort = Effort(search_s=WHOLE_SHARE * self.left_s(), is_descent=not self.is_timed, cancelled=self.cancelled)
             self.adopt("OR-Tools routing", route_pairs(self.problem, self.tours, range(self.problem.n), effort), 1, since)
         since = time.monotonic()
@@ -284,6 +291,21 @@ class _Run:
         tours, made = improve_parts(self.problem, self.tours, pace, self.seed, lambda better, _: self.report("OR-Tools parts", better))
         self.adopt("OR-Tools parts", tours, made, since)
         self.trace.append({"stage": "search", "engine": "ortools-parts", "seed": self.seed, "iterations": made})
+
+    def step_by_step(self) -> None:
+        """Ruin and recreate in NumPy for its share of the time."""
+        since, whole_s = time.monotonic(), max(0.01, STEPS_SHARE * self.left_s())
+        is_asked = self.cancelled or _never
+        course = recreate.Course(
+            stop=(lambda: time.monotonic() - since > whole_s or is_asked()) if self.is_timed else self.is_over,
+            gone=lambda: (time.monotonic() - since) / whole_s,
+            steps_max=None if self.limits.iterations_max is None else STEPS_PER_SUB_SOLVE * self.limits.iterations_max,
+        )
+        tours, made = recreate.recreate(
+            self.problem, self.tours, course, self.seed, lambda better: self.report("ruin and recreate", better), is_near=bool(self.given)
+        )
+        self.adopt("ruin and recreate", tours, made, since)
+        self.trace.append({"stage": "search", "engine": "recreate", "seed": self.seed, "iterations": made})
 
     def report_found(self, found: strands.Found) -> None:
         """Show an incumbent of the compiled search; its tours are timed only if somebody asks for the plan."""

@@ -149,6 +149,7 @@ _ENGINES = {
     "swap matching + regret start": ("交换匹配与贪心插入", "swap matching and greedy insertion"), "CP-SAT pairing": ("CP-SAT 组成配对", "CP-SAT forms the pairs"),
     "CP-SAT pairing + regret start": ("CP-SAT 组成配对，贪心插入得到初始路线", "CP-SAT forms the pairs, greedy insertion gives the first routes"),
     "OR-Tools routing": ("OR-Tools 整日路线搜索", "OR-Tools searches the whole day"), "OR-Tools parts": ("OR-Tools 分片改进", "OR-Tools improves parts of the day"),
+    "ruin and recreate": ("拆除重建与重新配对", "ruin, recreate, re-pair"),
     "compiled search": ("编译搜索：拆除重建与重新配对", "compiled search: ruin, recreate, re-pair"),
     "polish": ("再次尝试插入每个未安排的外访", "tries every visit left out once more"),
     "OR-Tools final times": ("OR-Tools 给出最终时刻", "OR-Tools gives the final times"),

@@ -39,7 +39,8 @@ def re_form(
     old: Pairs = tuple(tours[row].collectors for row in rows)
     used = sum(1 for tour in tours if tour.timing.nodes)
     room = problem.pairs_max - used + sum(1 for row in rows if tours[row].timing.nodes)
-    new = _draw(old, _idle(problem, tours, weight, rng), weight, room, rng)
+    idle = idle_people(problem, {one for tour in tours for one in tour.collectors}, weight, rng)
+    new = draw_pairs(old, idle, weight, room, rng)
     if new is None:
         return None
     fresh = [empty_tour(problem, a, b) for a, b in new]
@@ -67,7 +68,7 @@ def shake(
     return regret_start(problem, kept, stop, asked, [rng.expovariate(1 / FAVOUR_S) for _ in asked], is_thrifty=rng.random() < 0.5)
 
 
-def _draw(old: Pairs, idle: Sequence[int], weight: I64, room: int, rng: random.Random) -> Pairs | None:
+def draw_pairs(old: Pairs, idle: Sequence[int], weight: I64, room: int, rng: random.Random) -> Pairs | None:
     """Draw one of the other ways to pair up these people, at most `room` pairs; screened by the loss of matching weight."""
     people = [one for pair in old for one in pair] + list(idle)
     legal = [(min(a, b), max(a, b)) for a, b in combinations(people, 2) if weight[a, b] > 0]
@@ -80,9 +81,8 @@ def _draw(old: Pairs, idle: Sequence[int], weight: I64, room: int, rng: random.R
     return rng.choice(others) if others else None
 
 
-def _idle(problem: Problem, tours: Sequence[Tour], weight: I64, rng: random.Random) -> list[int]:
+def idle_people(problem: Problem, busy: set[int], weight: I64, rng: random.Random) -> list[int]:
     """Draw some of those who are in no tour and could be in one."""
-    busy = {one for tour in tours for one in tour.collectors}
     idle = [one for one in range(len(weight)) if one not in busy and weight[one].any() and problem.anchor_of[one] < 0]
     return rng.sample(idle, min(IDLE_OFFERED, len(idle))) if rng.random() < 0.5 else []
 

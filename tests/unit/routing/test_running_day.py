@@ -185,7 +185,7 @@ MUTANTS: list[tuple[str, Any]] = [
     ("REQ-04 pin_broken", lambda d, p: d["visits"][_last(d, p)].update(pinned_start=20 * HOUR)),
     ("VIS-06 credential_missing", lambda d, p: d["visits"][_last(d, p)].update(credential="icbc")),
     ("CONT-05 debtor_twice", lambda d, p: [one.update(debtor="li") for one in d["visits"]]),
-    ("work with each other", lambda d, p: d["pairing"].update(fixed=[[p["routes"][1]["collectors"][0], "gao"]])),
+    ("work with each other", lambda d, p: d["pairing"].update(fixed=[[p["routes"][1]["collectors"][0], _idle(p)]])),
     ("CASH-06 cash_kept", lambda d, p: d["progress"][0]["stops"][0].update(cash_fen=70)),
 ]
 
@@ -197,6 +197,11 @@ def _last(made: dict[str, Any], plan: dict[str, Any]) -> int:
 
 def _other(plan: dict[str, Any]) -> str:
     return next(one for one in ("bilal", "dong", "emin", "fang") if one not in plan["routes"][0]["collectors"])
+
+
+def _idle(plan: dict[str, Any]) -> str:
+    busy = {one for route in plan["routes"] for one in route["collectors"]}
+    return next(one for one in ("gao", "bilal", "dong", "emin", "fang") if one not in busy)
 
 
 @pytest.mark.parametrize(("expected", "change"), MUTANTS, ids=[f"{n}-{one[0].replace(' ', '-')}" for n, one in enumerate(MUTANTS)])
