@@ -1,8 +1,9 @@
 """Android key attestation: where a phone's key lives, as far as a chain to a pinned root shows it. Graded, never a gate by itself.
 
-Order: parse, the key itself, the challenge, the chain's signatures and validity, the pinned root, revocation, the level. What cannot be
-parsed is `unparsed` (real StrongBox leaves encode what strict parsers refuse), what does not prove is `unattested` with its reason: absence
-is neutral. Only a proof gives `strongbox`, `tee` or `software`. Source: Android's KeyDescription schema (1.3.6.1.4.1.11129.2.1.17).
+Order: parse, the key itself, the challenge, the key's origin (an imported one has a copy elsewhere), the chain's signatures and validity, the
+pinned root, revocation, the level. What cannot be parsed is `unparsed` (real StrongBox leaves encode what strict parsers refuse), what does not
+prove is `unattested` with its reason: absence is neutral. Only a proof gives `strongbox`, `tee` or `software`.
+Source: Android's KeyDescription schema (1.3.6.1.4.1.11129.2.1.17).
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 import msgspec
-from asn1crypto import core
+from asn1crypto import core, parser
 from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,9 @@ from evidence.keys import PublicKey
 KEY_DESCRIPTION: Final = "1.3.6.1.4.1.11129.2.1.17"
 CHAIN_MAX: Final = 10
 CERTIFICATE_BYTES_MAX: Final = 8_192
+_ORIGIN, _ROOT_OF_TRUST = 702, 704
+_GENERATED: Final = b"\x02\x01\x00"
+_VERIFIED_BOOT: Final = frozenset({b"\x00", b"\x01"})          # By the maker's key, or by the owner's own.
 _LEVELS: Final = {0: "software", 1: "tee", 2: "strongbox"}
 
 
@@ -49,6 +53,8 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
 class _Description(msgspec.Struct, frozen=True, kw_only=True):
     level: int
     challenge: bytes
+    is_generated: bool           # Made where it lives; an imported key has a copy elsewhere.
+    is_boot_verified: bool       # False only where the hardware says: unlocked, unverified or failed.
 
 
 class _Unparsed(Exception):
@@ -69,7 +75,10 @@ def judge_android(chain: Sequence[bytes], key: PublicKey, challenge: bytes, root
         # An extension nearer to the root would speak for another key: an attested key may sign what it likes below itself.
         return Attested(level="unattested", reason="not-an-attested-leaf")
     reason = _refusal(parsed, leaf, (key, challenge), roots, at)
-    return Attested(level="unattested", reason=reason) if reason else Attested(level=_LEVELS[leaf.level])
+    if reason:
+        return Attested(level="unattested", reason=reason)
+    # Where the key lives is proven all the same; that somebody may have changed the system is told.
+    return Attested(level=_LEVELS[leaf.level], reason="" if leaf.is_boot_verified else "boot-not-verified")
 
 
 def _refusal(chain: list[x509.Certificate], leaf: _Description, expected: tuple[PublicKey, bytes], roots: Roots, at: datetime) -> str:
@@ -78,6 +87,8 @@ def _refusal(chain: list[x509.Certificate], leaf: _Description, expected: tuple[
         return "another-key"
     if leaf.challenge != challenge:
         return "another-challenge"
+    if not leaf.is_generated:
+        return "key-not-generated"
     for below, above in pairwise(chain):
         try:
             below.verify_directly_issued_by(above)
@@ -122,11 +133,33 @@ def _description(der: bytes) -> _Description | None:
         levels = [int.from_bytes(fields[index].contents, "big") for index in (1, 3)]
         if len(found) > 1 or not set(levels) <= set(_LEVELS) or not isinstance(fields[4], core.OctetString):
             raise _Unparsed("extension: not a KeyDescription")
-        return _Description(level=min(levels), challenge=fields[4].native)
+        software, hardware = _authorisations(fields[6].contents), _authorisations(fields[7].contents)
+        level = min(levels)
+        origins = [one[_ORIGIN] for one in ((hardware,) if level else (hardware, software)) if _ORIGIN in one]
+        return _Description(
+            level=level, challenge=fields[4].native, is_generated=origins == [_GENERATED] if level else set(origins) <= {_GENERATED},
+            is_boot_verified=_ROOT_OF_TRUST not in hardware or _is_verified(hardware[_ROOT_OF_TRUST]))
     except _Unparsed:
         raise
     except Exception as error:
         raise _Unparsed(f"extension: {type(error).__name__}") from None
+
+
+def _authorisations(raw: bytes) -> dict[int, bytes]:
+    """Return the DER content of each entry of an AuthorizationList by its tag."""
+    found: dict[int, bytes] = {}
+    while raw:
+        _, _, tag, header, content, trailer = parser.parse(raw)
+        raw = raw[len(header) + len(content) + len(trailer):]
+        if tag in found:
+            raise _Unparsed("extension: an authorisation twice")
+        found[tag] = content
+    return found
+
+
+def _is_verified(root_of_trust: bytes) -> bool:
+    told = core.Sequence.load(root_of_trust, strict=True)
+    return told[1].native is True and told[2].contents in _VERIFIED_BOOT
 
 
 def _spki(key: Any) -> bytes:

@@ -20,15 +20,29 @@ from backend.exhibits.findings import add_findings, findings_of, restand
 from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Statement, standing_of
 from backend.exhibits.recording_model import judge_brought_in
 from backend.exhibits.refusals import ManifestConflict
-from backend.exhibits.rules import Fix, PlaceFacts, is_capturer, judge_clock, judge_devices, judge_place, judge_visit, key_compromised, place_of
+from backend.exhibits.rules import (
+    Fix,
+    PlaceFacts,
+    is_capturer,
+    judge_clock,
+    judge_devices,
+    judge_place,
+    judge_travel,
+    judge_visit,
+    key_compromised,
+    place_of,
+)
 from backend.exhibits.tables import ChainLinkRow, ManifestRow, SignatureRow
 from backend.keys.sealing import create_case_key
+from backend.policies.model import Policy
 from evidence.canonical import canonicalise
 from evidence.envelope import COSIGNED_KINDS, PairFacts, SignatureMember, Signer, assemble, check_shape, judge_pair
 from evidence.manifest import Manifest, decode_manifest
 from evidence.model import Finding
 from evidence.times import parse_utc
 
+FIXLESS_MAX = 50
+"""Neighbours in time that are looked through for one with a fix."""
 
 def accept(session: Session, actor: Actor, statement: Statement, intake: Intake, now: datetime) -> Accepted:
     """Store an opened statement, or add the signature that it still lacked; an identical re-send changes nothing.
@@ -151,6 +165,7 @@ def _judge_new(session: Session, row: ManifestRow, statement: Statement, intake:
         address=intake.visit.address if intake.visit else None, positions=tuple(signer.header.pos for signer in statement.signers), bounds=bounds,
         before=_last_fixes(session, row),
     )
+    _judge_next_fix(session, row, manifest, policy, now)
     add_findings(session, row, (
         *judge_visit(manifest, bounds, intake.visit), *judge_clock(manifest, bounds, now, policy), *judge_place(manifest, place, policy),
         *judge_brought_in(manifest, frozenset(one.sha256 for one in manifest.items if items.recording_of(session, row.visit_id, one.sha256))),
@@ -180,18 +195,39 @@ def _signers(session: Session, row: ManifestRow) -> tuple[Signer, ...]:
 
 
 def _last_fixes(session: Session, row: ManifestRow) -> tuple[Fix, ...]:
-    """Return the last earlier fix of the capturing person, on whichever device; only one whose earliest time a beacon bounds."""
-    before = session.scalars(
-        select(ManifestRow)
-        .where(
-            ManifestRow.staff_id == row.staff_id, ManifestRow.id != row.id, ManifestRow.captured_lower_at.is_not(None),
-            ManifestRow.judged_at < row.judged_at)
-        .order_by(ManifestRow.judged_at.desc()).limit(1)
-    ).one_or_none()
-    position = decode_manifest(before.payload).position if before is not None else None
-    if before is None or position is None or before.captured_lower_at is None:
-        return ()
-    return (Fix(place=place_of(position), accuracy_m=position.accuracy_cm / 100, at_earliest=before.captured_lower_at),)
+    """Return the last earlier fix of the capturing person, on whichever device; only one whose earliest time is bounded.
+
+    Statements without a fix lie between at most so many: silence must not hide a journey.
+    """
+    earlier = select(ManifestRow).where(
+        ManifestRow.staff_id == row.staff_id, ManifestRow.id != row.id, ManifestRow.captured_lower_at.is_not(None),
+        ManifestRow.judged_at <= row.judged_at)
+    for before in session.scalars(earlier.order_by(ManifestRow.judged_at.desc(), ManifestRow.id.desc()).limit(FIXLESS_MAX)):
+        fix = _fix_of(before, decode_manifest(before.payload))
+        if fix is not None:
+            return (fix,)
+    return ()
+
+
+def _judge_next_fix(session: Session, row: ManifestRow, manifest: Manifest, policy: Policy, now: datetime) -> None:
+    """Judge the person's next statement with a fix that came before this one did: the journey to it could not be judged then."""
+    fix = _fix_of(row, manifest)
+    if fix is None:
+        return
+    later = select(ManifestRow).where(
+        ManifestRow.staff_id == row.staff_id, ManifestRow.id != row.id, ManifestRow.judged_at > row.judged_at)
+    for after in session.scalars(later.order_by(ManifestRow.judged_at, ManifestRow.id).limit(FIXLESS_MAX)).all():
+        stated = decode_manifest(after.payload)
+        if stated.position is not None:
+            add_findings(session, after, judge_travel(stated.position, after.captured_upper_at, (fix,), policy), now)
+            return
+
+
+def _fix_of(row: ManifestRow, manifest: Manifest) -> Fix | None:
+    position = manifest.position
+    if position is None or row.captured_lower_at is None:
+        return None
+    return Fix(place=place_of(position), accuracy_m=position.accuracy_cm / 100, at_earliest=row.captured_lower_at)
 
 
 def accepted_of(session: Session, row: ManifestRow, *, is_new: bool, is_completed_now: bool, is_lapsed_now: bool) -> Accepted:

@@ -5,9 +5,10 @@ Idempotent by statement: what was examined is not examined again, what was found
 
 import unicodedata
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import exists, select
@@ -27,6 +28,7 @@ from backend.exhibits.spans import offset_known
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
+from backend.staff.tables import BranchRow, DeviceRow, StaffRow
 from evidence.canonical import sha256_hex
 from evidence.coverage import Recording, judge_coverage
 from evidence.declaration import judge_sides
@@ -100,7 +102,7 @@ def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
     if session.scalars(select(LogEntryRow.id).where(LogEntryRow.entry_type == "examined", LogEntryRow.payload_sha256 == digest)).first() is not None:
         return True
     content = {item.item_id: _seen(item) for item in session.scalars(select(ItemRow).where(ItemRow.manifest_id == row.id))}
-    judged = verify(content, manifest, ContentFacts(), DEFAULT)
+    judged = verify(content, manifest, camera_facts(session, row), DEFAULT)
     add_findings(session, row, (*judged.findings, *judge_sides(manifest, content, DEFAULT)), now)
     add_findings(session, row, _similar(session, row, manifest, content), now)
     add_findings(session, row, _judge_recorders(session, row), now)
@@ -110,6 +112,14 @@ def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
     record(session, None, EventTag.EVIDENCE_EXAMINED, f"manifest:{row.id}", now, policy_version=judged.policy_version, report=digest,
            examined=judged.items_examined, total=judged.items_total, standing=row.standing.value)
     return True
+
+
+def camera_facts(session: Session, row: ManifestRow) -> ContentFacts:
+    """Return what a camera's own words are held against: the visited branch's wall clock, else the capturing person's, and the enrolled model."""
+    branch_id = row.branch_id or session.scalar(select(StaffRow.branch_id).where(StaffRow.id == row.staff_id))
+    zone = session.scalar(select(BranchRow.timezone).where(BranchRow.id == branch_id))
+    model = session.scalar(select(DeviceRow.model).where(DeviceRow.kid == row.device))
+    return ContentFacts(local_zone=ZoneInfo(zone) if zone is not None else UTC, phone_model=model or None)
 
 
 def closes_of(session: Session, manifest_id: UUID) -> list[UUID]:

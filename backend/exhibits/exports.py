@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from backend.audit import log
@@ -26,8 +26,9 @@ from backend.core.problems import NotFound, Problem
 from backend.core.settings import Settings
 from backend.exhibits import copies, joint, packs
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose, Wanted
-from backend.exhibits.custody_model import ExclusionReason, Scope, ScopeKind
-from backend.exhibits.custody_tables import PackRow
+from backend.exhibits.custody_model import ExclusionReason, ItemVerdict, Scope, ScopeKind
+from backend.exhibits.custody_tables import ItemMaskRow, ItemReviewRow, PackRow
+from backend.exhibits.item_reviews import verdicts_of
 from backend.exhibits.joint import barred_since, withheld_of
 from backend.exhibits.packs import Contents, Cover, Handed
 from backend.exhibits.refusals import PackGone
@@ -218,7 +219,7 @@ def open_pack(session: Session, actor: Actor, keyring: Keyring, place: Place, pa
 
     Raises:
         NotFound: not the actor's.
-        PackGone: its time is over, evidence in it was destroyed, or proved to be another bank's too since it was made (SEC-01).
+        PackGone: its time is over, or evidence in it was destroyed, rejected, masked, or proved to be another bank's too since it was made.
     """
     authorise(actor, Permission.EVIDENCE_EXPORT)
     row = _visible(session, actor, pack_id)
@@ -235,11 +236,22 @@ def record_fetch(session: Session, actor: Actor, pack: PackView, part: tuple[int
 
 
 def _is_barred(session: Session, row: PackRow) -> bool:
-    """Whether a pack may hold a file of which it is known only since then that no bank gets it."""
+    """Whether a pack may hold what nobody would be given now: found to be another bank's too, rejected, or masked since it was made."""
     visits = select(ExportRow.visit_id).where(ExportRow.log_entry_id == row.log_entry_id)
     within = select(ItemRow.id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(
         ManifestRow.visit_id.in_(visits), ItemRow.stored_at <= row.at)
-    return bool(barred_since(session, session.scalars(within).all(), row.at))
+    return bool(barred_since(session, session.scalars(within).all(), row.at)) or _is_overtaken(session, row, within)
+
+
+def _is_overtaken(session: Session, row: PackRow, within: Select[UUID]) -> bool:
+    """Whether reviewers rejected or masked a file of the pack after it was made. Originals bear no masks."""
+    said = select(ItemReviewRow.item_key).where(
+        ItemReviewRow.item_key.in_(within), ItemReviewRow.verdict == ItemVerdict.REJECTED, ItemReviewRow.at > row.at)
+    rejected = session.scalars(said).all()
+    if ItemVerdict.REJECTED in verdicts_of(session, rejected).values():
+        return True
+    masked = select(ItemMaskRow.id).where(ItemMaskRow.item_key.in_(within), ItemMaskRow.at > row.at)
+    return row.kind is not ScopeKind.PRODUCTION and session.scalars(masked.limit(1)).first() is not None
 
 
 def over(session: Session, now: datetime) -> tuple[UUID, ...]:

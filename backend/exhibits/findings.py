@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.core.ids import new_id
-from backend.exhibits.model import Standing, Verdict, standing_of
+from backend.exhibits.model import Verdict, standing_of
 from backend.exhibits.tables import FindingRow, ItemRow, ManifestRow, ReviewRow
-from evidence.model import Finding
+from evidence.model import Finding, Grade
 
 
 def add_findings(session: Session, row: ManifestRow, found: Iterable[Finding], now: datetime, *, item_key: UUID | None = None) -> None:
@@ -47,14 +47,19 @@ def restand(session: Session, row: ManifestRow) -> None:
 
 
 def released_at(session: Session, row: ManifestRow) -> datetime | None:
-    """Return when reviewers released a statement, None when they did not: two for a quarantine, one for less."""
+    """Return when reviewers released a statement, None when they did not: two for a quarantine, one for less.
+
+    A word given before the last sign of fraud was found does not count towards its release: who gave it had not seen the sign.
+    """
     reviews = session.scalars(select(ReviewRow).where(ReviewRow.manifest_id == row.id).order_by(ReviewRow.at)).all()
     releases = [review.at for review in reviews if review.verdict is Verdict.RELEASE]
     if not releases or len(releases) < len(reviews):
         return None
-    before = standing_of(one for one in findings_of(session, row.id))
-    needed = 2 if before is Standing.QUARANTINED else 1
-    return releases[-1] if len(releases) >= needed else None
+    accused_at = session.scalar(select(func.max(FindingRow.at)).where(FindingRow.manifest_id == row.id, FindingRow.grade == Grade.FRAUD_SIGN))
+    if accused_at is None:
+        return releases[-1]
+    informed = [at for at in releases if at >= accused_at]
+    return informed[-1] if len(informed) >= 2 else None
 
 
 def items_waiting(session: Session, manifest_id: UUID) -> int:

@@ -242,13 +242,21 @@ def _judge_fix(manifest: Manifest, position: Position, facts: PlaceFacts, policy
         away_m = min(distance_m(candidate, facts.address) for candidate in candidates)
         if away_m > allowed_m:
             yield _found("far-from-address", Grade.DOUBT, f"at most {allowed_m:.0f} m", f"{away_m:.0f} m", pointer="/position")
-    for fix in facts.before:
+    yield from judge_travel(position, facts.bounds.upper_at, facts.before, policy)
+
+
+def judge_travel(position: Position, upper_at: datetime, before: Iterable[Fix], policy: Policy) -> tuple[Finding, ...]:
+    """Judge the journeys from earlier fixes to this one: the shortest way in the longest time."""
+    place, accuracy_m = _wgs84(position), position.accuracy_cm / 100
+    findings: list[Finding] = []
+    for fix in before:
         travelled_m = distance_m(place, fix.place) - accuracy_m - fix.accuracy_m
-        longest_s = max((facts.bounds.upper_at - fix.at_earliest).total_seconds(), 1.0)
+        longest_s = max((upper_at - fix.at_earliest).total_seconds(), 1.0)
         speed_kmh = travelled_m / longest_s * 3.6
         # Twice the door radius: neighbouring doors within a second are no journey.
         if travelled_m > 2 * policy.distance_m_max and speed_kmh > SPEED_KMH_MAX:
-            yield _found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{speed_kmh:.0f} km/h")
+            findings.append(_found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{speed_kmh:.0f} km/h"))
+    return tuple(findings)
 
 
 def judge_reuse(item_id: str, *, elsewhere: bool, same_visit: bool) -> tuple[Finding, ...]:

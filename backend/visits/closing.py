@@ -12,7 +12,7 @@ from backend.core.ids import StaffId
 from backend.exhibits import joint
 from backend.exhibits.joint import Ran
 from backend.exhibits.joint_rules import Stretch, is_covered
-from backend.exhibits.model import RECORDING_ROLES, ItemState, Standing
+from backend.exhibits.model import RECORDING_ROLES, ItemState, Standing, Verdict
 from backend.exhibits.spans import Span
 from backend.exhibits.tables import ItemRow, ManifestRow, ReviewRow
 from backend.visits.catalogue import Outcome
@@ -143,8 +143,9 @@ def _lacking(session: Session, visit: VisitRow) -> set[str]:
 
 
 def _is_undecided(session: Session, visit: VisitRow) -> bool:
-    undecided = select(ManifestRow.id).where(
-        ManifestRow.visit_id == visit.id, ManifestRow.standing == Standing.QUARANTINED, ~exists().where(ReviewRow.manifest_id == ManifestRow.id))
+    """Whether a sign of fraud stands that nobody upheld; one person's release, of the two that it takes, decides nothing."""
+    is_upheld = exists().where(ReviewRow.manifest_id == ManifestRow.id, ReviewRow.verdict == Verdict.UPHOLD)
+    undecided = select(ManifestRow.id).where(ManifestRow.visit_id == visit.id, ManifestRow.standing == Standing.QUARANTINED, ~is_upheld)
     return session.scalar(undecided.limit(1)) is not None
 
 

@@ -111,6 +111,28 @@ def test_EVD_09_words_on_files_are_sealed_kept_and_never_changed(evidence: Evide
         session.execute(update(ItemReviewRow).values(verdict=ItemVerdict.ACCEPTED))
 
 
+@pytest.mark.parametrize("act", ["rejected", "masked"])
+def test_EVD_08_a_pack_made_before_a_file_was_rejected_or_masked_is_fetched_no_more(evidence: Evidence, act: str) -> None:
+    made = evidence.made
+    request = exports.PackRequest(scope=visit_scope(evidence.visit.visit_id), purpose=CopyPurpose.REVIEW)
+    pack = exports.export(evidence.sessions.begin, made.lin.actor, KEYRING, evidence.place, (request, made.now))
+    with evidence.sessions() as session:
+        assert exports.open_pack(session, made.lin.actor, KEYRING, evidence.place, pack.id)
+    key, later = evidence.item_of(PHOTO).id, made.now + timedelta(minutes=1)
+    with evidence.sessions.begin() as session:
+        if act == "rejected":
+            word = ReviewItem(item_key=key, verdict=ItemVerdict.REJECTED, comment="another door")
+            review_item(session, made.amina.actor, KEYRING, word, later)
+        else:
+            boxes = (Box(left=0, top=0, right=500, bottom=1000),)
+            set_mask(session, made.amina.actor, SetMask(item_key=key, boxes=boxes, reason=MaskReason.BYSTANDER), later)
+    with evidence.sessions() as session, pytest.raises(PackGone):
+        exports.open_pack(session, made.lin.actor, KEYRING, evidence.place, pack.id)
+    again = exports.export(evidence.sessions.begin, made.lin.actor, KEYRING, evidence.place, (request, later))
+    with evidence.sessions() as session:
+        assert exports.open_pack(session, made.lin.actor, KEYRING, evidence.place, again.id)
+
+
 # -- Masks and identity documents -----------------------------------------------------------------------------------------------
 
 

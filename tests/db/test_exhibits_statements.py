@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -10,12 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.audit.tables import LogEntryRow
-from backend.auth.actors import Actor
+from backend.auth.actors import Actor, Role
 from backend.core.geo import LonLat
 from backend.core.problems import Forbidden, NotFound
 from backend.exhibits import beacons
 from backend.exhibits.actions import accept, quarantine_since
-from backend.exhibits.model import Accepted, Intake, ManifestState, Standing, VisitFacts
+from backend.exhibits.examinations import camera_facts
+from backend.exhibits.findings import add_findings
+from backend.exhibits.model import Accepted, Intake, ManifestState, Standing, Verdict, VisitFacts
 from backend.exhibits.refusals import (
     CosignatureMissing,
     CosignerNotDistinct,
@@ -29,6 +32,7 @@ from backend.exhibits.refusals import (
     UnknownDevice,
     WrongAlgorithm,
 )
+from backend.exhibits.reviews import Decide, decide
 from backend.exhibits.statements import open_statement
 from backend.exhibits.tables import ChainLinkRow, FindingRow, ItemRow, ManifestRow, SignatureRow
 from backend.policies.model import DEFAULT_POLICY
@@ -38,9 +42,10 @@ from evidence.canonical import b64u_encode, canonicalise, parse_strict, sha256_h
 from evidence.envelope import SignerRole, assemble, check_shape
 from evidence.facts import Kind
 from evidence.keys import generate_key, thumbprint
-from evidence.manifest import decode_manifest
+from evidence.manifest import NoFixReason, decode_manifest
+from evidence.model import Finding, Grade
 from tests.support.exhibits import ARRIVAL, CAPTURE, DOOR, Handset, close_facts, item, open_case, position, signed_once, signed_twice, visit_facts
-from tests.support.world import World, shared_keyring, world
+from tests.support.world import Person, World, add_person, shared_keyring, world
 
 KEYRING = shared_keyring()
 
@@ -409,6 +414,51 @@ def test_EVD_09_impossible_travel_is_a_fraud_sign(scene: Scene) -> None:
     far_at = start + timedelta(minutes=20)
     accepted = scene.send(scene.capture(at=far_at, beacon=beacon, beacon_age_ms=1_200_000, position=position(LonLat(116.4, 39.9), far_at)))
     assert "impossible-travel" in names(accepted)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_EVD_09_impossible_travel_is_found_in_any_order_and_behind_statements_without_a_fix(scene: Scene, order: tuple[int, ...]) -> None:
+    start = scene.made.now - timedelta(hours=1)
+    beacon = sha256_hex(beacons.issue(scene.session, KEYRING, scene.bilal.kid, "n", start).encode())
+    places = (position(DOOR, start), None, position(LonLat(116.4, 39.9), start))
+    told = []
+    for number, place in enumerate(places):
+        minutes = 10 * (number + 1)
+        told.append(scene.capture(
+            at=start + timedelta(minutes=minutes), beacon=beacon, beacon_age_ms=minutes * 60_000, position=place,
+            no_fix_reason=None if place else NoFixReason.DENIED))
+    stored = {number: scene.send(told[number]).manifest_id for number in order}
+    accused = {row.manifest_id for row in scene.session.scalars(select(FindingRow).where(FindingRow.code == "impossible-travel"))}
+    assert accused == {stored[2]}
+    assert scene.session.get_one(ManifestRow, stored[2]).standing is Standing.QUARANTINED
+
+
+def test_F24_a_release_given_before_a_sign_of_fraud_does_not_count_towards_the_two(scene: Scene) -> None:
+    accepted = scene.send(scene.capture(position=position(LonLat(121.60, 31.23), scene.at)))
+    row = scene.session.get_one(ManifestRow, accepted.manifest_id)
+    later = scene.made.now + timedelta(hours=1)
+    second, third = (
+        add_person(scene.session, KEYRING, name, Role.SUPERVISOR, branch_id=scene.made.sh1, now=scene.made.now) for name in ("su", "tan"))
+
+    def release(person: Person, at: datetime) -> Standing:
+        command = Decide(manifest_id=accepted.manifest_id, verdict=Verdict.RELEASE, reason="heard both")
+        return decide(scene.session, person.actor, KEYRING, command, at)
+
+    assert release(scene.made.amina, scene.made.now) is Standing.ACCEPTED
+    add_findings(scene.session, row, (
+        Finding(name="reused-exact", grade=Grade.FRAUD_SIGN, rules=(), pointer="", expected="bytes of this visit", got="another's"),), later)
+    assert row.standing is Standing.QUARANTINED
+    assert release(second, later) is Standing.QUARANTINED
+    assert release(third, later + timedelta(minutes=1)) is Standing.ACCEPTED
+
+
+def test_EVD_09_a_cameras_words_are_held_against_the_branchs_wall_clock_and_the_enrolled_phone(scene: Scene) -> None:
+    known = scene.send(scene.capture())
+    strange = scene.send(scene.capture(), visit=None)
+    for accepted in (known, strange):
+        facts = camera_facts(scene.session, scene.session.get_one(ManifestRow, accepted.manifest_id))
+        assert facts.local_zone == ZoneInfo("Asia/Shanghai")
+        assert facts.phone_model == scene.session.get_one(DeviceRow, scene.bilal.kid).model
 
 
 def test_EVD_09_key_lost_before_the_server_saw_the_statement_is_a_fraud_sign(scene: Scene) -> None:

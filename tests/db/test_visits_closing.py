@@ -345,6 +345,11 @@ def test_EVD_09_a_sign_of_fraud_that_nobody_decided_is_taken_on_by_nobody(sessio
         Finding(name="mock-location", grade=Grade.FRAUD_SIGN, rules=("VIS-14",), pointer="", expected="a real fix", got="mock"),), made.now)
     with pytest.raises(RulesBreached):
         review(session, made, planned, "evidence-quarantined")
+    release = reviews.Decide(manifest_id=accepted.manifest_id, verdict=HeldVerdict.RELEASE, reason="it may be so")
+    other = add_person(session, KEYRING, "su", StaffRole.SUPERVISOR, branch_id=made.sh1, now=made.now)
+    reviews.decide(session, other.actor, KEYRING, release, made.now)
+    with pytest.raises(RulesBreached):
+        review(session, made, planned, "evidence-quarantined")          # One release of two decides nothing.
     command = reviews.Decide(manifest_id=accepted.manifest_id, verdict=HeldVerdict.UPHOLD, reason="a mocked fix")
     reviews.decide(session, made.amina.actor, KEYRING, command, made.now)
     assert review(session, made, planned) is VisitStatus.REVIEWED

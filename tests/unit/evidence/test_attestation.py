@@ -26,10 +26,21 @@ def pinned(key: Any) -> Roots:
     return Roots(root_keys_sha256=frozenset({sha256_hex(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))}))
 
 
-def description(level: int, challenge: bytes, *, keymint: int | None = None) -> bytes:
-    """Return a KeyDescription: versions, two levels, challenge, an empty unique id and two empty lists."""
+GENERATED, IMPORTED = (bytes.fromhex(f"bf853e030201{origin:02x}") for origin in (0, 2))          # [702] EXPLICIT INTEGER.
+
+
+def boot(*, is_locked: bool, state: int) -> bytes:
+    """Return [704] EXPLICIT RootOfTrust with a short key and digest."""
+    told = b"\x04\x01k" + b"\x01\x01" + (b"\xff" if is_locked else b"\x00") + bytes([10, 1, state]) + b"\x04\x01d"
+    told = bytes([0x30, len(told)]) + told
+    return bytes.fromhex("bf8540") + bytes([len(told)]) + told
+
+
+def description(level: int, challenge: bytes, *, keymint: int | None = None, software: bytes = b"", hardware: bytes = GENERATED) -> bytes:
+    """Return a KeyDescription: versions, two levels, challenge, an empty unique id and two lists of authorisations."""
     parts = (b"\x02\x02\x01\x2c", bytes([10, 1, level]), b"\x02\x02\x01\x2c", bytes([10, 1, level if keymint is None else keymint]),
-             bytes([4, len(challenge)]) + challenge, b"\x04\x00", b"\x30\x00", b"\x30\x00")
+             bytes([4, len(challenge)]) + challenge, b"\x04\x00",
+             bytes([0x30, len(software)]) + software, bytes([0x30, len(hardware)]) + hardware)
     body = b"".join(parts)
     assert len(body) < 128
     return bytes([0x30, len(body)]) + body
@@ -89,7 +100,26 @@ def test_what_does_not_prove_is_unattested_with_its_reason(made: list[bytes], ch
     assert judge(made, **changes) == Attested(level="unattested", reason=reason)
 
 
-@pytest.mark.parametrize("extension", [b"", b"\x30\x00", b"\x04\x02ab", b"\x30\x80", description(7, CHALLENGE)])
+@pytest.mark.parametrize(("level", "lists"), [
+    (1, {"hardware": IMPORTED}), (2, {"hardware": IMPORTED}), (1, {"hardware": b""}), (1, {"hardware": b"", "software": GENERATED}),
+    (0, {"hardware": b"", "software": IMPORTED}), (0, {"hardware": IMPORTED, "software": GENERATED}),
+])
+def test_a_key_that_was_not_made_where_it_lives_is_unattested(level: int, lists: dict[str, bytes]) -> None:
+    made = chain(extension=description(level, CHALLENGE, **lists))
+    assert judge(made) == Attested(level="unattested", reason="key-not-generated")
+
+
+@pytest.mark.parametrize(("is_locked", "state", "reason"), [
+    (True, 0, ""), (True, 1, ""), (True, 2, "boot-not-verified"), (True, 3, "boot-not-verified"), (False, 0, "boot-not-verified"),
+])
+def test_an_open_system_is_told_beside_the_level(is_locked: bool, state: int, reason: str) -> None:
+    made = chain(extension=description(1, CHALLENGE, hardware=GENERATED + boot(is_locked=is_locked, state=state)))
+    assert judge(made) == Attested(level="tee", reason=reason)
+
+
+@pytest.mark.parametrize("extension", [
+    description(1, CHALLENGE, hardware=GENERATED * 2), description(1, CHALLENGE, hardware=b"\xbf\x85"),
+    b"", b"\x30\x00", b"\x04\x02ab", b"\x30\x80", description(7, CHALLENGE)])
 def test_an_extension_that_is_none_is_unparsed(extension: bytes) -> None:
     assert judge(chain(extension=extension)).level == "unparsed"
 
@@ -118,6 +148,6 @@ def test_the_published_chain_is_a_tee_key_under_its_own_root_and_challenge() -> 
     leaf, root = (x509.load_der_x509_certificate(one).public_key() for one in (published[0], published[-1]))
     then = datetime(2020, 1, 1, tzinfo=UTC)
     members: dict[str, Any] = {"key": leaf, "roots": pinned(root), "at": then}
-    assert judge(published, challenge=b"abc", **members) == Attested(level="tee")
+    assert judge(published, challenge=b"abc", **members) == Attested(level="tee", reason="boot-not-verified")       # That phone was unlocked.
     assert judge(published, challenge=b"abd", **members).reason == "another-challenge"
     assert judge(published, challenge=b"abc", **(members | {"roots": pinned(ROOT.public_key())})).reason == "root-not-pinned"

@@ -135,16 +135,23 @@ def attempt(act):
     except OSError as error:
         return type(error).__name__
 
+def forked():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return os.waitpid(child, 0)
+
 thread = threading.Thread(target=int)
 thread.start()
 thread.join()
 print(json.dumps({
     "held": held, "is_offline": is_offline(), "write": attempt(lambda: open(sys.argv[2], "w", buffering=1).write("x\\n")),
-    "connect": attempt(lambda: socket.create_connection(("192.0.2.1", 9), timeout=0.2)), "run": attempt(lambda: os.execv("/bin/true", ["true"]))}))
+    "connect": attempt(lambda: socket.create_connection(("192.0.2.1", 9), timeout=0.2)), "fork": attempt(forked),
+    "spawn": attempt(lambda: os.posix_spawn("/bin/true", ["true"], {})), "run": attempt(lambda: os.execv("/bin/true", ["true"]))}))
 """
 
 
-def test_the_worker_reaches_no_network_writes_no_file_and_starts_no_program(tmp_path: Path) -> None:
+def test_the_worker_reaches_no_network_writes_no_file_and_starts_no_program_or_process(tmp_path: Path) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
     done = subprocess.run([sys.executable, "-I", str(tmp_path / "probe.py"), str(Path(photo.__file__).parents[1]), str(tmp_path / "out")],
                           capture_output=True, text=True, check=False)
@@ -155,6 +162,7 @@ def test_the_worker_reaches_no_network_writes_no_file_and_starts_no_program(tmp_
         pytest.skip(f"no seccomp filter here, only {answer['held'] or 'nothing'}")
     assert answer["is_offline"]
     assert (answer["connect"], answer["run"], answer["write"]) == ("PermissionError", "PermissionError", "OSError")
+    assert (answer["fork"], answer["spawn"]) == ("PermissionError", "PermissionError")      # A child would have limits of its own.
 
 
 def test_strace_sees_no_socket_of_a_decoder(tmp_path: Path) -> None:
