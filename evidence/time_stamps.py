@@ -12,24 +12,32 @@ from typing import Any, Final
 import msgspec
 from asn1crypto import core, tsp
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from evidence.errors import LogProofInvalid
+from evidence.revocation import GOOD, Lists, Status, Word, chain_of, judge_chain
 
 RESPONSE_BYTES_MAX: Final = 64_000
-CHAIN_MAX: Final = 6
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
 
+class CertificateRevoked(LogProofInvalid):
+    """A certificate of the stamp was withdrawn before it, or because nothing signed by its key can be trusted."""
+
+
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
-    """What an authority said: when the message existed, under which of its policies (an OID), and the stamp's number."""
+    """What an authority said: when the message existed, under which of its policies (an OID), and the stamp's number.
+
+    `standing` is what the revocation lists say that somebody gave; without any, nothing was looked up and nothing is told.
+    """
 
     at: datetime
     policy: str
     serial: int
+    standing: Word = GOOD
 
 
 def ask(message: bytes, nonce: int, policy: str | None = None) -> bytes:
@@ -42,28 +50,36 @@ def ask(message: bytes, nonce: int, policy: str | None = None) -> bytes:
     return raw
 
 
-def judge(response: bytes, message: bytes, pinned: Sequence[x509.Certificate], *, nonce: int | None = None, policy: str | None = None) -> Stamp:
+def judge(
+    response: bytes, message: bytes, pinned: Sequence[x509.Certificate], *, nonce: int | None = None, policy: str | None = None,
+    lists: Lists | None = None,
+) -> Stamp:
     """Demand that a response (`application/timestamp-reply`) is a stamp over exactly this message by a pinned authority.
 
     Args:
         pinned: The authority's own certificate, or one above it. What the token brings along only fills the way between.
         nonce: The random number of the request; None when there was none of ours.
+        lists: Revocation lists to judge the signer and its issuers by; None looks nothing up.
 
     Raises:
+        CertificateRevoked: a certificate was withdrawn in a way that makes the stamp worthless.
         LogProofInvalid: refused, cut off, of another message, number or policy, badly signed, or by a signer that no pinned certificate
             vouches for at that time.
     """
     if len(response) > RESPONSE_BYTES_MAX:
         raise LogProofInvalid("a time-stamp has at most 64 kB")
     try:
-        return _judged(response, message, pinned, nonce, policy)
+        return _judged(response, message, pinned, (nonce, policy, lists))
     except LogProofInvalid:
         raise
     except Exception as fault:                    # A decoder of foreign bytes: whatever it stumbles over, it is not a time-stamp.
         raise LogProofInvalid(f"not a time-stamp: {type(fault).__name__}") from fault
 
 
-def _judged(response: bytes, message: bytes, pinned: Sequence[x509.Certificate], nonce: int | None, policy: str | None) -> Stamp:
+def _judged(
+    response: bytes, message: bytes, pinned: Sequence[x509.Certificate], asked: tuple[int | None, str | None, Lists | None]
+) -> Stamp:
+    nonce, policy, lists = asked
     status = tsp.PKIStatusInfo.load(core.Sequence.load(response, strict=True)[0].dump())["status"].native      # A refusal has nothing behind it.
     _demand(status in ("granted", "granted_with_mods"), f"the authority refused: {status}")
     token = tsp.TimeStampResp.load(response, strict=True)["time_stamp_token"]
@@ -81,8 +97,11 @@ def _judged(response: bytes, message: bytes, pinned: Sequence[x509.Certificate],
     brought = [x509.load_der_x509_certificate(one.chosen.dump()) for one in signed["certificates"] or () if one.name == "certificate"]
     signer = _signer(by, [*brought, *pinned])
     _demand_signature(by, raw, signer)
-    _demand_chain(signer, brought, pinned, at)
-    return Stamp(at=at, policy=said["policy"].dotted, serial=said["serial_number"].native)
+    chain = _demand_chain(signer, brought, pinned, at)
+    standing = judge_chain(chain, (*brought, *pinned), lists, at) if lists is not None else GOOD
+    if standing.status is Status.REVOKED:
+        raise CertificateRevoked(standing.detail)
+    return Stamp(at=at, policy=said["policy"].dotted, serial=said["serial_number"].native, standing=standing)
 
 
 def _signer(by: Any, known: Sequence[x509.Certificate]) -> x509.Certificate:
@@ -115,28 +134,16 @@ def _demand_signature(by: Any, raw: bytes, signer: x509.Certificate) -> None:
         raise LogProofInvalid("the authority's signature does not verify") from None
 
 
-def _demand_chain(signer: x509.Certificate, brought: Sequence[x509.Certificate], pinned: Sequence[x509.Certificate], at: datetime) -> None:
-    """Walk from the signer to a pinned certificate, each link issued by the next and valid then (RFC 3161 §2.3 for the signer)."""
+def _demand_chain(
+    signer: x509.Certificate, brought: Sequence[x509.Certificate], pinned: Sequence[x509.Certificate], at: datetime
+) -> tuple[x509.Certificate, ...]:
+    """Return the way from the signer to a pinned certificate, each link issued by the next and valid then (RFC 3161 §2.3 for the signer)."""
     usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     _demand(usage.critical and list(usage.value) == [ExtendedKeyUsageOID.TIME_STAMPING], "the signer may do something else than stamp time")
-    last = signer
-    for _ in range(CHAIN_MAX):
-        _demand(last.not_valid_before_utc <= at <= last.not_valid_after_utc, "a certificate was not valid when the stamp was made")
-        if last in pinned:
-            return
-        above = next((one for one in (*pinned, *brought) if one != last and _issued(last, one)), None)
-        _demand(above, "no pinned certificate vouches for the signer")
-        assert above is not None
-        last = above
-    raise LogProofInvalid("the chain is too long")
-
-
-def _issued(below: x509.Certificate, above: x509.Certificate) -> bool:
-    try:
-        below.verify_directly_issued_by(above)
-        return above.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, x509.ExtensionNotFound):
-        return False
+    chain = chain_of(signer, brought, pinned)
+    _demand(chain, "no pinned certificate vouches for the signer")
+    _demand(all(one.not_valid_before_utc <= at <= one.not_valid_after_utc for one in chain), "a certificate was not valid when the stamp was made")
+    return chain
 
 
 def _hash(name: str) -> hashes.HashAlgorithm:

@@ -1,10 +1,11 @@
 """Verify an evidence pack offline. One file, standard library and `cryptography` only, written apart from the service.
 
-    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--tsa CERT.pem] [--open KEY.pem] [--json]
+    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--tsa CERT.pem [--crl LISTS]] [--open KEY.pem] [--json]
 
 or `python verify_pack.py PACK …`. Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is
-`self-consistent`, also 1. Exit 2: not readable as a pack at all. --tsa has `openssl` judge the pack's time-stamps by that authority.
---open writes sealed originals to the folder PACK.opened, each only once its digest is as signed. TRUST.json comes from somewhere else:
+`self-consistent`, also 1. Exit 2: not readable as a pack at all. --tsa has `openssl` judge the pack's time-stamps by that authority, --crl,
+with `revocation.py` beside this file, whether revocation lists let them stand. --open writes sealed originals to the folder PACK.opened,
+each only once its digest is as signed. TRUST.json comes from somewhere else:
 
     {"schema": "fieldvisit-trust/1", "log": {"origin": "fieldvisit/agency", "key": "<base64 of 32 bytes>", "former_keys": [<base64>, …]},
      "receipt_keys": [<public P-256 JWK>, …],         sign receipts, the device history and the pack's index
@@ -17,6 +18,7 @@ or `python verify_pack.py PACK …`. Exit 0: clean. Exit 1: findings, each named
 import argparse
 import base64
 import hashlib
+import importlib
 import json
 import mmap
 import re
@@ -274,8 +276,7 @@ class Verifier:
     def check_stamp(self, name: str, authority: Path) -> None:
         """Step 11. A third party says when a checkpoint existed (RFC 3161); its certificates are judged at the instant that it names."""
         with tempfile.TemporaryDirectory() as folder:
-            stamp = Path(folder, "stamp.tsr")
-            stamp.write_bytes(self.files[name])
+            (stamp := Path(folder, "stamp.tsr")).write_bytes(self.files[name])
             openssl = partial(subprocess.run, capture_output=True, check=False, encoding="utf-8", errors="replace")
             said = openssl(["openssl", "ts", "-reply", "-in", stamp, "-text"]).stdout
             found = re.search(r"^Time stamp: (\w{3} +\d+ [\d:]{8})(?:\.\d+)?( \d{4}) GMT$", said, re.ASCII | re.MULTILINE)
@@ -315,8 +316,7 @@ class Verifier:
         """Verify one signature and note its link in that device's chain."""
         named = {manifest["device"]: ("capturer", manifest["actor"]), manifest["cosigner_device"]: ("witness", manifest["cosigner"])}
         demand(set(member) == {"protected", "signature"}, "malformed-envelope")
-        header = read_json(unb64u(member["protected"]))
-        kid, ev = header["kid"], header["ev"]
+        kid, ev = (header := read_json(unb64u(member["protected"])))["kid"], header["ev"]
         demand((*sorted(header), *sorted(ev)) == ("alg", "ev", "kid", "typ", "at", "pos", "prev", "role", "seq"), "header-not-allowed")
         demand((header["alg"], header["typ"]) == ("ES256", "visit-evidence+jws"), "header-not-allowed")
         demand(kid in self.devices, "unknown-device", str(kid)[:60])
@@ -372,8 +372,7 @@ class Verifier:
         (size, root), at = self.seen(signed), int(index[6:])
         demand(claim["type"] == entry_type and at < size, "log-proof-invalid", "entry type, or index outside the tree")
         leaf = canonical({"type": entry_type, "sha256": sha(unb64u(claim["salt"]) + payload), "time": claim["time"], "index": at})
-        seed = hashlib.sha256(b"\x00" + leaf).digest()
-        demand(fold(at, size - 1, seed, [unb64(line, 32) for line in path])[1] == root, "log-proof-invalid", name)
+        demand(fold(at, size - 1, hashlib.sha256(b"\x00" + leaf).digest(), [unb64(one, 32) for one in path])[1] == root, "log-proof-invalid", name)
         self.heads.add((size, root))
         return at
 
@@ -391,8 +390,7 @@ class Verifier:
     def check_items(self) -> None:
         """Step 9. Each item is here as a copy with a signed derivation, or sealed, or withheld by the signed index."""
         copies, withheld = {Path(name).stem: name for name in self.under("copies/")}, {one["sha256"] for one in self.index.get("withheld", [])}
-        for manifest, item in [(one, item) for one in self.manifests.values() for item in one["items"]]:
-            digest = item["sha256"]
+        for manifest, item, digest in [(one, item, item["sha256"]) for one in self.manifests.values() for item in one["items"]]:
             if is_sealed := f"data/sealed/{digest}.jwe" in self.files:
                 self.guard(f"data/sealed/{digest}.fvseal", self.check_sealed, item, str(manifest["tenant"]))
             if digest in copies or f"data/derivations/{digest}.jws" in self.files:
@@ -460,8 +458,7 @@ def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.
            authority: Path | None = None) -> dict[str, Any]:
     """Return verdict, findings, counts, what is withheld, and each stamp's time, "" where none was shown. Raises Bad, OSError or of SPOILED."""
     with pack.open("rb") as source:
-        mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)          # Stays open as long as the views into it.
-    files, faults = zip_files(mapped)
+        files, faults = zip_files(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ))      # Stays open as long as the views into it.
     verifier = Verifier(files, trust, None if key is None else (key, pack.with_name(pack.name + ".opened")))
     findings = faults + verifier.run(since, authority)
     verdict = "findings" if findings else "self-consistent" if trust is None else "verified"
@@ -473,7 +470,7 @@ def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="verify_pack", description="Verify an evidence pack offline.")
-    for name in ("pack", "--trust", "--since", "--open", "--tsa"):
+    for name in ("pack", "--trust", "--since", "--open", "--tsa", "--crl"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
@@ -482,7 +479,9 @@ def main(arguments: list[str] | None = None) -> int:
         demand(trust is None or trust.get("schema") == "fieldvisit-trust/1", "unreadable", "the trust file is not fieldvisit-trust/1")
         key: Any = options.open and serialization.load_pem_private_key(options.open.read_bytes(), None)
         outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key, options.tsa)
-    except (Bad, OSError, *SPOILED) as error:
+        if options.tsa and options.crl:
+            importlib.import_module("evidence.revocation" if __package__ else "revocation").weigh(outcome, options.pack, options.tsa, options.crl)
+    except (Bad, OSError, ImportError, *SPOILED) as error:
         fault = {"name": "unreadable", "file": str(options.pack), "detail": str(error.args[-1] if error.args else error)}
         outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "stamps": {}, "withheld": []}
     if options.json:
@@ -491,6 +490,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines = [f"{one['name']}: {one['file']} {one['detail']}".rstrip() for one in outcome["findings"]]
         lines += [f"not here: {one['sha256']} {one['reason']}" for one in outcome["withheld"]]
         lines += [f"stamped: {name} {at or 'was not checked; name its authority by --tsa'}" for name, at in outcome["stamps"].items()]
+        lines += [f"{word}: {name} {detail}" for name, (word, detail) in outcome.get("revocation", {}).items()]
         counts = ", ".join(f"{name} {count}" for name, count in sorted(outcome["counts"].items()))
         print("\n".join([*lines, f"{outcome['verdict']}: {len(outcome['findings'])} findings; {counts}"]))
     return {"unreadable": 2, "verified": 0}.get(outcome["verdict"], 1)

@@ -42,4 +42,6 @@ def configured(settings: Settings) -> Asking:
     """Return whom to ask and whom to believe. Raises `SettingsError` where none is configured: by default nobody is asked."""
     if settings.tsa_url is None:
         raise SettingsError("FIELDVISIT_TSA_URL: not set, so nobody is asked for a time-stamp")
-    return Asking(authority=HttpAuthority(settings.tsa_url), pinned=read_pinned(settings.tsa_certificates_file), policy=settings.tsa_policy)
+    return Asking(
+        authority=HttpAuthority(settings.tsa_url), pinned=read_pinned(settings.tsa_certificates_file), policy=settings.tsa_policy,
+        crl_file=settings.tsa_crl_file)

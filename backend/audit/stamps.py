@@ -26,6 +26,8 @@ from backend.core.settings import SettingsError
 from evidence import time_stamps
 from evidence.errors import LogProofInvalid
 from evidence.pack import PackStamp
+from evidence.revocation import Lists, Status, Word, read_lists
+from evidence.time_stamps import CertificateRevoked
 
 NONCE_BYTES: Final = 8
 APART_MAX: Final = timedelta(hours=1)
@@ -49,6 +51,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     authority: Authority
     pinned: Sequence[x509.Certificate]
     policy: str | None = None
+    crl_file: Path | None = None
 
 
 class StampView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -73,11 +76,12 @@ def stamp(sessions: sessionmaker[Session], asking: Asking, now: datetime, *, is_
         checkpoint = _due(session, now, is_forced=is_forced)
     if checkpoint is None:
         return None
+    lists = read_revoked(asking.crl_file, now)
     nonce = secrets.token_bytes(NONCE_BYTES)
     number, message = int.from_bytes(nonce, "big"), checkpoint.text.encode()
     response = asking.authority(time_stamps.ask(message, number, asking.policy))
     try:
-        said = time_stamps.judge(response, message, asking.pinned, nonce=number, policy=asking.policy)
+        said = time_stamps.judge(response, message, asking.pinned, nonce=number, policy=asking.policy, lists=lists)
     except LogProofInvalid as fault:
         raise StampRefused(fault.reason) from fault
     if abs(said.at - now) > APART_MAX:
@@ -123,9 +127,13 @@ def covering(session: Session, indices: Iterable[int], size_max: int) -> tuple[P
     return tuple(PackStamp(checkpoint=text, response=response) for response, text in rows)
 
 
-def verify(session: Session, pinned: Sequence[x509.Certificate]) -> tuple[int, list[Fault]]:
-    """Judge every stamp anew; returns their number and what does not hold."""
-    faults: list[Fault] = []
+def verify(session: Session, pinned: Sequence[x509.Certificate], lists: Lists | None = None) -> tuple[int, list[Fault], list[Fault]]:
+    """Judge every stamp anew; returns their number, what does not hold, and what is told of certificates that lets a stamp stand.
+
+    Args:
+        lists: What revocation lists say of the certificates; None looks nothing up and tells nothing.
+    """
+    faults, told = list[Fault](), list[Fault]()
     rows = session.scalars(select(LogStampRow).order_by(LogStampRow.size)).all()
     for row in rows:
         subject, text = f"stamp:{row.size}", log.checkpoint_at(session, row.size)
@@ -134,16 +142,28 @@ def verify(session: Session, pinned: Sequence[x509.Certificate]) -> tuple[int, l
         elif not pinned:
             faults.append(Fault(subject, "stamp-not-checkable"))          # FIELDVISIT_TSA_CERTIFICATES_FILE is gone.
         else:
-            faults.extend(Fault(subject, code) for code in _judged(row, text, pinned))
-    return len(rows), faults
+            fault, standing = _judged(row, text, pinned, lists)
+            faults.extend(Fault(subject, code) for code in fault)
+            told.extend(Fault(subject, f"{word.status}: {word.detail}") for word in standing if word.status is not Status.GOOD)
+    return len(rows), faults, told
 
 
-def _judged(row: LogStampRow, text: str, pinned: Sequence[x509.Certificate]) -> list[str]:
+def _judged(row: LogStampRow, text: str, pinned: Sequence[x509.Certificate], lists: Lists | None) -> tuple[list[str], list[Word]]:
     try:
-        said = time_stamps.judge(row.response, text.encode(), pinned, nonce=int(row.nonce, 16))
+        said = time_stamps.judge(row.response, text.encode(), pinned, nonce=int(row.nonce, 16), lists=lists)
+    except CertificateRevoked as fault:
+        return [f"stamp-revoked: {fault.reason}"], []
     except (LogProofInvalid, ValueError):
-        return ["stamp-invalid"]
-    return [] if said.at == row.stamped_at else ["stamp-differs"]
+        return ["stamp-invalid"], []
+    return ([] if said.at == row.stamped_at else ["stamp-differs"]), [said.standing]
+
+
+def read_revoked(file: Path | None, now: datetime) -> Lists | None:
+    """Read the revocation lists that the operator gave; None when no file is named. Raises `SettingsError` for one that cannot be read."""
+    try:
+        return None if file is None else read_lists(file.read_bytes(), now)
+    except OSError as error:
+        raise SettingsError(f"FIELDVISIT_TSA_CRL_FILE: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def read_pinned(file: Path | None) -> tuple[x509.Certificate, ...]:

@@ -144,11 +144,13 @@ def audit_verify() -> None:
     """Check the audit chains, the log, its checkpoints and the stored evidence against each other; exit 1 on any fault."""
     from backend.cli import work
 
-    report, faults = work.verify(read_settings())
+    report, faults, told = work.verify(read_settings())
     table = Table("what", "number", box=None)
     for label, number in report:
         table.add_row(label, f"{number:,}")
     CONSOLE.print(table)
+    for one in told:
+        CONSOLE.print(f"TOLD {one}", style="yellow", highlight=False)
     for fault in faults:
         CONSOLE.print(f"FAULT {fault}", style="red", highlight=False)
     raise SystemExit(1 if faults else 0)

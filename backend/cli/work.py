@@ -72,15 +72,18 @@ class PackAsked(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None = None
 
 
-def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str]]:
-    """Check chains, log, checkpoints and stored evidence; returns what was counted and every fault."""
+def verify(settings: Settings) -> tuple[list[tuple[str, int]], list[str], list[str]]:
+    """Check chains, log, checkpoints and stored evidence; returns what was counted, every fault, and what is told without being one."""
+    now = clock_of(settings)()
     with opened(settings) as (sessions, keyring), sessions() as session:
         report = chains.verify(session, keyring, log_origin(settings), with_rows=True)
-        number, faults = stamps.verify(session, stamps.read_pinned(settings.tsa_certificates_file))
+        pinned, lists = stamps.read_pinned(settings.tsa_certificates_file), stamps.read_revoked(settings.tsa_crl_file, now)
+        number, faults, told = stamps.verify(session, pinned, lists)
         stored = exhibits.verify_store(session, keyring, open_store(settings), settings.tenant)
     counted = [("audit entries", report.entries), ("chains", report.chains), ("log entries", report.log_size), ("checkpoints", report.checkpoints),
                ("rows", report.rows), ("time-stamps", number), ("evidence items", stored.items)]
-    return counted, [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *faults, *stored.faults)]
+    found = [f"{fault.subject}: {fault.code}" for fault in (*report.faults, *faults, *stored.faults)]
+    return counted, found, [f"{one.subject}: {one.code}" for one in told]
 
 
 def anchor(settings: Settings) -> bool:

@@ -127,9 +127,11 @@ def show_visit(
         spoke = {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports} | {one.reviewer_id for one in words}
         people |= staff.names_of(session, spoke | {one.set_by for one in held} | {one.lifted_by for one in held if one.lifted_by is not None})
         values = shared(session, request, actor, resources, now)
-    copyable = [one.id for statement in statements for one in statement.items if _is_picture(one)][:COPIES_MAX]
+    copyable = [one.id for statement in statements for one in statement.items
+                if _is_picture(one) and not (one.is_withheld and actor.bank is not None)][:COPIES_MAX]
+    withheld = sum(one.is_withheld for statement in statements for one in statement.items)
     return page(
-        "visit.html", request, **values, visit=visit, statements=statements, exceptions=exceptions, signers=signers, people=people,
+        "visit.html", request, **values, withheld=withheld, visit=visit, statements=statements, exceptions=exceptions, signers=signers, people=people,
         timeline=timeline_of(visit, statements, people), copyable=copyable, purposes=tuple(CopyPurpose), is_held=_is_held,
         words=words, holds=held, drawn=drawn, reasons=REASONS, verdicts=tuple(ItemVerdict), mask_reasons=tuple(MaskReason), grounds=tuple(HoldGround),
         unmasks=tuple(UnmaskPurpose), decisions=tuple(Verdict), is_picture=_is_picture,

@@ -100,10 +100,11 @@ def show_reviews(
         passed = visits.visit_page(session, actor, resources.keyring, now, after=None, limit=PASSED_MAX, status=VisitStatus.NOT_SAMPLED)
         drawn = sampling.samplings_of(session, [row.id for row in (*waiting, *passed)])
         evidence = {row.id: queries.exceptions_of(session, row.id) for row in waiting[:QUEUE_MAX]}
+        withheld = queries.withheld_in(session, list(evidence))
         values = shared(session, request, actor, resources, now)
     return page(
-        "reviews.html", request, **values, waiting=waiting[:QUEUE_MAX], passed=passed[:PASSED_MAX], drawn=drawn, evidence=evidence, reasons=REASONS,
-        is_more=len(waiting) > QUEUE_MAX)
+        "reviews.html", request, **values, withheld=withheld, waiting=waiting[:QUEUE_MAX], passed=passed[:PASSED_MAX], drawn=drawn, evidence=evidence,
+        reasons=REASONS, is_more=len(waiting) > QUEUE_MAX)
 
 
 @post("/console/evidence/{item_key:uuid}/review", operation_id="submitItemReview", opt=FORM, **PAGE)

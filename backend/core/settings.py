@@ -32,7 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Evidence rests in the data folder, or in the bucket that `store_url` names (docs/storage.md). `upload_day_bytes_max` is what one device
     may open in a day; uploads stop below `free_bytes_min` or `free_share_min` of free disk.
     `tsa_url` names a time-stamping authority (RFC 3161) for the log's daily checkpoint, `tsa_certificates_file` (PEM) whom to believe, `tsa_policy`
-    the OID of the policy to ask for (docs/audit.md); by default nobody is asked.
+    the OID of the policy to ask for, `tsa_crl_file` (PEM or DER) the revocation lists to judge its stamps by (docs/audit.md); by default nobody is
+    asked and nothing looked up.
     `travel_…` say where travel times come from (docs/travel.md); by default nobody is asked.
     """
 
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tsa_url: str | None = None
     tsa_certificates_file: Path | None = None
     tsa_policy: str | None = None
+    tsa_crl_file: Path | None = None
     travel_provider: ProviderName = ProviderName.GREAT_CIRCLE
     travel_file: Path | None = None
     travel_url: str | None = None

@@ -1,6 +1,8 @@
 """Reads of evidence: what may be seen by whom, with its state of proof."""
 
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,8 +20,12 @@ from backend.exhibits.model import RECORDING_ROLES, ItemState, ManifestState, Re
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, SignatureRow
 from evidence.facts import Kind
 from evidence.manifest import Role as ItemRole
+from evidence.model import Finding
 
 CONSOLE_ROLES = frozenset(Role) - {Role.FIELD_COLLECTOR}
+OF_ANOTHER_BANK, OF_ANOTHER_BRANCH = "another bank's case", "another branch's case"
+"""What stands for a file that the reader may not know of, in findings that name one."""
+_NAMED = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class FindingView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -34,7 +40,10 @@ class FindingView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ItemView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One declared file. `isExamined` False with state `stored`: nobody looked into it yet; it never counts as verified."""
+    """One declared file. `isExamined` False with state `stored`: nobody looked into it yet; it never counts as verified.
+
+    `isWithheld`: another bank's matter may be in it, so that no bank gets it until the agency's reviewer has cleared it (SEC-01).
+    """
 
     id: UUID
     item_id: str
@@ -47,6 +56,7 @@ class ItemView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     retained_until_at: datetime | None
     is_examined: bool
     is_destroyed: bool
+    is_withheld: bool
 
 
 class StatementView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -125,8 +135,10 @@ def statements_of(session: Session, actor: Actor, visit_id: VisitId) -> tuple[St
     signed = _grouped(session, SignatureRow.manifest_id, SignatureRow.kid, ids)
     receipts = _grouped(session, EvidenceReceiptRow.manifest_id, EvidenceReceiptRow.kind, ids)
     items: dict[UUID, list[ItemView]] = {}
-    for item in session.scalars(select(ItemRow).where(ItemRow.manifest_id.in_(ids)).order_by(ItemRow.id)):
-        items.setdefault(item.manifest_id, []).append(_item_view(item))
+    declared = session.scalars(select(ItemRow).where(ItemRow.manifest_id.in_(ids)).order_by(ItemRow.id)).all()
+    withheld = withheld_of(session, [item.id for item in declared])
+    for item in declared:
+        items.setdefault(item.manifest_id, []).append(_item_view(item, is_withheld=item.id in withheld))
     return tuple(
         StatementView(
             id=ManifestId(row.id), digest=row.digest, kind=row.kind, state=row.state, standing=row.standing, captured_at=row.judged_at,
@@ -135,11 +147,33 @@ def statements_of(session: Session, actor: Actor, visit_id: VisitId) -> tuple[St
             is_examined=ReceiptKind.EXAMINED in receipts.get(row.id, ()), items=tuple(items.get(row.id, ())),
             findings=tuple(
                 FindingView(name=one.name, grade=one.grade.value, rules=one.rules, pointer=one.pointer, expected=one.expected, got=one.got)
-                for one in findings_of(session, row.id)
+                for one in told_of(session, actor, row.id)
             ),
         )
         for row in rows
     )
+
+
+def told_of(session: Session, actor: Actor, manifest_id: UUID) -> tuple[Finding, ...]:
+    """Return what was found about a statement as an actor may read it; the one way on which findings are shown.
+
+    A file of another statement that the actor may not see is not named: a bank reads that its picture is in another bank's case, never
+    which (SEC-01). How often it is there, the bank does not read either.
+    """
+    found = findings_of(session, manifest_id)
+    named = {UUID(one) for finding in found for one in _NAMED.findall(finding.got)}
+    known = _known(session, actor, named) if named else frozenset()
+    stranger = OF_ANOTHER_BANK if actor.bank is not None else OF_ANOTHER_BRANCH
+
+    def as_told(finding: Finding) -> Finding:
+        return msgspec.structs.replace(finding, got=_NAMED.sub(lambda one: one[0] if one[0] in known else stranger, finding.got))
+
+    return tuple(dict.fromkeys(map(as_told, found)))
+
+
+def _known(session: Session, actor: Actor, item_keys: Iterable[UUID]) -> frozenset[str]:
+    query = select(ItemRow.id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(ItemRow.id.in_(item_keys), visible_to(actor))
+    return frozenset(map(str, session.scalars(query)))
 
 
 def stored_item(session: Session, actor: Actor, item_key: UUID) -> StoredItem:
@@ -204,6 +238,13 @@ def exceptions_of(session: Session, visit_id: VisitId) -> Exceptions:
     )
 
 
+def withheld_in(session: Session, visit_ids: Collection[VisitId]) -> dict[VisitId, int]:
+    """Count, for each of these visits that has any, the files that no bank gets because another bank's matter may be in them."""
+    query = select(ItemRow.id, ManifestRow.visit_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
+    held = dict(session.execute(query.where(ManifestRow.visit_id.in_(visit_ids))).tuples().all())
+    return dict(Counter(VisitId(found) for key in withheld_of(session, list(held)) if (found := held[key]) is not None))
+
+
 def _grouped(session: Session, key: Any, value: Any, ids: list[UUID]) -> dict[UUID, set[Any]]:
     grouped: dict[UUID, set[Any]] = {}
     for manifest_id, one in session.execute(select(key, value).where(key.in_(ids))):
@@ -211,8 +252,8 @@ def _grouped(session: Session, key: Any, value: Any, ids: list[UUID]) -> dict[UU
     return grouped
 
 
-def _item_view(row: ItemRow) -> ItemView:
+def _item_view(row: ItemRow, *, is_withheld: bool) -> ItemView:
     return ItemView(
         id=row.id, item_id=row.item_id, role=row.role, media_type=row.media_type, size=row.size, sha256=row.sha256, state=row.state,
         stored_at=row.stored_at, retained_until_at=row.retained_until_at, is_examined=row.examined_at is not None,
-        is_destroyed=row.state is ItemState.STORED and row.wrapped_key is None)
+        is_destroyed=row.state is ItemState.STORED and row.wrapped_key is None, is_withheld=is_withheld)

@@ -23,7 +23,7 @@ from backend.exhibits.custody_model import ExclusionReason, ItemVerdict, Scope, 
 from backend.exhibits.exports import PackView
 from backend.exhibits.item_reviews import ReviewItem, review_item
 from backend.exhibits.packs import contents, visit_scope
-from backend.exhibits.queries import stored_item
+from backend.exhibits.queries import statements_of, stored_item, withheld_in
 from backend.exhibits.refusals import NotExportable, PackGone
 from backend.exhibits.tables import FindingRow, ItemRow, ManifestRow
 from backend.exhibits.transfers import Desk
@@ -157,6 +157,11 @@ def test_SEC_01_before_any_closing_no_way_out_hands_a_joint_recording_to_a_bank(
         evidence.copy(made.lin.actor, SOUND)
     with evidence.sessions() as session, pytest.raises(NotFound):
         stored_item(session, made.lin.actor, sound.id)
+    with evidence.sessions() as session:
+        for who in (made.lin, made.amina):
+            shown = {one.id: one.is_withheld for view in statements_of(session, who.actor, VisitId(route.first)) for one in view.items}
+            assert shown == {sound.id: True, photo.id: False}
+        assert withheld_in(session, [VisitId(route.first), VisitId(route.later)]) == {route.first: 1}
     for purpose in set(CopyPurpose) - {CopyPurpose.REVIEW, CopyPurpose.AUDIT}:
         with pytest.raises(NotExportable):
             evidence.copy(made.amina.actor, SOUND, purpose)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +13,18 @@ from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.audit import log
+from backend.auth.actors import Actor
 from backend.core.ids import new_id
 from backend.db import upgrade
 from backend.exhibits import examinations, looks
-from backend.exhibits.tables import ItemRow, LookRow
+from backend.exhibits.findings import add_findings
+from backend.exhibits.queries import OF_ANOTHER_BANK, statements_of
+from backend.exhibits.tables import ItemRow, LookRow, ManifestRow
 from evidence.examination import Examination, Exif, Photo, State, Tail
-from evidence.manifest import Role
+from evidence.manifest import Role, decode_manifest
 from evidence.policy import DEFAULT
+from evidence.verify import judge_similarity
 from tests.db.test_exhibits_packs import PHOTO, Evidence, evidence_of
 from tests.support.engines import Database
 
@@ -56,13 +62,14 @@ def evidence(sessions: sessionmaker[Session], tmp_path: Path) -> Evidence:
     return found
 
 
-def plant(session: Session, evidence: Evidence, hashes: list[int], visit_id: UUID) -> list[UUID]:
-    """Enter pictures of one other visit, by the hash alone; their items are copies of the visit's photo."""
+def plant(session: Session, evidence: Evidence, hashes: list[int], visit_id: UUID, manifest_id: UUID | None = None) -> list[UUID]:
+    """Enter pictures of one other visit, by the hash alone; their items are copies of the visit's photo, of its statement or another."""
     template = session.scalars(select(ItemRow).where(ItemRow.role == Role.PHOTO).limit(1)).one()
     columns = {column.name: getattr(template, column.name) for column in ItemRow.__table__.columns}
     ids = [new_id() for _ in hashes]
     session.execute(insert(ItemRow), [
-        {**columns, "id": one, "item_id": f"p{number}-{one.hex[-12:]}", "sha256": f"{one.hex}{number:032x}"} for number, one in enumerate(ids)])
+        {**columns, "id": one, "manifest_id": manifest_id or template.manifest_id, "item_id": f"p{number}-{one.hex[-12:]}",
+         "sha256": f"{one.hex}{number:032x}"} for number, one in enumerate(ids)])
     names = ("band_1", "band_2", "band_3", "band_4")
     session.execute(insert(LookRow), [
         {"item_key": one, "visit_id": visit_id, "phash": f"{phash:016x}", **dict(zip(names, looks.bands_of(f"{phash:016x}"), strict=True))}
@@ -138,3 +145,35 @@ def test_EVD_09_the_upgrade_enters_pictures_from_before(evidence: Evidence, clon
     with sessions() as session:
         found = session.execute(select(LookRow.item_key, LookRow.phash, LookRow.visit_id, LookRow.band_1, LookRow.band_4)).all()
         assert found == expected
+
+
+def test_SEC_01_a_bank_reads_that_its_picture_is_in_another_banks_case_and_never_which(evidence: Evidence) -> None:
+    made, hers = evidence.made, evidence.item_of(PHOTO)
+    with evidence.sessions.begin() as session:
+        row = session.get_one(ManifestRow, hers.manifest_id)
+        columns = {column.name: getattr(row, column.name) for column in ManifestRow.__table__.columns}
+        planted: dict[UUID, list[UUID]] = {}
+        for number, (bank, pictures) in enumerate(((made.bank_a.id, 1), (made.bank_b.id, 2))):
+            entry = log.append(session, "manifest", f"other {number}".encode(), made.now)
+            other = {**columns, "id": new_id(), "digest": f"{number}" * 64, "bank_id": bank, "visit_id": None, "log_entry_id": entry}
+            session.execute(insert(ManifestRow), [other])
+            planted[bank] = plant(session, evidence, [0x5A5A_0F0F_3C3C_9669] * pictures, UUID(int=7 + number), other["id"])
+        own, strange = planted.values()
+    with evidence.sessions.begin() as session:
+        known = looks.alike(session, evidence.visit.visit_id, photo(0x5A5A_0F0F_3C3C_9669), DEFAULT.similar_bits_max)
+        assert {UUID(one.reference) for one in known} == {*own, *strange}
+        row = session.get_one(ManifestRow, hers.manifest_id)
+        declared = next(one for one in decode_manifest(row.payload).items if one.item_id == hers.item_id)
+        add_findings(session, row, judge_similarity(declared, photo(0x5A5A_0F0F_3C3C_9669), known, DEFAULT), made.now)
+
+    def read(actor: Actor) -> list[str]:
+        with evidence.sessions() as session:
+            views = statements_of(session, actor, evidence.visit.visit_id)
+        text = msgspec.json.encode(views).decode()
+        assert actor.bank is None or not any(str(one) in text for one in (*strange, made.bank_b.id, other["id"]))
+        return [one.got for view in views for one in view.findings if one.name == "similar-photo"]
+
+    assert sorted(read(made.lin.actor)) == sorted([f"0 of 64 bits from {own[0]}", f"0 of 64 bits from {OF_ANOTHER_BANK}"])
+    assert sorted(read(made.amina.actor)) == sorted(f"0 of 64 bits from {one}" for one in (*own, *strange))
+    assert not any(str(one).encode() in evidence.export(made.lin.actor) for one in strange)
+

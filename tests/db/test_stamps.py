@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ReasonFlags
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -123,7 +125,7 @@ def test_EVD_09_the_log_is_stamped_once_a_day_and_only_if_it_grew(joined: sessio
     assert kept(joined) == [3, size]
     assert len(asked) == 2
     with joined() as session:
-        assert stamps.verify(session, authority.pinned) == (2, [])
+        assert stamps.verify(session, authority.pinned) == (2, [], [])
         assert [fault.code for fault in stamps.verify(session, ())[1]] == ["stamp-not-checkable"] * 2
         found = stamps.find(session, 3)
         newest = stamps.find(session, None)
@@ -150,6 +152,32 @@ def test_EVD_09_audit_names_stamps_that_were_changed_past_the_application(
                     setattr(row, name, value)
         assert {fault.code for fault in stamps.verify(session, TimeAuthority(tmp_path).pinned)[1]} == {"stamp-invalid"}
         session.rollback()
+
+
+def test_EVD_09_audit_judges_stamps_by_the_operators_revocation_lists(
+    joined: sessionmaker[Session], asking: Asking, authority: TimeAuthority, tmp_path: Path
+) -> None:
+    file = tmp_path / "lists.crl"
+    withdrawn = Asking(authority=authority.answer, pinned=authority.pinned, crl_file=file)
+    grow(joined)
+    with pytest.raises(SettingsError):
+        stamps.stamp(joined, withdrawn, NOW)
+    file.write_bytes(authority.crl(NOW - timedelta(days=1), ReasonFlags.key_compromise).public_bytes(Encoding.PEM))
+    with pytest.raises(StampRefused, match="revoked from"):
+        stamps.stamp(joined, withdrawn, NOW)
+    assert kept(joined) == []
+    stamps.stamp(joined, asking, NOW)
+    later = NOW + timedelta(days=1)
+    for crl, fault, told in (
+        (authority.crl(), [], []), (authority.crl(later, ReasonFlags.key_compromise), ["stamp-revoked"], []),
+        (authority.crl(later, ReasonFlags.superseded), [], ["revoked-later"]),
+        (authority.crl(last=NOW - timedelta(days=9), ends=NOW - timedelta(days=2)), [], ["revocation-unknown"]),
+    ):
+        file.write_bytes(crl.public_bytes(Encoding.DER))
+        with joined() as session:
+            number, faults, words = stamps.verify(session, authority.pinned, stamps.read_revoked(file, NOW))
+        assert (number, [one.code.partition(":")[0] for one in faults], [one.code.partition(":")[0] for one in words]) == (1, fault, told)
+        assert {one.subject for one in (*faults, *words)} <= {"stamp:3"}
 
 
 def test_EVD_09_a_pack_holds_the_first_stamp_over_its_statements(

@@ -54,5 +54,26 @@ class TimeAuthority:
                      "-chain", "root.pem", "-out", "answer.tsr")
         return (self.folder / "answer.tsr").read_bytes()
 
+    @property
+    def certificate(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate((self.folder / "tsa.pem").read_bytes())
+
+    def crl(
+        self, revoked: datetime | None = None, reason: x509.ReasonFlags | None = None, *, last: datetime | None = None,
+        ends: datetime | None = None, invalid_from: datetime | None = None, extension: tuple[x509.ExtensionType, bool] | None = None
+    ) -> x509.CertificateRevocationList:
+        """Return its root's list of today, or of other days, with its own certificate on it from `revoked`."""
+        now = datetime.now(UTC)
+        built = x509.CertificateRevocationListBuilder(self.pinned[0].subject, last or now - timedelta(hours=1), ends or now + timedelta(days=7))
+        if revoked is not None:
+            entry = x509.RevokedCertificateBuilder(self.certificate.serial_number, revoked)
+            entry = entry if reason is None else entry.add_extension(x509.CRLReason(reason), critical=False)
+            entry = entry if invalid_from is None else entry.add_extension(x509.InvalidityDate(invalid_from), critical=False)
+            built = built.add_revoked_certificate(entry.build())
+        if extension is not None:
+            built = built.add_extension(*extension)
+        key: Any = load_pem_private_key((self.folder / "root.key").read_bytes(), None)
+        return built.sign(key, hashes.SHA256())
+
     def openssl(self, *arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
