@@ -1,6 +1,6 @@
 """Reads of cases: who sees which, what stops one, and how it is shown. Personal values are masked unless a purpose is stated."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
@@ -39,6 +39,7 @@ from backend.keys.sealing import Sealer, sealer
 from backend.keys.tables import CaseKeyRow
 from backend.policies.model import DEFAULT_POLICY, Policy
 
+_PROMISES_WAIT = SUSPENDED_STATUSES | {CaseStatus.RULED_FRAUD}
 _CONFIRMATIONS: Mapping[Field, str] = {
     Field.CARD_NUMBER: "card", Field.AMOUNT: "amount", Field.AGE: "age", Field.IDENTITY: "identity", Field.OCCUPATION: "occupation",
 }
@@ -158,6 +159,21 @@ def was_suspended(session: Session, case_id: UUID, at: datetime) -> bool:
     """Whether a case stood suspended at an instant, by its decisions: its row forgets a suspension that was lifted since."""
     last = select(CaseDecisionRow.to_status).where(CaseDecisionRow.case_id == case_id, CaseDecisionRow.at <= at)
     return session.scalar(last.order_by(CaseDecisionRow.at.desc(), CaseDecisionRow.id.desc()).limit(1)) in SUSPENDED_STATUSES
+
+
+def suspensions_of(session: Session, case_ids: Collection[UUID]) -> dict[UUID, list[tuple[date, date | None]]]:
+    """Return when cases stood suspended, oldest first, each from its first day to the day on which it went on; None where it has not."""
+    told = select(CaseDecisionRow).where(CaseDecisionRow.case_id.in_(case_ids))
+    rows = session.scalars(told.order_by(CaseDecisionRow.case_id, CaseDecisionRow.at, CaseDecisionRow.id))
+    found: dict[UUID, list[tuple[date, date | None]]] = {}
+    for row in rows:
+        spans, on = found.setdefault(row.case_id, []), today_of(row.at)
+        is_waiting = bool(spans) and spans[-1][1] is None
+        if row.to_status in _PROMISES_WAIT and not is_waiting:
+            spans.append((on, None))
+        elif row.to_status not in _PROMISES_WAIT and is_waiting:
+            spans[-1] = (spans[-1][0], on)
+    return found
 
 
 def is_open_for_collection(row: CaseRow, on: date) -> bool:

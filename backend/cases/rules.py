@@ -20,10 +20,15 @@ RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
 })
 
 
+def code_of(stop: Stop) -> str:
+    """Return the name of the breach that a stop is."""
+    return f"case-{stop.value.replace('_', '-')}"
+
+
 def judge_stops(stops: frozenset[Stop]) -> tuple[Breach, ...]:
     """Return one breach for everything that stops a case (DECL-01, VIS-11, BANK-02, BANK-03 …)."""
     return tuple(
-        Breach(rule=RULE_OF_STOP[stop], code=f"case-{stop.value.replace('_', '-')}", expected="a case open for collection", got=stop.value)
+        Breach(rule=RULE_OF_STOP[stop], code=code_of(stop), expected="a case open for collection", got=stop.value)
         for stop in Stop if stop in stops
     )
 

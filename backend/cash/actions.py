@@ -13,8 +13,8 @@ from backend.audit.record import record
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
-from backend.cases.model import today_of
-from backend.cases.queries import is_open_for_collection, was_suspended
+from backend.cases.model import Stop, today_of
+from backend.cases.queries import stops_of, was_suspended
 from backend.cases.tables import CaseRow
 from backend.cash import books, transfers
 from backend.cash.authorisations import terms_of
@@ -91,7 +91,7 @@ def intend(session: Session, actor: Actor, command: CashIntent, policy: Policy, 
         devices=frozenset({actor.device, command.cosigner_device}) if partner_id in pair - {actor.id} else frozenset({actor.device}),
         capturer_device=actor.device, instrument=command.instrument, amount_fen=command.amount_fen, payer=command.payer,
         payer_digest=command.payer_digest, captured_lower_at=now, captured_upper_at=now,
-        is_at_visit=visit.status in RUNNING, is_case_open=is_open_for_collection(case, today_of(now)), blocked_count=blocked_count(session, pair),
+        is_at_visit=visit.status in RUNNING, stops=stops_of(case, today_of(now)), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, now), carried_fen=Fen(carried_fen(session, pair) + command.unsynced_fen),
     )
     demand(judge_intent(facts, policy))
@@ -260,7 +260,7 @@ def _facts(session: Session, statement: ReceiptStatement, case: CaseRow, now: da
         instrument=statement.instrument, amount_fen=statement.amount_fen, payer=statement.payer, payer_digest=statement.payer_digest,
         captured_lower_at=statement.captured_lower_at,
         captured_upper_at=statement.captured_upper_at, is_at_visit=_was_at_visit(session, statement),
-        is_case_open=_was_open(session, case, statement), blocked_count=blocked_count(session, pair),
+        stops=_stops_at(session, case, statement), blocked_count=blocked_count(session, pair),
         overdue_count=overdue_count(session, pair, min(statement.captured_lower_at or statement.captured_upper_at, now)),
         carried_fen=carried_fen(session, pair),
     )
@@ -277,12 +277,18 @@ def _was_at_visit(session: Session, statement: ReceiptStatement) -> bool:
     return visit.started_at <= statement.captured_upper_at and (visit.ended_at is None or earliest <= visit.ended_at)
 
 
-def _was_open(session: Session, case: CaseRow, statement: ReceiptStatement) -> bool:
-    """Tell whether nothing had stopped the case when the money was taken; what stopped it later does not count against the pair."""
+def _stops_at(session: Session, case: CaseRow, statement: ReceiptStatement) -> frozenset[Stop]:
+    """Return what had stopped the case when the money was taken; what stopped it later does not count against the pair."""
     earliest = statement.captured_lower_at or statement.captured_upper_at
-    stops = (case.suspended_at, case.vulnerable_at, case.complaint_at, case.hold_at, case.recalled_at, case.paid_at, case.deceased_at)
-    was_stopped = any(at is not None and at <= earliest for at in stops) or was_suspended(session, case.id, earliest)
-    return not was_stopped and case.term_ends_on >= today_of(earliest)
+    since = {
+        Stop.SUSPENDED: case.suspended_at, Stop.VULNERABLE: case.vulnerable_at, Stop.COMPLAINT: case.complaint_at, Stop.HOLD: case.hold_at,
+        Stop.RECALLED: case.recalled_at, Stop.PAID: case.paid_at, Stop.DECEASED: case.deceased_at}
+    stops = {stop for stop, at in since.items() if at is not None and at <= earliest}
+    if was_suspended(session, case.id, earliest):
+        stops.add(Stop.SUSPENDED)
+    if case.term_ends_on < today_of(earliest):
+        stops.add(Stop.TERM_OVER)
+    return frozenset(stops)
 
 
 def _book(

@@ -17,7 +17,8 @@ from backend.banks.model import BankKeyState, KeyPurpose, MandateAction
 from backend.banks.rules import MandateFacts, MandateQuestion, judge_mandate
 from backend.banks.tables import BankKeyRow, DesignatedAccountRow, MandateRow
 from backend.cases.model import today_of
-from backend.cases.queries import case_of, is_open_for_collection
+from backend.cases.queries import case_of, stops_of
+from backend.cases.rules import judge_stops
 from backend.cash import tokens
 from backend.cash.model import AuthorisationTerms, CashRequest, Grant, Instrument, RequestEvent, RequestStatus, advance_request
 from backend.cash.problems import TokenRejected
@@ -56,7 +57,7 @@ def request_authorisation(session: Session, actor: Actor, command: CashRequest, 
 
     Raises:
         NotFound: the case or visit is not the actor's to see.
-        RulesBreached: CASH-03, DECL-01, BANK-02.
+        RulesBreached: CASH-03, BANK-02, and the rule of whatever stopped the case: DECL-01, VIS-11, BANK-03 …
     """
     authorise(actor, Permission.CASH_REQUEST)
     case = case_of(session, actor, command.case_id)
@@ -65,8 +66,7 @@ def request_authorisation(session: Session, actor: Actor, command: CashRequest, 
         if visit is None or visit.case_id != case.id:
             raise NotFound
     breaches = list(judge_request(command)) + list(_judge_mandate(session, BankId(case.bank_id), now))
-    if not is_open_for_collection(case, today_of(now)):
-        breaches.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got=case.status.value))
+    breaches.extend(judge_stops(stops_of(case, today_of(now))))
     demand(tuple(breaches))
     session.add(AuthorisationRequestRow(
         id=command.request_id, case_id=case.id, visit_id=command.visit_id, bank_id=case.bank_id, branch_id=case.branch_id,
@@ -108,7 +108,7 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
         NotFound: another bank's request.
         IllegalTransition: it is answered, or too late.
         TokenRejected: the token is not the bank's, or answers another question.
-        RulesBreached: a second authoriser is due, or the case is suspended meanwhile.
+        RulesBreached: a second authoriser is due, or the case was stopped meanwhile.
     """
     row = _open_request(session, actor, command.request_id, RequestEvent.GRANT, now)
     case = case_of(session, actor, row.case_id)
@@ -117,8 +117,7 @@ def grant(session: Session, actor: Actor, command: Grant, policy: Policy, now: d
     claims = tokens.read_token(command.token, lambda kid: public if kid == key.kid else None)
     tokens.demand_answers(claims, expected_of(session, row, policy), command.agency, now)
     breaches = list(_judge_mandate(session, BankId(row.bank_id), now))
-    if not is_open_for_collection(case, today_of(now)):
-        breaches.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got=case.status.value))
+    breaches.extend(judge_stops(stops_of(case, today_of(now))))
     if claims.cap_fen >= policy.second_authoriser_from_fen and row.status is not RequestStatus.SECONDED:
         breaches.append(Breach(Rule.CASH_04, "second-authoriser-missing", expected="two authorisers of the bank", got="one"))
     if key.hardware.value not in policy.authoriser_hardware:

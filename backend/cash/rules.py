@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from backend.cases.model import Stop
+from backend.cases.rules import code_of, judge_stops
 from backend.cash.model import AUTHORISABLE, EXPLAINED, AuthorisationTerms, CashRequest, Channel, Instrument, NumberStatus, PayerRelation
 from backend.cash.movements import Shortfall
 from backend.core.fen import Fen
@@ -22,7 +24,7 @@ NOT_COSIGNED = "cosignature-lapsed"
 CAP, ACCOUNT = "cap-exceeded", "account-not-designated"
 NOT_LEASED, USED = "receipt-number-not-leased", "receipt-already-used"
 
-UNAUTHORISING = frozenset({NOT_COSIGNED, NOT_AUTHORISED, EXPIRED, EXHAUSTED, CAP, ACCOUNT, "case-suspended", "payer-not-named"})
+UNAUTHORISING = frozenset({NOT_COSIGNED, NOT_AUTHORISED, EXPIRED, EXHAUSTED, CAP, ACCOUNT, "payer-not-named", *map(code_of, Stop)})
 """Codes with which money stands in the books without an authorisation, under an exception number (design decision 7)."""
 
 UNNUMBERED = frozenset({NOT_LEASED, USED})
@@ -66,7 +68,7 @@ class CollectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     captured_lower_at: datetime | None
     captured_upper_at: datetime
     is_at_visit: bool                        # On a visit that had begun and was not over.
-    is_case_open: bool                       # Open for collection at that time: not suspended, paid, recalled …
+    stops: frozenset[Stop]                   # What had stopped the case at that time: suspended, paid, recalled …
     blocked_count: int                       # Of the pair, blocked by an unresolved exception.
     overdue_count: int                       # Of the pair, holding money past its deposit deadline.
     carried_fen: Fen                         # In the pair's custody before this.
@@ -130,12 +132,11 @@ def judge_signatures(*, is_cosigned: bool) -> tuple[Breach, ...]:
 
 
 def judge_authority(facts: CollectionFacts) -> tuple[Breach, ...]:
-    """Judge authority alone: REQ-04, CASH-01, CASH-02, CASH-04, CASH-06, CONT-08, DECL-01. Empty means the bank's word covers it."""
+    """Judge authority alone: REQ-04, CASH-01, CASH-02, CASH-04, CASH-06, CONT-08, and what stopped the case. Empty: the bank's word covers it."""
     found: list[Breach] = []
     if not facts.is_at_visit:
         found.append(Breach(Rule.REQ_04, "not-started", expected="a visit that has begun and is not over", got="no such visit"))
-    if not facts.is_case_open:
-        found.append(Breach(Rule.DECL_01, "case-suspended", expected="a case open for collection", got="suspended or closed to collection"))
+    found.extend(judge_stops(facts.stops))
     if facts.instrument not in AUTHORISABLE:
         found.append(_not_authorised(Rule.CASH_02, "cash, cash cheque or other property", facts.instrument.value))
     terms = facts.terms

@@ -241,7 +241,7 @@ def exceptions_of(session: Session, visit_id: VisitId) -> Exceptions:
 def withheld_in(session: Session, visit_ids: Collection[VisitId]) -> dict[VisitId, int]:
     """Count, for each of these visits that has any, the files that no bank gets because another bank's matter may be in them."""
     query = select(ItemRow.id, ManifestRow.visit_id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
-    held = dict(session.execute(query.where(ManifestRow.visit_id.in_(visit_ids))).tuples().all())
+    held = {row.id: row.visit_id for row in session.execute(query.where(ManifestRow.visit_id.in_(visit_ids)))}
     return dict(Counter(VisitId(found) for key in withheld_of(session, list(held)) if (found := held[key]) is not None))
 
 

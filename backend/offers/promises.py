@@ -15,7 +15,7 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.cases.actions import step_if_allowed
 from backend.cases.model import CaseEvent, today_of
-from backend.cases.queries import stops_of
+from backend.cases.queries import stops_of, suspensions_of
 from backend.cases.rules import judge_stops
 from backend.cases.tables import CaseRow, RepaymentRow
 from backend.core.ids import BankId, new_id
@@ -33,7 +33,7 @@ from backend.offers.model import (
     advance_proposal,
 )
 from backend.offers.queries import visible_to
-from backend.offers.rules import is_kept, is_known_broken, unpaid_instalments
+from backend.offers.rules import due_after, is_kept, is_known_broken, unpaid_instalments
 from backend.offers.tables import PaymentNoticeRow, PromiseRow, ProposalRow
 
 _CHUNK = 500
@@ -149,16 +149,18 @@ def _judge(session: Session, actor: Actor, case_ids: list[UUID], as_of_on: date 
         repaid.setdefault(case_id, []).append((paid_on, amount))
     rows = session.scalars(select(PromiseRow).where(
         PromiseRow.case_id.in_(case_ids), PromiseRow.status.in_(_WAITING)).order_by(PromiseRow.id).with_for_update()).all()
+    suspended = suspensions_of(session, case_ids)
     for row in rows:
-        if is_kept(repaid.get(row.case_id, []), row.made_on, row.due_on, row.amount_fen):
+        due_on = due_after(row.due_on, row.made_on, suspended.get(row.case_id, ()))
+        if is_kept(repaid.get(row.case_id, []), row.made_on, due_on or date.max, row.amount_fen):
             _end_promise(session, actor, row, PromiseEvent.KEEP, now)
-        elif row.status is PromiseStatus.OPEN and as_of_on is not None and is_known_broken(row.due_on, as_of_on):
+        elif row.status is PromiseStatus.OPEN and as_of_on is not None and due_on is not None and is_known_broken(due_on, as_of_on):
             _end_promise(session, actor, row, PromiseEvent.BREAK, now)
     plans = session.scalars(select(ProposalRow).where(
         ProposalRow.case_id.in_(case_ids), ProposalRow.status == ProposalStatus.ACCEPTED, ProposalRow.kind == Concession.INSTALMENT)
         .order_by(ProposalRow.id).with_for_update()).all()
     for plan in plans:
-        _judge_plan(session, actor, plan, repaid.get(plan.case_id, []), as_of_on, now)
+        _judge_plan(session, actor, plan, (repaid.get(plan.case_id, []), suspended.get(plan.case_id, [])), as_of_on, now)
 
 
 def _end_promise(session: Session, actor: Actor, row: PromiseRow, event: PromiseEvent, now: datetime) -> None:
@@ -170,10 +172,15 @@ def _end_promise(session: Session, actor: Actor, row: PromiseRow, event: Promise
     record(session, actor, EventTag.PROMISE_JUDGED, f"case:{row.case_id}", now, promise=row.id, status=row.status.value)
 
 
-def _judge_plan(session: Session, actor: Actor, plan: ProposalRow, repaid: list[tuple[date, int]], as_of_on: date | None, now: datetime) -> None:
+def _judge_plan(
+    session: Session, actor: Actor, plan: ProposalRow, known: tuple[list[tuple[date, int]], list[tuple[date, date | None]]], as_of_on: date | None,
+    now: datetime
+) -> None:
     assert plan.accepted_on is not None, "an accepted plan has its day"
+    repaid, suspended = known
     terms = msgspec.convert(plan.terms, Terms)
-    unpaid = unpaid_instalments(terms.instalments, repaid, plan.accepted_on)
+    due = [msgspec.structs.replace(one, due_on=due_after(one.due_on, plan.accepted_on, suspended) or date.max) for one in terms.instalments]
+    unpaid = unpaid_instalments(due, repaid, plan.accepted_on)
     if not unpaid:
         event = ProposalEvent.KEEP
     elif as_of_on is not None and is_known_broken(unpaid[0].due_on, as_of_on):

@@ -1,7 +1,7 @@
 """Judgements about promises, proposals and offers. Pure."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 
@@ -57,6 +57,21 @@ def paid_by(repayments: Sequence[tuple[date, int]], from_on: date, to_on: date) 
 def is_kept(repayments: Sequence[tuple[date, int]], made_on: date, due_on: date, amount_fen: int) -> bool:
     """Tell whether what reached the bank in time fulfils a promise."""
     return paid_by(repayments, made_on, due_on) >= amount_fen
+
+
+def due_after(due_on: date, made_on: date, suspensions: Sequence[tuple[date, date | None]]) -> date | None:
+    """Return the day by which a promise is due when its case stood suspended meanwhile: later by as many days; None while it still does.
+
+    Nobody may ask a debtor who denies the debt for it (DECL-01), so no day of a suspension counts against what was promised before it.
+    A suspension that began after the due day changes nothing.
+    """
+    for began_on, ended_on in suspensions:
+        if began_on > due_on:
+            break
+        if ended_on is None:
+            return None
+        due_on += max(ended_on - max(began_on, made_on), timedelta())
+    return due_on
 
 
 def is_known_broken(due_on: date, as_of_on: date) -> bool:

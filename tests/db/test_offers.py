@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Role
+from backend.cases.actions import resume, suspend
 from backend.cases.layout import Acceptance, BatchOutcome, ControlTotalsMismatch
-from backend.cases.model import CaseStatus
+from backend.cases.model import CaseStatus, SuspensionReason
 from backend.cases.tables import CaseRow, RepaymentRow
 from backend.cash import claims, repayments
 from backend.cash.bank_files import BankFile, FileRefused, FileUnreadable, amount_of, rejections_of
@@ -27,6 +28,7 @@ from backend.core.rulebook import Rule, RulesBreached
 from backend.keys.keyring import Keyring
 from backend.offers import actions, promises, queries
 from backend.offers.model import Concession, Instalment, NewPromise, NewProposal, PromiseSource, PromiseStatus, ProposalStatus, Terms
+from backend.offers.rules import due_after
 from backend.offers.tables import PaymentNoticeRow, PromiseRow, ProposalRow
 from tests.support.cash import Door, door
 from tests.support.world import Person, add_person, world
@@ -270,6 +272,39 @@ def test_a_promise_that_a_whole_file_does_not_show_is_broken_until_a_later_one_d
     assert queries.list_promises(at.session, at.made.hana.actor, limit=10, after=None, due_by=until(at, 6)) == []
     repaid(at, file_of(at, ("P-3", 4, "6.00"), later=7), later=7)
     assert status_of(at, promise_id) is PromiseStatus.KEPT
+
+
+def test_DECL_01_a_promise_and_a_plan_that_fall_due_while_the_case_is_suspended_wait_and_get_their_days_back(at: Door) -> None:
+    promise_id, proposal_id = promised(at, 1_000), proposed(at, plan(at, 1_000, 1_000))
+    actions.offer(at.session, at.made.mo.actor, proposal_id, until(at), at.now)
+    actions.accept(at.session, at.made.hana.actor, proposal_id, at.now)
+    suspend(at.session, at.made.hana.actor, at.case_id, SuspensionReason.DENIES_APPLICATION, at.now)
+    repaid(at, file_of(at, later=12), later=12)
+    assert (status_of(at, promise_id), row_of(at, proposal_id).status) == (PromiseStatus.OPEN, ProposalStatus.ACCEPTED)
+    resume(at.session, at.made.lin.actor, at.keyring, at.case_id, "genuine", at.now + timedelta(days=12))
+    repaid(at, file_of(at, ("P-1", 13, "10.00"), later=16), later=16)         # Of both: the plan's first day was the first, now the thirteenth.
+    assert (status_of(at, promise_id), row_of(at, proposal_id).status) == (PromiseStatus.KEPT, ProposalStatus.ACCEPTED)
+    late = promised(at, 9_000)
+    repaid(at, file_of(at, ("P-2", 17, "0.01"), later=24), later=24)
+    assert (status_of(at, late), row_of(at, proposal_id).status) == (PromiseStatus.BROKEN, ProposalStatus.BROKEN)
+
+
+def test_DECL_01_a_suspension_moves_the_day_of_a_promise_by_its_own_days_alone() -> None:
+    def day(number: int) -> date:
+        return date(2026, 11, number)
+
+    def due(*suspensions: tuple[int, int | None]) -> date | None:
+        return due_after(day(10), day(5), [(day(began), None if ended is None else day(ended)) for began, ended in suspensions])
+
+    assert due() == day(10)
+    assert due((1, 4)) == day(10)                   # Over before it was made.
+    assert due((3, 7)) == day(12)                   # Its days since the promise count.
+    assert due((6, 9)) == day(13)
+    assert due((6, 9), (12, 14)) == day(15)         # The second begins before the day to which the first moved it.
+    assert due((10, 20)) == day(20)
+    assert due((11, 20)) == day(10)
+    assert due((11, None)) == day(10)               # It was due already.
+    assert due((8, None)) is None
 
 
 def test_a_clerks_file_judges_no_promise_or_plan_of_another_branch(at: Door) -> None:

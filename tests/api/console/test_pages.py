@@ -13,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow
-from backend.console import login, pages, plan_pages
+from backend.console import login, pages, plan_pages, review_pages
 from backend.core.ids import VisitId
+from backend.exhibits import queries
 from backend.exhibits.actions import accept
 from backend.exhibits.model import Accepted, Intake
 from backend.exhibits.statements import open_statement
@@ -75,7 +76,7 @@ def resources(joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, n
 
 @pytest.fixture
 def client(resources: Resources, made: World) -> Iterator[TestClient[Any]]:
-    with make_client(resources, [signed_in(console_actor, [*pages.ROUTES, *plan_pages.ROUTES, *login.ROUTES]), *login.OPEN_ROUTES]) as client:
+    with make_client(resources, [signed_in(console_actor, [*pages.ROUTES, *plan_pages.ROUTES, *review_pages.ROUTES, *login.ROUTES]), *login.OPEN_ROUTES]) as client:
         yield client
 
 
@@ -157,6 +158,20 @@ def test_SEC_01_a_dispatcher_sees_the_visit_without_its_evidence(browser: Open, 
     assert seen.status_code == 200
     assert files[PHOTO] not in seen.text
     assert looking.post("/console/copies", {"purpose": "review", "item": files[PHOTO], "csrf": looking.csrf}).status_code == 403
+
+
+def test_SEC_01_a_file_that_no_bank_gets_is_marked_for_both_and_the_banks_liaison_is_offered_no_copy(
+    browser: Open, made: World, visit_id: VisitId, files: dict[bytes, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, offer = "不向银行提供", f'name="item" value="{files[PHOTO]}"'
+    assert told not in browser(made.amina).get(f"/console/visits/{visit_id}").text
+    assert offer in browser(made.lin).get(f"/console/visits/{visit_id}").text
+    monkeypatch.setattr(queries, "withheld_of", lambda session, keys: frozenset(one for one in keys if str(one) == files[PHOTO]))
+    for who, is_offered in ((made.amina, True), (made.lin, False)):
+        page = browser(who).get(f"/console/visits/{visit_id}").text
+        assert page.count(told) == 2                  # Beside the file, and counted among what keeps the evidence from being whole.
+        assert (offer in page) is is_offered
+    assert told in browser(made.amina).get("/console/reviews").text
 
 
 @pytest.mark.parametrize(("form", "headers"), [({"csrf": ""}, {}), ({"csrf": "wrong"}, {}), ({}, {"Origin": "https://elsewhere.example"})])
