@@ -76,7 +76,8 @@ def resources(joined: sessionmaker[Session], keyring: Keyring, tmp_path: Path, n
 
 @pytest.fixture
 def client(resources: Resources, made: World) -> Iterator[TestClient[Any]]:
-    with make_client(resources, [signed_in(console_actor, [*pages.ROUTES, *plan_pages.ROUTES, *review_pages.ROUTES, *login.ROUTES]), *login.OPEN_ROUTES]) as client:
+    own = [*pages.ROUTES, *plan_pages.ROUTES, *review_pages.ROUTES, *login.ROUTES]
+    with make_client(resources, [signed_in(console_actor, own), *login.OPEN_ROUTES]) as client:
         yield client
 
 
