@@ -5,9 +5,8 @@ age; that it says nothing counts only while the list is in force, is about all c
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zipfile import ZipFile
 
@@ -44,14 +43,14 @@ GOOD: Final = Word(Status.GOOD, "")
 
 
 class Lists(NamedTuple):
-    """The lists that somebody gave, and the instant at which they must be in force."""
+    """The lists that somebody gave, and the instant at which they must be in force; None: nobody named one, and no silence counts."""
 
     lists: tuple[x509.CertificateRevocationList, ...]
-    at: datetime
+    at: datetime | None
     strange: int = 0                     # How many blocks of the file are no lists.
 
 
-def read_lists(raw: bytes, at: datetime) -> Lists:
+def read_lists(raw: bytes, at: datetime | None) -> Lists:
     """Read lists, one DER or any number of PEM blocks. What is no list is counted: it can only make a word less sure."""
     begin, end, found, strange = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----", [], 0
     blocks = [begin + one for one in raw.split(begin)[1:]]
@@ -86,24 +85,25 @@ def judge_chain(chain: Sequence[x509.Certificate], known: Sequence[x509.Certific
     return min(words, key=lambda word: grave.index(word.status), default=Word(Status.GOOD, "a root of its own"))
 
 
-def weigh(outcome: dict[str, Any], pack: Path, authority: Path, lists: Path, now: datetime | None = None) -> None:
+def weigh(outcome: dict[str, Any], asked: dict[str, Any]) -> None:
     """Enter into what `verify_pack` found how the certificates of the pack's verified stamps stood: `revocation`, by file, and findings.
 
     A stamp by a certificate that was withdrawn is a finding, and shows no time. The signer is whose certificate the token names by digest
     (RFC 5816), as `openssl ts` has demanded before.
 
     Args:
-        authority: PEM, whom to believe.
-        lists: The revocation lists, PEM or DER.
+        asked: The paths `pack`, `tsa` (PEM, whom to believe) and `crl` (lists, PEM or DER), and `at`, when the lists must be in force
+            (RFC 3339); None: no list's silence counts.
 
     Raises:
         OSError, ValueError: a file cannot be read.
     """
-    anchors = x509.load_pem_x509_certificates(authority.read_bytes())
-    given, outcome["revocation"] = read_lists(lists.read_bytes(), now or datetime.now(UTC)), {}
-    with ZipFile(pack) as files:
+    at = None if asked["at"] is None else datetime.fromisoformat(asked["at"])
+    anchors, given = x509.load_pem_x509_certificates(asked["tsa"].read_bytes()), read_lists(asked["crl"].read_bytes(), at)
+    outcome["revocation"] = {}
+    with ZipFile(asked["pack"]) as held:
         for name, stamped_at in [(name, at) for name, at in outcome["stamps"].items() if at]:
-            word = _weigh_stamp(files.read(name), anchors, given, datetime.fromisoformat(stamped_at))
+            word = _weigh_stamp(held.read(name), anchors, given, datetime.fromisoformat(stamped_at))
             outcome["revocation"][name] = list(word)
             if word.status is Status.REVOKED:
                 outcome["stamps"][name], outcome["verdict"] = "", "findings"
@@ -179,10 +179,10 @@ def _fault(crl: x509.CertificateRevocationList, issuers: Iterable[x509.Certifica
     return ""
 
 
-def _not_in_force(crl: x509.CertificateRevocationList, one: x509.Certificate, at: datetime) -> str:
+def _not_in_force(crl: x509.CertificateRevocationList, one: x509.Certificate, at: datetime | None) -> str:
     """Return why it says nothing that a certificate is not on a list, "" when it does."""
     began, ends = crl.last_update_utc, crl.next_update_utc
-    if ends is None or not began <= at <= ends:
+    if at is None or ends is None or not began <= at <= ends:
         return f"the list holds from {began:%Y-%m-%dT%H:%M:%SZ} to {ends.strftime('%Y-%m-%dT%H:%M:%SZ') if ends else 'nobody knows when'}"
     return "it had ended before the list was made, which need not name it" if one.not_valid_after_utc < began else ""
 

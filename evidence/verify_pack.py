@@ -1,11 +1,11 @@
 """Verify an evidence pack offline. One file, standard library and `cryptography` only, written apart from the service.
 
-    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--tsa CERT.pem [--crl LISTS]] [--open KEY.pem] [--json]
+    python -m evidence.verify_pack PACK --trust TRUST.json [--since CHECKPOINT] [--tsa CERT.pem [--crl LISTS --at INSTANT]] [--open KEY.pem] [--json]
 
 or `python verify_pack.py PACK …`. Exit 0: clean. Exit 1: findings, each named with its file; without --trust the best verdict is
 `self-consistent`, also 1. Exit 2: not readable as a pack at all. --tsa has `openssl` judge the pack's time-stamps by that authority, --crl,
-with `revocation.py` beside this file, whether revocation lists let them stand. --open writes sealed originals to the folder PACK.opened,
-each only once its digest is as signed. TRUST.json comes from somewhere else:
+with `revocation.py` beside this file, whether revocation lists in force at --at (2026-11-22T08:00:00Z) let them stand. --open writes sealed
+originals to the folder PACK.opened, each only once its digest is as signed. TRUST.json comes from somewhere else:
 
     {"schema": "fieldvisit-trust/1", "log": {"origin": "fieldvisit/agency", "key": "<base64 of 32 bytes>", "former_keys": [<base64>, …]},
      "receipt_keys": [<public P-256 JWK>, …],         sign receipts, the device history and the pack's index
@@ -470,8 +470,8 @@ def verify(pack: Path, trust: dict[str, Any] | None, since: str | None, key: ec.
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="verify_pack", description="Verify an evidence pack offline.")
-    for name in ("pack", "--trust", "--since", "--open", "--tsa", "--crl"):
-        parser.add_argument(name, type=Path)
+    for name in ("pack", "--trust", "--since", "--open", "--tsa", "--crl", "--at"):
+        parser.add_argument(name, type=str if name == "--at" else Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -480,7 +480,7 @@ def main(arguments: list[str] | None = None) -> int:
         key: Any = options.open and serialization.load_pem_private_key(options.open.read_bytes(), None)
         outcome = verify(options.pack, trust, options.since and options.since.read_text("utf-8"), key, options.tsa)
         if options.tsa and options.crl:
-            importlib.import_module("evidence.revocation" if __package__ else "revocation").weigh(outcome, options.pack, options.tsa, options.crl)
+            importlib.import_module("evidence.revocation" if __package__ else "revocation").weigh(outcome, vars(options))
     except (Bad, OSError, ImportError, *SPOILED) as error:
         fault = {"name": "unreadable", "file": str(options.pack), "detail": str(error.args[-1] if error.args else error)}
         outcome = {"verdict": "unreadable", "findings": [fault], "counts": {}, "stamps": {}, "withheld": []}

@@ -93,6 +93,7 @@ def test_EVD_09_a_list_in_force_that_does_not_name_it_is_good_news_and_nothing_e
     assert status(house, answer, TimeAuthority(tmp_path, "other").crl().public_bytes(PEM) + good) is Status.GOOD
     assert status(house, answer, good, pinned=[house.certificate]) is Status.GOOD                   # The token brings its issuer along.
     revoked = house.crl(NOW - DAY, ReasonFlags.superseded, last=NOW - 9 * DAY, ends=NOW - DAY)
+    assert time_stamps.judge(answer, MESSAGE, house.pinned, lists=read_lists(good, None)).standing.status is Status.UNKNOWN    # At no instant.
     assert status(house, answer, revoked.public_bytes(PEM)) is Status.REVOKED                       # What it says stays said.
 
 
@@ -115,7 +116,8 @@ def test_EVD_09_the_offline_verifier_judges_a_packs_stamps_by_lists_with_its_one
     (tmp_path / "pack.zip").write_bytes(stamped(packed, lambda text: asked(house, text)))
     (tmp_path / "trust.json").write_bytes(packed.trust())
     (tmp_path / "list.crl").write_bytes(lists[kind].public_bytes(DER))
-    command = [sys.executable, "verify_pack.py", "pack.zip", "--trust", "trust.json", "--tsa", str(house.root), "--crl", "list.crl", "--json"]
+    command = [sys.executable, "verify_pack.py", "pack.zip", "--trust", "trust.json", "--tsa", str(house.root), "--crl", "list.crl", "--json",
+               "--at", NOW.isoformat()]
     shutil.copy(str(verify_pack.__file__), tmp_path)
     alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (alone.returncode, json.loads(alone.stdout)["verdict"]) == (2, "unreadable")          # Not judged is never fine.
@@ -127,5 +129,5 @@ def test_EVD_09_the_offline_verifier_judges_a_packs_stamps_by_lists_with_its_one
     assert bool(at) is (code == 0)
     assert outcome["revocation"][name][0] in (word, "revoked")
     assert [one["name"] for one in outcome["findings"]] == (["stamp-revoked"] if code else [])
-    arguments = ["pack.zip", "--trust", "trust.json", "--tsa", str(house.root), "--crl", "list.crl"]
+    arguments = ["pack.zip", "--trust", "trust.json", "--tsa", str(house.root), "--crl", "list.crl", "--at", NOW.isoformat()]
     assert verify_pack.main([str(tmp_path / one) if one.endswith((".zip", ".json", ".crl")) else one for one in arguments]) == code
