@@ -31,7 +31,7 @@ class BlobStore(Protocol):
     """Parts and create-only blobs, both named by the caller."""
 
     def open_part(self, part: str, size: int) -> PartWriter:
-        """Open a part for appending after `size` bytes, cutting off what lies beyond; creates it durably at size 0.
+        """Open a part for appending after `size` bytes, cutting off what lies beyond; creates it at size 0, durable with the first `sync`.
 
         Raises:
             BlobMissing: the part is shorter than `size`.

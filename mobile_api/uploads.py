@@ -1,7 +1,7 @@
 """tus 1.0 for phones and stock clients: OPTIONS, POST, HEAD, PATCH, DELETE under an upload token.
 
-PATCH is the house's one async handler: it reads the stream, hands each chunk to a thread, and opens short transactions in
-threads before and after. A client that goes away is a cut: what came is kept and acknowledged by the next HEAD.
+PATCH is the house's one async handler: it reads the stream, hands batches to a thread (`mobile_api.intake`), and opens short
+transactions in threads before and after. A client that goes away is a cut: what came is kept and acknowledged by the next HEAD.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,9 @@ from uuid import UUID
 import anyio
 import anyio.to_thread
 import msgspec
-import structlog
 from litestar import HttpMethod, Request, Response, Router, delete, head, patch, post, route
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, InternalServerException
 from litestar.params import FromPath
-from sqlalchemy.orm import Session
 
 from backend.core.problems import Problem, Unauthenticated
 from backend.exhibits import receipts, uploads
@@ -44,11 +41,9 @@ from evidence.uploads import (
     state_headers,
 )
 from evidence.uploads import UploadState as Progress
+from mobile_api.intake import BATCH_BYTES, receive
 
-LOGGER = structlog.get_logger("fieldvisit.uploads")
 PATH = "/mobile/v1/uploads"
-BUFFER_BYTES = 1_048_576
-WATCH_S = 0.2
 ROOM = "room"          # Key of the application's state under which its desk is kept.
 
 
@@ -146,7 +141,7 @@ async def send_piece(
         piece = read_piece(request.headers)
     opened = await anyio.to_thread.run_sync(_open, request, resources, (upload_id, piece), now)
     try:
-        is_whole = await _receive(request, opened)
+        is_whole = await receive(request, opened.piece.take, opened.lock, upload_id)
         with anyio.CancelScope(shield=True):
             progress = await anyio.to_thread.run_sync(_close, resources, opened, is_whole, now)
     except anyio.get_cancelled_exc_class():
@@ -185,49 +180,15 @@ def _open(request: Request[Any, Any, Any], resources: Resources, wanted: tuple[U
     upload_id, piece = wanted
     desk = desk_of(request, resources)
     with resources.reads() as session:
-        leave = _leave_in(session, request.headers, now)
-        transfer = uploads.transfer_of(session, leave, upload_id, resources.keyring)
+        leave, transfer = uploads.granted(session, _token(request.headers), upload_id, resources.keyring, now)
         uploads.demand_day(session, transfer, limits_of(resources), now)
-    desk.demand_room(piece.length or BUFFER_BYTES)
+    desk.demand_room(piece.length or BATCH_BYTES)
     lock = desk.acquire(upload_id)
     try:
         return _Opened(desk, lock, (leave, transfer), OpenPiece(desk, transfer, piece, now))
     except BaseException:
         lock.release()
         raise
-
-
-async def _receive(request: Request[Any, Any, Any], opened: _Opened) -> bool:
-    """Take the stream in; False when the client went away or somebody took the upload over. What came stays in hand."""
-    buffer = bytearray()
-    is_whole = False
-    refusal: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(_watch, opened.lock, group.cancel_scope)
-        try:
-            async for chunk in request.stream():
-                buffer += chunk
-                if len(buffer) >= BUFFER_BYTES:
-                    # Let go of the bytes first: a takeover that comes now must not see them taken twice.
-                    full, buffer = bytes(buffer), bytearray()
-                    await anyio.to_thread.run_sync(opened.piece.take, full)
-            is_whole = True
-        except InternalServerException:
-            LOGGER.info("upload cut", upload=str(opened.transfer.id))
-        except (Problem, HTTPException) as error:
-            refusal = error                      # Raised below: a task group would wrap it.
-        group.cancel_scope.cancel()
-    if refusal is not None:
-        raise refusal
-    with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(opened.piece.take, bytes(buffer))
-    return is_whole
-
-
-async def _watch(lock: HeldLock, scope: anyio.CancelScope) -> None:
-    while not lock.is_wanted:
-        await anyio.sleep(WATCH_S)
-    scope.cancel()
 
 
 def _close(resources: Resources, opened: _Opened, is_whole: bool, now: datetime) -> Progress:  # noqa: FBT001 - run_sync passes by position
@@ -258,17 +219,16 @@ def _complete(resources: Resources, desk: Desk, granted: tuple[Leave, Transfer],
 
 def _leave(resources: Resources, headers: Mapping[str, str], now: datetime) -> Leave:
     with resources.reads() as session:
-        return _leave_in(session, headers, now)
-
-
-def _leave_in(session: Session, headers: Mapping[str, str], now: datetime) -> Leave:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not 1 <= len(token) <= 100:
-        raise Unauthenticated(reason="an upload token is expected")
-    return uploads.read_leave(session, token, now)
+        return uploads.read_leave(session, _token(headers), now)
 
 
 def _transfer(resources: Resources, headers: Mapping[str, str], upload_id: UUID, now: datetime) -> tuple[Leave, Transfer]:
     with resources.reads() as session:
-        leave = _leave_in(session, headers, now)
-        return leave, uploads.transfer_of(session, leave, upload_id, resources.keyring)
+        return uploads.granted(session, _token(headers), upload_id, resources.keyring, now)
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not 1 <= len(token) <= 100:
+        raise Unauthenticated(reason="an upload token is expected")
+    return token

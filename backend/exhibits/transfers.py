@@ -126,7 +126,7 @@ class Desk:
 
 
 class OpenPiece:
-    """One PATCH on its way: `take` chunks, then `close`. Owned by one request that holds the upload's lock."""
+    """One PATCH on its way: `take` chunks, then `close`. Owned by one request that holds the upload's lock; its calls wait for each other."""
 
     def __init__(self, desk: Desk, transfer: Transfer, piece: Piece, now: datetime) -> None:
         progress = desk.progress(transfer)
@@ -141,9 +141,15 @@ class OpenPiece:
         self._sealer = Sealer(transfer.key, self._context, self._start.extent) if progress.offset < transfer.length else None
         self._sealed_bytes, self._tail = self._start.extent.sealed_bytes, self._start.tail
         self.offset = progress.offset
+        self._mutex, self._is_over = Lock(), False
 
     def take(self, chunk: bytes) -> None:
-        """Seal and write a chunk; not durable yet. Raises `TooLarge` when the stream outgrows the upload."""
+        """Seal and write a chunk; not durable yet, and nothing at all after the end. Raises `TooLarge` when the stream outgrows the upload."""
+        with self._mutex:
+            if not self._is_over:
+                self._take(chunk)
+
+    def _take(self, chunk: bytes) -> None:
         with refusing():
             self._receiver.take(chunk)
             if not chunk or self._sealer is None:
@@ -162,6 +168,11 @@ class OpenPiece:
         Raises:
             ChecksumMismatch: the piece was damaged; it is cut off.
         """
+        with self._mutex:
+            self._is_over = True
+            return self._close(is_whole=is_whole)
+
+    def _close(self, *, is_whole: bool) -> int:
         if self._writer is None or self._sealer is None:
             with refusing():
                 self._receiver.demand_checksum()
@@ -181,9 +192,11 @@ class OpenPiece:
 
     def abandon(self) -> None:
         """Cut off what was taken: the request itself was wrong."""
-        if self._writer is not None:
-            self._cut()
-            self._writer.close()
+        with self._mutex:
+            self._is_over = True
+            if self._writer is not None:
+                self._cut()
+                self._writer.close()
 
     def _settle(self, writer: PartWriter, sealing: Sealer) -> int:
         plain_bytes = self.offset + self._receiver.received

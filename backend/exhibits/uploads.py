@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy import Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.audit.events import EventTag
@@ -26,6 +26,7 @@ from backend.exhibits.refusals import ItemNotDeclared, UploadGone, refusing
 from backend.exhibits.tables import ItemRow, ManifestRow, UploadRow, UploadTokenRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
+from backend.keys.tables import CaseKeyRow
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
 from evidence.manifest import decode_manifest
@@ -38,6 +39,16 @@ TOKEN_HOURS = 24
 PARTS = "uploads"
 """The store's folder of unfinished uploads."""
 _DAY = timedelta(days=1)
+# Made once: building these for each piece costs more than asking them.
+_OF_PIECE = (
+    select(UploadTokenRow, DeviceRow, UploadRow, ItemRow, CaseKeyRow)
+    .join(DeviceRow, DeviceRow.kid == UploadTokenRow.device).join(UploadRow, UploadRow.id == bindparam("upload_id", type_=Uuid))
+    .join(ItemRow, ItemRow.id == UploadRow.item_key).outerjoin(CaseKeyRow, CaseKeyRow.subject_id == ItemRow.seal_subject)
+    .where(UploadTokenRow.token_hash == bindparam("token_hash"))
+)
+_SENT_BEFORE = select(func.coalesce(func.sum(UploadRow.length), 0)).where(
+    UploadRow.device == bindparam("device"), UploadRow.created_at > bindparam("since", type_=Instant), UploadRow.state != UploadState.GONE,
+    tuple_(UploadRow.created_at, UploadRow.id) < tuple_(bindparam("created_at", type_=Instant), bindparam("upload_id", type_=Uuid)))
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +187,15 @@ def transfer_of(session: Session, leave: Leave, upload_id: UUID, keyring: Keyrin
     return _transfer(session, row, session.get_one(ItemRow, row.item_key), keyring)
 
 
+def granted(session: Session, token: str, upload_id: UUID, keyring: Keyring, now: datetime) -> tuple[Leave, Transfer]:
+    """Return what a token permits and an upload of its item, asked for in one statement. Raises as `read_leave` and `transfer_of`."""
+    known = session.execute(_OF_PIECE, {"token_hash": token_hash(token), "upload_id": upload_id}).all()   # Held: the two find these rows at hand.
+    leave = read_leave(session, token, now)
+    transfer = transfer_of(session, leave, upload_id, keyring)
+    del known
+    return leave, transfer
+
+
 def demand_day(session: Session, transfer: Transfer, limits: UploadLimits, now: datetime) -> None:
     """Refuse the bytes of an upload that others of its device, opened before it and within a day, leave no room for (F24: only for now).
 
@@ -187,10 +207,8 @@ def demand_day(session: Session, transfer: Transfer, limits: UploadLimits, now: 
     row = session.get_one(UploadRow, transfer.id)
     if row.created_at <= now - _DAY:
         return
-    before = tuple_(UploadRow.created_at, UploadRow.id) < tuple_(literal(row.created_at, Instant), literal(row.id, Uuid))
-    sent = session.scalar(
-        select(func.coalesce(func.sum(UploadRow.length), 0)).where(UploadRow.device == row.device, UploadRow.created_at > now - _DAY, before,
-                                                                   UploadRow.state != UploadState.GONE))
+    sent = session.scalar(_SENT_BEFORE, {
+        "device": row.device, "since": now - _DAY, "created_at": row.created_at, "upload_id": row.id})
     with refusing():
         judge_day(Usage(open_uploads=0, open_bytes=0, day_bytes=int(sent or 0)), row.length, limits)
 

@@ -81,9 +81,9 @@ def test_EVD_09_the_order_is_fsync_rename_fsync_of_folders_commit_answer(tmp_pat
         if os.environ.get("CI") == "true":
             pytest.fail(f"with CI=true both engines are required: {missing}")
         pytest.skip(f"PostgreSQL: {missing}")
-    # A piece: its folder and its bytes are synced, then the offset is acknowledged.
+    # A piece: its bytes and its name are synced, then the offset is acknowledged.
     assert first[-1] == "answer"
-    assert first.index("fsync parts folder") < first.index("write part") < first.index("fsync part") < first.index("answer"), first
+    assert first.index("write part") < first.index("fsync part") < first.index("fsync parts folder") < first.index("answer"), first
     assert "write part" not in first[first.index("fsync part"):], first
     # The last piece: bytes, then their final name, then both folders, then the row, then the answer.
     wanted = ["write part", "fsync part", "rename", "fsync blobs folder", "fsync parts folder", "commit", "answer"]

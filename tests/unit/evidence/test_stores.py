@@ -253,4 +253,4 @@ def test_the_order_is_fsync_rename_fsync_of_the_folder(tmp_path: Path) -> None:
     calls = [re.sub(r"^(\[pid +\d+\] )?", "", line) for line in done.stderr.splitlines() if str(tmp_path) in line]
     kinds = [(call.partition("(")[0], "/parts/p>" in call) for call in calls]
     kinds = kinds[kinds.index(("write", True)):]
-    assert kinds == [("write", True), ("fsync", True), ("fsync", True), ("renameat2", False), ("fsync", False), ("fsync", False)]
+    assert kinds == [("write", True), ("fsync", True), ("fsync", False), ("fsync", True), ("renameat2", False), ("fsync", False), ("fsync", False)]
