@@ -7,7 +7,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import anyio
-import anyio.to_thread
 import structlog
 from litestar import Request
 from litestar.exceptions import HTTPException, InternalServerException
@@ -27,7 +26,7 @@ class Intake:
         self._take = take
         self._filling: list[bytes] = []
         self._bytes = 0
-        self._in_hand: asyncio.Task[None] | None = None
+        self._in_hand: asyncio.Future[None] | None = None
 
     async def add(self, chunk: bytes) -> None:
         """Take a chunk; waits only when a batch is full and the one before is still in hand. Raises what `take` raised."""
@@ -52,8 +51,8 @@ class Intake:
         # Let go of the bytes first: a takeover that comes now must not see them taken twice.
         batch, self._filling, self._bytes = self._filling, [], 0
         if batch:
-            # A task of its own: no scope that is cancelled here reaches a thread that already writes.
-            self._in_hand = asyncio.create_task(anyio.to_thread.run_sync(self._take_all, batch))
+            # Of the loop's own threads: no scope that is cancelled here reaches a thread that already writes.
+            self._in_hand = asyncio.get_running_loop().run_in_executor(None, self._take_all, batch)
 
     async def _taken(self) -> None:
         if self._in_hand is None:

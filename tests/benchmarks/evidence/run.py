@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import func, select
 
 from backend.cli.demo import HOST, free_port
+from backend.exhibits.tables import ItemRow
 from evidence.canonical import b64u_decode
 from evidence.envelope import check_shape, verify_signatures
 from evidence.examine_worker import examine
@@ -43,6 +45,7 @@ PIECE_BYTES = 8_000_000
 SMALL_BYTES = 300_000
 SMALL_COUNT = 10
 MANIFESTS = 300
+EXAMINED_WITHIN_S = 120
 
 PEER_JS = """
 import { Server } from '@tus/server';
@@ -98,17 +101,32 @@ def uploads(ours: Station, folder: Path, rounds: int) -> dict[str, Any]:
         for number in range(rounds):
             unique = number.to_bytes(8, "big") + content[8:]
             asked = ours.place.declare(unique, "video/mp4", Role.VIDEO)
+            _settle(ours)
             large["ours"].append(BIG_BYTES / _timed(lambda a=asked, u=unique: _send_ours(client, ours, a, u, is_new=False)) / 1e6)  # type: ignore[misc]
+            _settle(ours)
             for name, port in (("peer", plain), ("peer_synced", synced)):
                 large[name].append(BIG_BYTES / _timed(lambda p=port, u=unique: _send_peer(client, p, u)) / 1e6)  # type: ignore[misc]
             files = [os.urandom(SMALL_BYTES) for _ in range(SMALL_COUNT)]
             declared = [ours.place.declare(one) for one in files]
             pairs = list(zip(declared, files, strict=True))
             small["ours"].append(SMALL_COUNT / _timed(lambda p=pairs: [_send_ours(client, ours, *one, is_new=True) for one in p]))  # type: ignore[misc]
+            _settle(ours)
             for name, port in (("peer", plain), ("peer_synced", synced)):
                 small[name].append(SMALL_COUNT / _timed(lambda p=port, f=files: [_send_peer(client, p, one) for one in f]))  # type: ignore[misc]
     return {"large": _beside(large, "mb_per_s"), "small": _beside(small, "files_per_s"), "rounds": rounds,
             "large_bytes": BIG_BYTES, "piece_bytes": PIECE_BYTES, "small_bytes": SMALL_BYTES}
+
+
+def _settle(ours: Station) -> None:
+    """Wait until what was sent is examined: that work of one transfer must not slow the next one, nor the peer."""
+    waiting = select(func.count()).select_from(ItemRow).where(ItemRow.stored_at.is_not(None), ItemRow.examined_at.is_(None))
+    until = time.monotonic() + EXAMINED_WITHIN_S
+    while time.monotonic() < until:
+        with ours.place.sessions() as session:
+            if not session.scalar(waiting):
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"examinations were not over within {EXAMINED_WITHIN_S} s")
 
 
 def _beside(measured: dict[str, list[float]], unit: str) -> dict[str, Any]:
