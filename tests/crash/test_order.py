@@ -59,10 +59,19 @@ def order_of(running: Station, asked: dict[str, Any], offset: int, content: byte
             answer = httpx.patch(f"http://{HOST}:{running.ports[0]}{path_of(asked)}", content=content, timeout=120,
                                  headers={**PIECE, **leave_of(asked), "Upload-Offset": str(offset)})
         finally:
-            tracer.send_signal(signal.SIGINT)
+            _end(tracer)
     assert answer.status_code == 204, answer.text
     store = running.place.resources.settings.store_folder
     return steps(trace.read_text(encoding="utf-8", errors="replace"), str(store / "parts"), str(store / "blobs"))
+
+
+def _end(tracer: subprocess.Popen[str]) -> None:
+    """Let go of the server. A tracer that is told so just when the server starts its examination may wait for that child for ever."""
+    tracer.send_signal(signal.SIGINT)
+    try:
+        tracer.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

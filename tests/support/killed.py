@@ -11,7 +11,7 @@ import msgspec
 
 COMMIT_POINTS = ("row-before-commit", "row-committed", "receipt-before-commit", "receipt-committed")
 """Points of the transport: around the commit that tells of a finished item, and of its receipt."""
-KEY_FOLDER = "FIELDVISIT_TEST_KILLED_KEYS"
+KEY_FOLDER = "TEST_KILLED_KEYS"
 """The environment's word to the fork server: which key folder to open beforehand."""
 
 
