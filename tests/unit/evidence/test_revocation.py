@@ -42,7 +42,7 @@ def status(house: TimeAuthority, answer: bytes, raw: bytes, at: datetime = NOW, 
         return Status.REVOKED
 
 
-@pytest.mark.parametrize("reason", [None, *(set(ReasonFlags) - {ReasonFlags.remove_from_crl})])
+@pytest.mark.parametrize("reason", [None, *(one for one in ReasonFlags if one is not ReasonFlags.remove_from_crl)])
 def test_EVD_09_a_certificate_revoked_before_the_stamp_makes_it_worthless_for_any_reason(
     house: TimeAuthority, answer: bytes, reason: ReasonFlags | None
 ) -> None:
