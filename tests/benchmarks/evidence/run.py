@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,12 +121,12 @@ def uploads(ours: Station, folder: Path, rounds: int) -> dict[str, Any]:
 def _settle(ours: Station) -> None:
     """Wait until what was sent is examined: that work of one transfer must not slow the next one, nor the peer."""
     waiting = select(func.count()).select_from(ItemRow).where(ItemRow.stored_at.is_not(None), ItemRow.examined_at.is_(None))
-    until = time.monotonic() + EXAMINED_WITHIN_S
+    until, pause = time.monotonic() + EXAMINED_WITHIN_S, threading.Event()
     while time.monotonic() < until:
         with ours.place.sessions() as session:
             if not session.scalar(waiting):
                 return
-        time.sleep(0.2)
+        pause.wait(0.2)
     raise RuntimeError(f"examinations were not over within {EXAMINED_WITHIN_S} s")
 
 
