@@ -6,12 +6,12 @@ transaction: whoever holds the head's lock indexes everybody's entries, so concu
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import LogCheckpointRow, LogEntryRow, LogHeadRow, LogNodeRow
@@ -20,6 +20,7 @@ from backend.keys.keyring import Keyring
 from evidence import merkle, translog
 from evidence.canonical import canonicalise, sha256_hex
 
+Found = TypeVar("Found")
 _SALT_BYTES = 16
 APPENDED = "log-appended"       # Key of `Session.info`: this transaction left entries to be indexed.
 ENTRIES_PER_RUN_MAX = 2_000
@@ -81,7 +82,8 @@ def proof_of(session: Session, entry_id: UUID) -> str | None:
     checkpoint = newest_checkpoint(session)
     assert checkpoint is not None, "an indexed entry stands under a checkpoint"
     size = translog.parse_checkpoint(checkpoint).size
-    path = merkle.inclusion_path(node_reader(session), size, entry.tree_index)
+    index = entry.tree_index
+    path = _with_nodes(session, lambda read: merkle.inclusion_path(read, size, index))
     extra = translog.entry_extra(translog.Entry(type=entry.entry_type, time=utc_text(entry.at), salt=entry.salt, payload=b""))
     return translog.encode_proof(translog.LogProof(index=entry.tree_index, path=path, checkpoint=checkpoint, extra=extra))
 
@@ -90,11 +92,6 @@ def leaf_of(entry: LogEntryRow) -> bytes:
     """Return the leaf bytes of an indexed entry, as `evidence.translog.leaf_bytes` makes them from the payload."""
     assert entry.tree_index is not None
     return canonicalise({"type": entry.entry_type, "sha256": entry.salted_sha256, "time": utc_text(entry.at), "index": entry.tree_index})
-
-
-def node_reader(session: Session) -> merkle.NodeReader:
-    """Return a reader of stored subtree hashes."""
-    return lambda level, position: session.get_one(LogNodeRow, (level, position)).hash
 
 
 def newest_checkpoint(session: Session) -> str | None:
@@ -109,7 +106,7 @@ def checkpoint_at(session: Session, size: int) -> str | None:
 
 def consistency_path(session: Session, old_size: int, size: int) -> tuple[bytes, ...]:
     """Return the proof that the first `old_size` leaves are unchanged in the tree of `size` (RFC 9162 §2.1.4.1)."""
-    return merkle.consistency_path(node_reader(session), old_size, size)
+    return _with_nodes(session, lambda read: merkle.consistency_path(read, old_size, size))
 
 
 def utc_text(at: datetime) -> str:
@@ -135,12 +132,34 @@ def _index(session: Session, entry: LogEntryRow, tree: merkle.Tree) -> merkle.Tr
 
 
 def _tree(session: Session, size: int) -> merkle.Tree:
-    read, start, peaks = node_reader(session), 0, []
-    for level in reversed(range(size.bit_length())):
-        if size >> level & 1:
-            peaks.append(read(level, start >> level))
-            start += 1 << level
-    return merkle.Tree(size=size, peaks=tuple(peaks))
+    def peaks(read: merkle.NodeReader) -> tuple[bytes, ...]:
+        start, found = 0, []
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                found.append(read(level, start >> level))
+                start += 1 << level
+        return tuple(found)
+
+    return merkle.Tree(size=size, peaks=_with_nodes(session, peaks))
+
+
+def _with_nodes(session: Session, ask: Callable[[merkle.NodeReader], Found]) -> Found:
+    """Answer what is asked of stored subtree hashes in one statement.
+
+    Which of them are wanted depends on sizes and positions alone: it is asked once to learn them, and once with them.
+    """
+    wanted: list[tuple[int, int]] = []
+
+    def note(level: int, position: int) -> bytes:
+        wanted.append((level, position))
+        return bytes(merkle.HASH_BYTES)
+
+    ask(note)
+    if not wanted:
+        return ask(note)
+    stored = select(LogNodeRow.level, LogNodeRow.position, LogNodeRow.hash).where(tuple_(LogNodeRow.level, LogNodeRow.position).in_(wanted))
+    held = {(level, position): digest for level, position, digest in session.execute(stored)}
+    return ask(lambda level, position: held[level, position])
 
 
 def _signed(keyring: Keyring, origin: str, size: int, root: bytes) -> str:

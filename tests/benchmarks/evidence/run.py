@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,29 +103,35 @@ def uploads(ours: Station, folder: Path, rounds: int) -> dict[str, Any]:
         for number in range(rounds):
             unique = number.to_bytes(8, "big") + content[8:]
             asked = ours.place.declare(unique, "video/mp4", Role.VIDEO)
-            _settle(ours)
-            large["ours"].append(BIG_BYTES / _timed(lambda a=asked, u=unique: _send_ours(client, ours, a, u, is_new=False)) / 1e6)  # type: ignore[misc]
-            _settle(ours)
-            for name, port in (("peer", plain), ("peer_synced", synced)):
-                large[name].append(BIG_BYTES / _timed(lambda p=port, u=unique: _send_peer(client, p, u)) / 1e6)  # type: ignore[misc]
+            _in_turn(ours, number, large, BIG_BYTES / 1e6, {
+                "ours": partial(_send_ours, client, ours, asked, unique, is_new=False),
+                "peer": partial(_send_peer, client, plain, unique), "peer_synced": partial(_send_peer, client, synced, unique)})
             files = [os.urandom(SMALL_BYTES) for _ in range(SMALL_COUNT)]
             declared = [ours.place.declare(one) for one in files]
-            pairs = list(zip(declared, files, strict=True))
-            small["ours"].append(SMALL_COUNT / _timed(lambda p=pairs: [_send_ours(client, ours, *one, is_new=True) for one in p]))  # type: ignore[misc]
-            _settle(ours)
-            for name, port in (("peer", plain), ("peer_synced", synced)):
-                small[name].append(SMALL_COUNT / _timed(lambda p=port, f=files: [_send_peer(client, p, one) for one in f]))  # type: ignore[misc]
+            _in_turn(ours, number, small, SMALL_COUNT, {
+                "ours": lambda d=declared, f=files: [_send_ours(client, ours, *one, is_new=True) for one in zip(d, f, strict=True)],  # type: ignore[misc]
+                "peer": lambda f=files: [_send_peer(client, plain, one) for one in f],  # type: ignore[misc]
+                "peer_synced": lambda f=files: [_send_peer(client, synced, one) for one in f]})  # type: ignore[misc]
     return {"large": _beside(large, "mb_per_s"), "small": _beside(small, "files_per_s"), "rounds": rounds,
             "large_bytes": BIG_BYTES, "piece_bytes": PIECE_BYTES, "small_bytes": SMALL_BYTES}
 
 
+def _in_turn(ours: Station, number: int, found: dict[str, list[float]], amount: float, acts: dict[str, Callable[[], Any]]) -> None:
+    """Time each act, another one first in each round, and note the amount per second."""
+    names = list(acts)
+    for name in (*names[number % len(names):], *names[:number % len(names)]):
+        _settle(ours)
+        found[name].append(amount / _timed(acts[name]))
+
+
 def _settle(ours: Station) -> None:
-    """Wait until what was sent is examined: that work of one transfer must not slow the next one, nor the peer."""
+    """Wait until what was sent is examined and rests on the disk: the work that one transfer leaves must not slow the next one, whoever's it is."""
     waiting = select(func.count()).select_from(ItemRow).where(ItemRow.stored_at.is_not(None), ItemRow.examined_at.is_(None))
     until, pause = time.monotonic() + EXAMINED_WITHIN_S, threading.Event()
     while time.monotonic() < until:
         with ours.place.sessions() as session:
             if not session.scalar(waiting):
+                os.sync()
                 return
         pause.wait(0.2)
     raise RuntimeError(f"examinations were not over within {EXAMINED_WITHIN_S} s")
