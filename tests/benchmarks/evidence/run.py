@@ -1,6 +1,6 @@
 """Uploads beside @tus/server (Node) in one run, signatures verified, and what an examination costs; kept as JSON.
 
-    python -m tests.benchmarks.evidence.run --out docs/bench/evidence.json [--rounds 3] [--part uploads]
+    python -m tests.benchmarks.evidence.run --out docs/bench/evidence.json [--rounds 15] [--part uploads]
 
 Both servers take the same bytes from the same client in turn, so a loaded machine slows both: read the ratios. Ours seals (AES-256-GCM), hashes
 and syncs before each answer and writes a row and a receipt at the end; the peer writes plain files, with fsync added where the row says so.
@@ -72,7 +72,7 @@ def main() -> int:
     """Run, print and keep the figures; exit 1 when the ratio of large uploads is below its bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--part", choices=["all", "uploads"], default="all", help="uploads: nothing else is measured or kept")
     asked = parser.parse_args()
     found: dict[str, Any] = {
