@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from evidence import cbor
 from evidence.attestation import CERTIFICATE_BYTES_MAX, Attested, Roots
+from evidence.revocation import is_issued_by
 
 ATTESTATION_BYTES_MAX: Final = 16_384
 NONCE_EXTENSION: Final = x509.ObjectIdentifier("1.2.840.113635.100.8.2")
@@ -63,18 +63,10 @@ def _read(attestation: bytes) -> tuple[list[x509.Certificate], bytes]:
 
 def _demand_chain(certificates: list[x509.Certificate], roots: Roots, at: datetime) -> None:
     leaf, middle = certificates
-    _demand(_issued(leaf, middle), "chain-broken")
-    _demand(any(_issued(middle, x509.load_der_x509_certificate(root)) for root in roots.apple_roots), "root-not-pinned")
+    _demand(is_issued_by(leaf, middle), "chain-broken")
+    _demand(any(is_issued_by(middle, x509.load_der_x509_certificate(root)) for root in roots.apple_roots), "root-not-pinned")
     _demand(all(one.not_valid_before_utc <= at <= one.not_valid_after_utc for one in certificates), "not-valid-then")
     _demand(all(f"{one.serial_number:x}" not in roots.revoked_serials for one in certificates), "revoked")
-
-
-def _issued(below: x509.Certificate, above: x509.Certificate) -> bool:
-    try:
-        below.verify_directly_issued_by(above)
-        return above.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, x509.ExtensionNotFound):
-        return False
 
 
 def _demand_nonce(leaf: x509.Certificate, said: bytes, client_data: bytes) -> None:

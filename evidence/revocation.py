@@ -66,7 +66,7 @@ def chain_of(signer: x509.Certificate, brought: Sequence[x509.Certificate], pinn
     """Return the way from a signer to a pinned certificate, both included, each issued by the next; empty where none leads there."""
     chain = [signer]
     while chain[-1] not in pinned:
-        above = next((one for one in (*pinned, *brought) if one not in chain and _issued(chain[-1], one)), None)
+        above = next((one for one in (*pinned, *brought) if one not in chain and is_issued_by(chain[-1], one)), None)
         if above is None or len(chain) == CHAIN_MAX:
             return ()
         chain.append(above)
@@ -137,7 +137,7 @@ def _content(raw: bytes, at: int) -> tuple[int, int]:
 def _judge(one: x509.Certificate, known: Sequence[x509.Certificate], lists: Lists, stamped_at: datetime) -> Word:
     name = f"certificate {one.serial_number:x} of {one.subject.rfc4514_string()[:100]}"
     own = [crl for crl in lists.lists if crl.issuer == one.issuer]
-    issuers = [above for above in known if above != one and _issued(one, above)]
+    issuers = [above for above in known if above != one and is_issued_by(one, above)]
     why = "no list of its issuer" + (f", {lists.strange} of the file are not lists" if lists.strange else "")
     silent = False
     for crl in own:
@@ -201,7 +201,8 @@ def _is_signed(crl: x509.CertificateRevocationList, above: x509.Certificate) -> 
         return False
 
 
-def _issued(below: x509.Certificate, above: x509.Certificate) -> bool:
+def is_issued_by(below: x509.Certificate, above: x509.Certificate) -> bool:
+    """Tell whether an authority's certificate signed another one and bears its issuer's name."""
     try:
         below.verify_directly_issued_by(above)
         return above.extensions.get_extension_for_class(x509.BasicConstraints).value.ca

@@ -44,6 +44,7 @@ from evidence.times import parse_utc
 FIXLESS_MAX = 50
 """Neighbours in time that are looked through for one with a fix."""
 
+
 def accept(session: Session, actor: Actor, statement: Statement, intake: Intake, now: datetime) -> Accepted:
     """Store an opened statement, or add the signature that it still lacked; an identical re-send changes nothing.
 
