@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from routing.solve import Progress
 
 SECONDS_MAX = 86_400.0
+SECONDS_DEFAULT = 10.0
 EXIT_S = 0.2
 SEARCH_S_MIN = 0.5
 
@@ -49,7 +50,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     solve = commands.add_parser("solve", help="plan a fieldday/1 day")
     solve.add_argument("instance", type=Path)
-    solve.add_argument("--seconds", type=_seconds, default=10.0, help="search time; the whole takes at most 2 s more")
+    solve.add_argument("--seconds", type=_seconds, help="search time (10), the whole takes at most 2 s more; with --iterations a guard (none)")
     solve.add_argument("--seed", type=_whole, default=0)
     solve.add_argument("--out", type=Path, required=True)
     solve.add_argument("--matrix", type=Path, help='travel table {"ids", "seconds", "metres"} instead of great-circle travel')
@@ -73,7 +74,7 @@ def _parser() -> _Parser:
     travel.set_defaults(run=_travel)
     vrptw = commands.add_parser("vrptw", help="solve a published VRPTW instance (DIMACS convention)")
     vrptw.add_argument("instance", type=Path)
-    vrptw.add_argument("--seconds", type=_seconds, default=10.0)
+    vrptw.add_argument("--seconds", type=_seconds, default=SECONDS_DEFAULT)
     vrptw.add_argument("--seed", type=_whole, default=0)
     vrptw.add_argument("--out", type=Path, required=True)
     vrptw.set_defaults(run=_vrptw)
@@ -134,7 +135,11 @@ def _solve(asked: argparse.Namespace) -> int:
         raise BadUsage(f"{asked.out.parent}: no such folder")
     matrix = table_matrix(decode_object(_read(asked.matrix)), instance) if asked.matrix else None
     late_s = time.monotonic() - STARTED + EXIT_S
-    search_s = max(min(SEARCH_S_MIN, asked.seconds), asked.seconds - late_s) if asked.iterations is None else asked.seconds
+    if asked.iterations is None:
+        seconds = asked.seconds or SECONDS_DEFAULT
+        search_s = max(min(SEARCH_S_MIN, seconds), seconds - late_s)
+    else:
+        search_s = asked.seconds or SECONDS_MAX
     limits = Limits(search_s=search_s, iterations_max=asked.iterations, engine=Engine(asked.engine), strands=asked.strands)
     seen: list[Progress] = []
     plan = solve(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 
@@ -30,12 +28,16 @@ class Alone(msgspec.Struct, frozen=True, eq=False):
         return int(np.where(self.with_cash, self.travel_s, NEVER).argmin())
 
 
-def alone(problem: Problem, node: int, among: Sequence[tuple[int, int]] | None = None) -> Alone:
+def legal_pairs(problem: Problem, idle: I64 | None = None) -> tuple[I64, I64]:
+    """Return all legal pairs (a < b), or those of these collectors (ascending)."""
+    crew = np.arange(len(problem.shift_lo)) if idle is None else idle
+    a, b = np.nonzero(np.triu(problem.pair_legal[np.ix_(crew, crew)], 1))
+    return crew[a], crew[b]
+
+
+def alone(problem: Problem, node: int, among: tuple[I64, I64] | None = None) -> Alone:
     """Try every legal pair, or those given (legal, a < b), on one visit with nothing else to do. Exact: the earliest start is the best start."""
-    if among is None:
-        a, b = (one.astype(np.int64) for one in np.nonzero(np.triu(problem.pair_legal, 1)))
-    else:
-        a, b = (np.array([pair[side] for pair in among], dtype=np.int64) for side in (0, 1))
+    a, b = legal_pairs(problem) if among is None else among
     union = problem.skills[a] | problem.skills[b]
     need = problem.needs[node]
     allowed = np.all((need[None, :] & union) == need[None, :], axis=1) & ~problem.excluded[node, a] & ~problem.excluded[node, b]

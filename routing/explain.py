@@ -11,12 +11,12 @@ import numpy as np
 from routing.alone import Alone, alone
 from routing.changes import GRANTS, Change, ChangeKind, apply_changes
 from routing.engines.insertion import IMPOSSIBLE, cheapest_place, offers
-from routing.engines.polish import Swap, cheapest_swaps, idle_pair
+from routing.engines.polish import Swap, cheapest_of, cheapest_swaps, idle_pairs
 from routing.engines.regroup import formations
 from routing.matrix import TravelMatrix, travel_matrix
 from routing.model import GenderRule, Instance, Plan, StopType, Visit, VisitId
 from routing.objective import Tour, given_up_of, is_open, open_of, unserved_of, visits_of
-from routing.problem import Problem, barred, build_problem
+from routing.problem import I64, Problem, barred, build_problem
 from routing.reasons import HARD_REASONS, Reason, ReasonCode
 from routing.schedule import plan_deposits, time_route
 from routing.timing import earliest_start, make_pair
@@ -115,6 +115,7 @@ class _Case:
 
     def __init__(self, instance: Instance, problem: Problem, tours: list[Tour], swaps: dict[int, Swap]) -> None:
         self.instance, self.problem, self.tours, self.swaps = instance, problem, tours, swaps
+        self.formed = _formed(problem, tours)
         given_up = [(row, given_up_of(problem, tour)) for row, tour in enumerate(tours)]
         self.losses = [(row, sum(int(problem.loss[one]) for one in gone)) for row, gone in given_up if gone]
 
@@ -126,10 +127,7 @@ class _Case:
 
     def explain_visit(self, visit: Visit, nodes: list[int]) -> Reason:
         """Try the reasons in their order, on whichever of the visit's times gets furthest."""
-        node, tried = max(
-            ((node, alone(self.problem, node)) for node in reversed(nodes)),
-            key=lambda one: (one[1].with_cash.any(), one[1].in_time.any(), one[1].allowed.any()),
-        )
+        node, tried = self.furthest(nodes)
         if not len(tried.a) or not self.problem.pairs_max:
             there = sum(1 for one in self.instance.collectors if one.available)
             return _reason(visit, ReasonCode.NO_PAIR_TODAY, {"collectors": there, "pairs_max": self.problem.pairs_max})
@@ -145,6 +143,20 @@ class _Case:
             change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(rivals))
             return _reason(visit, ReasonCode.DEBTOR_ONCE, {"visits": rivals}, change, Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id))
         return self.displaced(visit, node, tried)
+
+    def furthest(self, nodes: list[int]) -> tuple[int, Alone]:
+        """Return the visit's time that gets furthest and what was tried on it: the pairs of the plan where one is able, else every legal pair."""
+        best: tuple[tuple[bool, bool, bool], int, Alone] | None = None
+        for node in reversed(nodes):
+            near = alone(self.problem, node, self.formed)
+            tried = near if near.with_cash.any() else alone(self.problem, node)
+            reach = (bool(tried.with_cash.any()), bool(tried.in_time.any()), bool(tried.allowed.any()))
+            if best is None or reach > best[0]:
+                best = reach, node, tried
+            if all(reach):
+                break
+        assert best is not None
+        return best[1], best[2]
 
     def is_made(self, node: int) -> bool:
         return any(node in tour.timing.nodes for tour in self.tours)
@@ -249,7 +261,7 @@ class _Case:
         mandatory = Change(kind=ChangeKind.MAKE_MANDATORY, subject=visit.id)
         swap = self.swaps.get(node) or self.whole_tour(node, tried)
         if swap is None:
-            return self.not_formed(visit, node, tried)
+            return self.not_formed(visit, node)
         given_up = self.ids(swap.given_up)
         change = Change(kind=ChangeKind.POSTPONE, subject=visit.id, visits=tuple(given_up)) if visit.mandatory else mandatory
         pair = self.names(*self.tours[swap.row].collectors)
@@ -257,10 +269,9 @@ class _Case:
 
     def whole_tour(self, node: int, tried: Alone) -> Swap | None:
         """Give up a whole tour of an able pair of the plan: the cheapest such."""
-        size = len(self.problem.shift_lo)
-        able = np.zeros((size, size), dtype=np.bool_)
-        able[tried.a[tried.with_cash], tried.b[tried.with_cash]] = True
-        options = [(lost, row) for row, lost in self.losses if able[self.tours[row].collectors]]
+        at = np.flatnonzero(tried.with_cash)
+        able = set(zip(tried.a[at].tolist(), tried.b[at].tolist(), strict=True))
+        options = [(lost, row) for row, lost in self.losses if self.tours[row].collectors in able]
         if not options:
             return None
         lost, row = min(options)
@@ -272,9 +283,9 @@ class _Case:
         price = lost + self.problem.travel_weight * (own.travel_s - tour.timing.travel_s) - int(self.problem.loss[node])
         return Swap(row, tour, given_up_of(self.problem, tour), price)
 
-    def not_formed(self, visit: Visit, node: int, tried: Alone) -> Reason:
-        """No pair of the plan can make it: price the able pair whose forming gives up least."""
-        found = formations(self.problem, self.tours, node, tried)
+    def not_formed(self, visit: Visit, node: int) -> Reason:
+        """No pair of the plan can make room for it: price the able pair whose forming gives up least."""
+        found = formations(self.problem, self.tours, node, alone(self.problem, node))
         if not found:
             return _reason(visit, ReasonCode.PAIRS_AT_WORK, {})
         option = found[0]
@@ -305,21 +316,27 @@ def _confirm_changes(
     may_compete = sorted({node for reason in hard for node in nodes_of.get(reason.visit, []) if is_open(after, moved, node)})
     extra_s = _least_extra(after, moved, may_compete)
     confirmed: dict[str, Reason] = {}
-    among = [tour.collectors for tour in moved if after.pair_legal[tour.collectors]]
+    among, idle = _formed(after, moved), idle_pairs(after, moved)
     for reason in hard:
         nodes = nodes_of.get(reason.visit, [])
         changes = reason.changes
         if not after.pairs_max or not any(_is_possible(after, node, among) for node in nodes):
             changes = ()
         elif not after.visits[nodes[0]].mandatory and not any(
-            node in extra_s and _fits(after, moved, node, extra_s[node], is_late) for node in nodes
+            node in extra_s and _fits(after, (moved, idle), node, extra_s[node], is_late) for node in nodes
         ):
             changes = (*changes, Change(kind=ChangeKind.MAKE_MANDATORY, subject=reason.visit))
         confirmed[reason.visit] = msgspec.structs.replace(reason, changes=changes)
     return tuple(confirmed.get(reason.visit, reason) for reason in found)
 
 
-def _is_possible(problem: Problem, node: int, among: Sequence[tuple[int, int]]) -> bool:
+def _formed(problem: Problem, tours: Sequence[Tour]) -> tuple[I64, I64]:
+    """Return the pairs of these tours, but those that work together against a rule."""
+    pairs = np.array([tour.collectors for tour in tours if problem.pair_legal[tour.collectors]], dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _is_possible(problem: Problem, node: int, among: tuple[I64, I64]) -> bool:
     """Report whether some legal pair could make the visit alone; the pairs of the plan are tried first, for they are few."""
     return bool(alone(problem, node, among).with_cash.any() or alone(problem, node).with_cash.any())
 
@@ -332,17 +349,19 @@ def _least_extra(problem: Problem, tours: list[Tour], nodes: list[int]) -> dict[
     return dict(zip(nodes, least.tolist(), strict=True))
 
 
-def _fits(problem: Problem, tours: list[Tour], node: int, extra_s: int, is_late: Callable[[], bool]) -> bool:
-    """Report whether the visit finds a place in the plan, or an idle pair, that costs less than the visit is worth."""
+def _fits(
+    problem: Problem, crew: tuple[list[Tour], tuple[I64, I64] | None], node: int, extra_s: int, is_late: Callable[[], bool]
+) -> bool:
+    """Report whether the visit finds a place in the tours, or one of the idle pairs, that costs less than the visit is worth."""
+    tours, idle = crew
     if problem.travel_weight * extra_s < int(problem.loss[node]):
         return True
-    if not problem.cash_fen[node] or is_late():
-        return extra_s == IMPOSSIBLE and idle_pair(problem, tours, node) is not None
-    place = cheapest_place(problem, tours, node)
-    if place is None:
-        return idle_pair(problem, tours, node) is not None
-    extra_s = place[1].timing.travel_s - tours[place[0]].timing.travel_s
-    return problem.travel_weight * extra_s < int(problem.loss[node])
+    if problem.cash_fen[node] and not is_late():
+        place = cheapest_place(problem, tours, node)
+        extra_s = IMPOSSIBLE if place is None else place[1].timing.travel_s - tours[place[0]].timing.travel_s
+        if problem.travel_weight * extra_s < int(problem.loss[node]):
+            return True
+    return extra_s == IMPOSSIBLE and idle is not None and cheapest_of(problem, idle, node) is not None
 
 
 def _renumber(before: Problem, after: Problem, tours: Sequence[Tour]) -> list[Tour]:

@@ -44,6 +44,8 @@ BOTH_MATCHINGS_VISITS_MAX = 400
 SMALL_VISITS_MAX = 260
 MEASURABLE_S = 0.2
 NEAR_HEAT = 200.0
+# What of the time kept for finishing stays for the reasons, which cannot be cut short without leaving a visit unexplained.
+REASONS_SHARE = 0.4
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +143,7 @@ class _Run:
         self.trace: list[dict[str, Any]] = []
         self.parameters: dict[str, Any] = {"engine": limits.engine.value, "search_s": limits.search_s, "iterations_max": limits.iterations_max}
         self.search_end = self.started + 0.7 * limits.search_s
+        self.polish_end = self.started + limits.search_s
 
     @property
     def is_timed(self) -> bool:
@@ -248,6 +251,7 @@ class _Run:
         need_s = 0.1 + 0.0008 * self.problem.n + 1.5e-7 * self.problem.n**2
         reserve_s = min(0.35 * self.limits.search_s, slower * need_s)
         self.search_end = self.started + self.limits.search_s - reserve_s
+        self.polish_end = self.started + self.limits.search_s - REASONS_SHARE * reserve_s
 
     def uses_compiled(self) -> bool:
         if self.script is not None:
@@ -320,7 +324,7 @@ class _Run:
     def finish(self) -> None:
         """Stage 4 and 5: add what still fits, exchange what pays, and let OR-Tools give the times."""
         since = time.monotonic()
-        tours = polish(self.problem, self.tours, self.watch("polish", self.is_late))
+        tours = polish(self.problem, self.tours, self.watch("polish", lambda: self.is_timed and time.monotonic() > self.polish_end))
         before, self.tours, self.cost = self.cost, tours, total_cost(self.problem, tours)
         wall_s = round(time.monotonic() - since, 3) if self.is_timed else None
         self.contributions.append(Contribution(engine="polish", cost_before=before, cost_after=self.cost, iterations=1, wall_s=wall_s))

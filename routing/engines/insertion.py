@@ -188,10 +188,9 @@ def regret_start(
     dearest_s = problem.loss[open_visits] // max(1, problem.travel_weight) if is_thrifty else np.full(len(open_visits), IMPOSSIBLE)
     extra[extra > dearest_s[None, :]] = IMPOSSIBLE
     weight = LOSS_SHARE * np.minimum(problem.loss[open_visits], LOSS_CAP) + (0.0 if favour is None else np.array(favour))
-    waiting = np.ones(len(open_visits), dtype=np.bool_)
+    waiting, least = np.ones(len(open_visits), dtype=np.bool_), _Least(extra)
     while waiting.any() and not stop():
-        best = extra.min(axis=0)
-        second = np.partition(extra, 1, axis=0)[1] if len(grown) > 1 else np.full_like(best, IMPOSSIBLE)
+        best, second = least.value
         score = np.where(waiting & (best < IMPOSSIBLE), np.minimum(second, 20_000) - best + weight, -np.inf)
         column = int(score.argmax())
         if score[column] == -np.inf:
@@ -200,6 +199,7 @@ def regret_start(
         tour = insert_visit(problem, grown[row], int(open_visits[column]), int(gap[row, column]), int(bank[row, column]))
         if tour is None:
             extra[row, column] = IMPOSSIBLE
+            least.look_at(np.array([column]))
             continue
         grown[row] = tour
         waiting[column] = False
@@ -209,7 +209,36 @@ def regret_start(
             extra[:, ~waiting] = IMPOSSIBLE
         fresh = offers(problem, tour, open_visits)
         extra[row], gap[row], bank[row] = np.where(waiting & (fresh.extra_s <= dearest_s), fresh.extra_s, IMPOSSIBLE), fresh.gap, fresh.bank
+        least.changed(row)
     return grown
+
+
+class _Least:
+    """The least and second-least entry of each column of a table whose rows change one at a time; kept, for looking again at all is slow."""
+
+    def __init__(self, table: I64) -> None:
+        self.table = table
+        shape = (2, table.shape[1])
+        self.value, self.row = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+        self.look_at(np.arange(table.shape[1]))
+
+    def look_at(self, columns: I64) -> None:
+        """Find both entries of these columns anew."""
+        part, every = self.table[:, columns], np.arange(len(columns))
+        for rank in (0, 1):
+            at = part.argmin(axis=0)
+            self.value[rank, columns], self.row[rank, columns] = part[at, every], at
+            part[at, every] = IMPOSSIBLE
+
+    def changed(self, row: int) -> None:
+        """Take in that one row of the table is another now."""
+        self.look_at(np.flatnonzero((self.row == row).any(axis=0)))
+        given = self.table[row]
+        first = np.flatnonzero((self.row[0] != row) & (given < self.value[0]))
+        self.value[1, first], self.row[1, first] = self.value[0, first], self.row[0, first]
+        self.value[0, first], self.row[0, first] = given[first], row
+        second = np.flatnonzero((self.row != row).all(axis=0) & (given < self.value[1]))
+        self.value[1, second], self.row[1, second] = given[second], row
 
 
 def repair(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool]) -> list[Tour]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from routing.alone import alone
+from routing.alone import alone, legal_pairs
 from routing.engines.insertion import IMPOSSIBLE, cheapest_place, insert_visit, offers, repair
 from routing.engines.regroup import regroup
 from routing.objective import Tour, empty_tour, is_open, open_of, total_cost, visits_of
@@ -73,14 +73,24 @@ def send_out(problem: Problem, tours: Sequence[Tour], is_late: Callable[[], bool
 
 def idle_pair(problem: Problem, tours: Sequence[Tour], node: int) -> tuple[int, int] | None:
     """Return the two idle collectors with the shortest trip for a visit, when that costs less than the visit is worth and a pair may be added."""
+    idle = idle_pairs(problem, tours)
+    return None if idle is None else cheapest_of(problem, idle, node)
+
+
+def idle_pairs(problem: Problem, tours: Sequence[Tour]) -> tuple[I64, I64] | None:
+    """Return the legal pairs of collectors who are in no tour; None when no pair may be added."""
     used = {one for tour in tours for one in tour.collectors if tour.timing.nodes}
-    if sum(1 for tour in tours if tour.timing.nodes) >= problem.pairs_max:
+    if len(used) // 2 >= problem.pairs_max:
         return None
-    tried = alone(problem, node)
-    able = [index for index in np.flatnonzero(tried.with_cash).tolist() if int(tried.a[index]) not in used and int(tried.b[index]) not in used]
-    if not able:
+    return legal_pairs(problem, np.array([one for one in range(len(problem.shift_lo)) if one not in used], dtype=np.int64))
+
+
+def cheapest_of(problem: Problem, pairs: tuple[I64, I64], node: int) -> tuple[int, int] | None:
+    """Return the pair with the shortest trip for a visit alone, when that costs less than the visit is worth."""
+    tried = alone(problem, node, pairs)
+    if not tried.with_cash.any():
         return None
-    best = min(able, key=lambda index: int(tried.travel_s[index]))
+    best = tried.cheapest()
     if problem.travel_weight * int(tried.travel_s[best]) >= int(problem.loss[node]):
         return None
     return int(tried.a[best]), int(tried.b[best])

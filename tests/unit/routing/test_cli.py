@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from routing import check, load_instance
+from routing import Limits, check, load_instance, solve
+from routing.__main__ import SECONDS_MAX, main
+from routing.model import Instance, Plan
 from routing.reader import load_plan
 from tests.unit.routing.support_days import HOUR, day, visit
 
@@ -38,6 +41,20 @@ def test_a_day_in_a_clean_plan_out_and_the_judge_agrees(tmp_path: Path) -> None:
     assert plan.served() == {"V0", "V1"}
     judged = _run("check", source, out)
     assert (judged.returncode, judged.stderr) == (0, "")
+
+
+def test_by_iterations_no_clock_cuts_the_search_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Limits] = []
+    source, out = _write(tmp_path / "day.json", day(visit("V0", "p0"))), str(tmp_path / "plan.json")
+
+    def seen(instance: Instance, limits: Limits, **rest: Any) -> Plan:
+        asked.append(limits)
+        return solve(instance, limits, **rest)
+
+    monkeypatch.setattr(import_module("routing.solve"), "solve", seen)
+    for more in (["--iterations", "1"], ["--iterations", "1", "--seconds", "7"]):
+        assert main(["solve", source, "--out", out, *more]) == 0
+    assert [(one.iterations_max, one.search_s) for one in asked] == [(1, SECONDS_MAX), (1, 7.0)]
 
 
 def test_check_prints_each_violation_with_its_rule_and_exits_1(tmp_path: Path) -> None:
