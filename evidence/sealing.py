@@ -23,6 +23,7 @@ MAGIC: Final = b"FVSEAL1\n"
 _PREFIX_BYTES: Final = 7
 _TAG_BYTES: Final = 16
 _HEAD: Final = struct.Struct(">7sI")
+_RECORD_BYTES: Final = _HEAD.size + CHUNK_BYTES + _TAG_BYTES
 _LAST: Final = 1 << 31
 _COUNTER_MAX: Final = 2**32 - 1
 
@@ -59,46 +60,65 @@ class Sealer:
         self._records = 0 if extent is None else extent.records
         self._head = MAGIC if extent is None or extent.sealed_bytes == 0 else b""
         self._buffer = bytearray()
+        self._room = bytearray()
         self._is_finished = False
 
     def update(self, plain: bytes) -> bytes:
         """Take plain bytes, return the sealed records that are full; the rest waits for `flush` or `finish`."""
-        sealed: list[bytes] = []
-        fresh = memoryview(plain)
-        if self._buffer:
-            missing = CHUNK_BYTES - len(self._buffer)
-            self._buffer += fresh[:missing]
-            fresh = fresh[missing:]
-            if len(self._buffer) == CHUNK_BYTES:
-                sealed.append(self._record(bytes(self._buffer), 0))
-                self._buffer.clear()
+        return bytes(self.update_in_room(plain))
+
+    def update_in_room(self, plain: bytes) -> memoryview:
+        """As `update`, in room that the next call uses again: write it before. Nothing is copied and no memory asked for anew."""
+        waiting, fresh = len(self._buffer), memoryview(plain)
+        count = (waiting + len(fresh)) // CHUNK_BYTES
+        if count == 0:
+            self._buffer += fresh
+            return memoryview(b"")
+        room, end = self._room_of(len(self._head) + count * _RECORD_BYTES), 0
+        if waiting:
+            self._buffer += fresh[:CHUNK_BYTES - waiting]
+            end = self._record(room, end, self._buffer, 0)
+            self._buffer, fresh = bytearray(), fresh[CHUNK_BYTES - waiting:]
         while len(fresh) >= CHUNK_BYTES:
-            sealed.append(self._record(fresh[:CHUNK_BYTES], 0))
+            end = self._record(room, end, fresh[:CHUNK_BYTES], 0)
             fresh = fresh[CHUNK_BYTES:]
         self._buffer += fresh
-        return b"".join(sealed)
+        return room[:end]
 
     def flush(self) -> bytes:
         """Seal what waits as a short record, so that it can be made durable and acknowledged."""
-        if not self._buffer:
-            return b""
-        plain, self._buffer = bytes(self._buffer), bytearray()
-        return self._record(plain, 0)
+        return self._short(0) if self._buffer else b""
 
     def finish(self) -> bytes:
         """Seal what waits, if only nothing, as the last record."""
-        plain, self._buffer = bytes(self._buffer), bytearray()
-        sealed = self._record(plain, _LAST)
+        sealed = self._short(_LAST)
         self._is_finished = True
         return sealed
 
-    def _record(self, plain: bytes | memoryview, flag: int) -> bytes:
+    def _short(self, flag: int) -> bytes:
+        plain, self._buffer = self._buffer, bytearray()
+        room = self._room_of(len(self._head) + _HEAD.size + len(plain) + _TAG_BYTES)
+        return bytes(room[:self._record(room, 0, plain, flag)])
+
+    def _room_of(self, size: int) -> memoryview:
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        return memoryview(self._room)
+
+    def _record(self, room: memoryview, at: int, plain: bytearray | memoryview, flag: int) -> int:
+        """Write the next record into `room` from `at` on and return where it ends."""
         if self._is_finished or self._records > _COUNTER_MAX:
             raise ValueError("nothing may follow the last record")
         nonce = _nonce(self._prefix, self._records, flag)
-        head, self._head = self._head, b""
+        start = at + len(self._head)
+        room[at:start], self._head = self._head, b""
+        body = start + _HEAD.size
+        end = body + len(plain) + _TAG_BYTES
         self._records += 1
-        return head + _HEAD.pack(self._prefix, len(plain) | flag) + self._cipher.encrypt(nonce, plain, self._associated)
+        _HEAD.pack_into(room, start, self._prefix, len(plain) | flag)
+        written = self._cipher.encrypt_into(nonce, plain, self._associated, room[body:end])
+        assert written == end - body, "a record is another size than its head says"
+        return end
 
 
 def open_sealed(sealed: Iterable[bytes], key: bytes, context: SealContext) -> Iterator[bytes]:

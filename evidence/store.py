@@ -17,8 +17,8 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]|/(?=[a-z0-9])|\.(?=[a-z0-9])){
 class PartWriter(Protocol):
     """An open part, owned by one upload request at a time (the caller holds the upload's lock)."""
 
-    def write(self, sealed: bytes) -> None:
-        """Append; promises nothing until `sync`."""
+    def write(self, sealed: bytes | memoryview) -> None:
+        """Append; promises nothing until `sync`. A view is done with when this returns."""
 
     def sync(self) -> int:
         """Make all that was written durable and return the part's size in bytes."""

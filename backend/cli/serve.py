@@ -15,6 +15,9 @@ from backend.core.settings import Settings
 from backend.keys.folder import open_folder
 
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 33_554_432
+_REUSED_BYTES_MAX = 4_194_304
 LOCK_NAME = "server.lock"
 
 
@@ -49,6 +52,7 @@ def worker() -> object:
     from backend.core.settings import read_settings
 
     _die_with_parent()
+    _keep_memory()
     settings = read_settings()
     if settings.is_embedded:
         hold(settings.data_folder)
@@ -72,6 +76,17 @@ def hold(data_folder: Path) -> None:
         lock.close()
         raise AlreadyServed(f"another server works on {data_folder}; stop it first") from None
     _held.append(lock)
+
+
+def _keep_memory() -> None:
+    """Ask glibc to keep freed memory, up to a bound, instead of giving it back to the kernel with each chunk of an upload and fetching it anew.
+
+    Its own measure follows what was freed last: the same server then runs fast or with thousands of page faults a second. Elsewhere nothing is asked.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(_M_MMAP_THRESHOLD, _REUSED_BYTES_MAX)
+        tune(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _die_with_parent() -> None:

@@ -151,7 +151,7 @@ class _FilePart:
         self._folder = folder                # To be synced with the first bytes.
         self._under_way = size               # How far the disk was told to begin.
 
-    def write(self, sealed: bytes) -> None:
+    def write(self, sealed: bytes | memoryview) -> None:
         with _as_unavailable():
             rest = memoryview(sealed)
             while rest:

@@ -91,7 +91,7 @@ class _MemoryPart:
     def __init__(self, parts: dict[str, bytearray], part: str, lock: threading.Lock) -> None:
         self._parts, self._part, self._lock = parts, part, lock
 
-    def write(self, sealed: bytes) -> None:
+    def write(self, sealed: bytes | memoryview) -> None:
         with self._lock:
             self._parts[self._part] += sealed
 

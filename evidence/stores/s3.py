@@ -253,7 +253,7 @@ class _StagedPart:
         self._store, self._generation, self._staged = store, generation, size
         self._waiting = bytearray()
 
-    def write(self, sealed: bytes) -> None:
+    def write(self, sealed: bytes | memoryview) -> None:
         self._waiting += sealed
         if len(self._waiting) >= self._store.piece_bytes_max:
             self._stage()

@@ -133,3 +133,15 @@ def test_a_wrapped_key_opens_only_in_its_context_and_survives_rotation() -> None
                 unwrap_key(key, raw, context)
     newer = new_key()
     assert unwrap_key(newer, rewrap_key(master, newer, wrapped, "case/1"), "case/1") == case_key
+
+
+def test_what_is_sealed_in_room_is_of_one_call_and_what_is_returned_as_bytes_stays() -> None:
+    for step in (1_000, CHUNK_BYTES - 1, CHUNK_BYTES, 100_000, 3 * CHUNK_BYTES + 5):
+        plain, sealer, other = PLAIN * 4, Sealer(KEY, CONTEXT), Sealer(KEY, CONTEXT)
+        slices = [plain[at:at + step] for at in range(0, len(plain), step)]
+        written, kept = bytearray(), [other.update(one) for one in slices]
+        for one in slices:
+            written += sealer.update_in_room(one)
+        written += sealer.finish()
+        assert opened(bytes(written)) == plain
+        assert opened(b"".join([*kept, other.finish()])) == plain
