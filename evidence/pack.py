@@ -12,6 +12,7 @@ streamed, so the size is known before the first byte and nothing is ever sought 
     data/sealed/<sha256>.jwe               that key, encrypted to the recipient (ECDH-ES, A256GCM)
     data/reports/<digest>.json             examinations       data/proofs/<digest>.examined.tlog-proof
     data/recordings/<sha256>.jws           who brought a recorder's file in, for which visit; data/proofs/<sha256>.recording.tlog-proof
+    data/follow-ups/<id>.json              what the bank did after it ruled fraud; data/proofs/<id>.follow-up.tlog-proof
     data/authorisations/<jti>.jwt          the bank's cash authorisations
     data/keys/devices.jws  data/keys/service.json  data/log/checkpoint  data/log/consistency-<size>.txt  data/custody.csv
     data/log/witnessed-<size>              a checkpoint that a witness has signed
@@ -30,7 +31,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from evidence.canonical import JsonObject, JsonValue, canonicalise, sha256_hex
+from evidence.canonical import JsonObject, JsonValue, canonicalise, parse_strict, sha256_hex
 from evidence.envelope import check_shape
 from evidence.errors import MalformedError, TooLarge
 from evidence.es256 import compact_peek, compact_sign
@@ -100,6 +101,13 @@ class PackRecording(msgspec.Struct, frozen=True, kw_only=True):
     proof: str
 
 
+class PackFollowUp(msgspec.Struct, frozen=True, kw_only=True):
+    """One act of the bank after its ruling of fraud, canonical JSON with its id in `follow_up`, and its proof: entry `follow-up`, these bytes."""
+
+    statement: bytes
+    proof: str
+
+
 class PackStamp(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint of the log, and a third party's word (RFC 3161, the DER response) on when it existed."""
 
@@ -142,6 +150,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     custody: Sequence[tuple[str, str, str, str]] = ()  # UTC text, actor id, action, object.
     witnessed: Sequence[str] = ()                      # Checkpoints with a witness's cosignature, none newer than `checkpoint`.
     recordings: Sequence[PackRecording] = ()
+    follow_ups: Sequence[PackFollowUp] = ()
     stamps: Sequence[PackStamp] = ()                   # None over a checkpoint newer than `checkpoint`.
     known_sizes: Sequence[int] = ()                    # Log sizes the recipient has seen before.
 
@@ -257,6 +266,10 @@ def _files(pack: Pack, read_node: NodeReader) -> list[tuple[str, Measured]]:
         small += [(f"data/recordings/{digest}.jws", brought.statement.encode("ascii")),
                   (f"data/proofs/{digest}.recording.tlog-proof", brought.proof.encode())]
         sizes.add(parse_checkpoint(parse_proof(brought.proof).checkpoint).size)
+    for told in pack.follow_ups:
+        named = parse_strict(told.statement)["follow_up"]
+        small += [(f"data/follow-ups/{named}.json", told.statement), (f"data/proofs/{named}.follow-up.tlog-proof", told.proof.encode())]
+        sizes.add(parse_checkpoint(parse_proof(told.proof).checkpoint).size)
     for stamp in pack.stamps:
         size = parse_checkpoint(stamp.checkpoint).size
         small += [(f"data/log/stamped-{size}", stamp.checkpoint.encode()), (f"data/log/stamped-{size}.tsr", stamp.response)]

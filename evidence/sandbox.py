@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,8 @@ _FORBIDDEN: Final = MappingProxyType({
 def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path | Iterable[bytes], wall_s: int) -> tuple[int | None, bytes]:
     """Run one of our worker programs on bytes, a stream or a file's descriptor; return exit code and output, or (None, b"") when it was killed.
 
-    A stream is handed on piece by piece, so that only the worker ever holds all of it.
+    A stream is handed on piece by piece, so that only the worker ever holds all of it. The worker reads it to its end before it decodes; its time,
+    `wall_s`, runs from there: how slow the store was is not the file's fault.
 
     Raises:
         OSError: the file cannot be read, or no process can be started.
@@ -60,15 +62,11 @@ def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path | I
     try:
         with subprocess.Popen([sys.executable, "-I", str(program.resolve()), *arguments], stdin=given, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/") as worker:
-            feeder = None if isinstance(source, bytes | Path) else _feeder(worker, source, failures)
-            try:
-                said, _ = worker.communicate(source if isinstance(source, bytes) else None, timeout=wall_s)
-                code: int | None = worker.returncode
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.communicate()
-                code, said = None, b""
-            if feeder is not None:
+            if isinstance(source, bytes | Path):
+                code, said = _ended(worker, source if isinstance(source, bytes) else None, wall_s, None)
+            else:
+                feeder, ends_at = _feeder(worker, source, wall_s, failures)
+                code, said = _ended(worker, None, wall_s, ends_at)
                 feeder.join()
     finally:
         if isinstance(source, Path):
@@ -78,8 +76,29 @@ def run_locked(program: Path, arguments: Sequence[str], source: bytes | Path | I
     return code, said
 
 
-def _feeder(worker: "subprocess.Popen[bytes]", chunks: Iterable[bytes], failures: list[Exception]) -> threading.Thread:
-    """Start handing a stream to a worker's standard input; what it raises is kept, and the worker then sees the end."""
+def _ended(worker: "subprocess.Popen[bytes]", given: bytes | None, wall_s: float, ends_at: "list[float] | None") -> tuple[int | None, bytes]:
+    """Wait for a worker's end, or kill it `wall_s` from now; with `ends_at`, at the instant that stands there once its stream has ended."""
+    left_s = wall_s
+    while True:
+        try:
+            said, _ = worker.communicate(given, timeout=left_s)
+            return worker.returncode, said
+        except subprocess.TimeoutExpired:
+            left_s = 0 if ends_at is None else ends_at[0] - time.monotonic() if ends_at else wall_s
+        if left_s <= 0:
+            worker.kill()
+            worker.communicate()
+            return None, b""
+
+
+def _feeder(
+    worker: "subprocess.Popen[bytes]", chunks: Iterable[bytes], wall_s: float, failures: list[Exception]
+) -> tuple[threading.Thread, list[float]]:
+    """Start handing a stream to a worker's standard input; what it raises is kept, and the worker then sees the end.
+
+    The list gets one instant of the monotonic clock, `wall_s` after the stream's end.
+    """
+    ends_at: list[float] = []
     pipe, worker.stdin = worker.stdin, None
     assert pipe is not None
 
@@ -90,10 +109,12 @@ def _feeder(worker: "subprocess.Popen[bytes]", chunks: Iterable[bytes], failures
                     pipe.write(chunk)
         except Exception as failure:                       # Raised again by the caller.
             failures.append(failure)
+        finally:
+            ends_at.append(time.monotonic() + wall_s)
 
     thread = threading.Thread(target=feed, name="feeder", daemon=True)
     thread.start()
-    return thread
+    return thread, ends_at
 
 
 def lock_down_or_exit(*, cpu_s: int, bytes_max: int) -> str:

@@ -189,8 +189,7 @@ class Verifier:
 
     def read(self, name: str, typ: str, role: str) -> dict[str, Any]:
         """Take a file that is a compact token with header exactly alg, kid, typ; verify it by the trusted keys of a role."""
-        keys = dict(jwk_key(jwk) for jwk in self.trust[role])
-        protected, body, signature = str(self.take(name), "ascii").split(".")
+        keys, (protected, body, signature) = dict(jwk_key(jwk) for jwk in self.trust[role]), str(self.take(name), "ascii").split(".")
         header = read_json(unb64u(protected))
         demand(set(header) == {"alg", "kid", "typ"} and (header["alg"], header["typ"]) == ("ES256", typ), "header-not-allowed")
         demand(header["kid"] in keys, "key-not-trusted", str(header["kid"])[:60])
@@ -201,10 +200,10 @@ class Verifier:
         """Run steps 2 to 11 and return what was found."""
         if not self.trust:
             self.guard("data/keys/service.json", lambda: self.trust.update(read_json(self.files["data/keys/service.json"])))
+        each = {"manifests/": self.check_envelope, "recordings/": self.check_recording, "follow-ups/": self.check_follow_up}
         steps: list[tuple[str, Callable[[], object]]] = [
             ("manifest-sha256.txt", self.check_bag), ("data/pack.jws", self.check_index), ("data/log/checkpoint", lambda: self.check_log(since)),
-            ("data/keys/devices.jws", self.check_devices), *((name, partial(self.check_envelope, name)) for name in self.under("manifests/")),
-            *((name, partial(self.check_recording, name)) for name in self.under("recordings/")),
+            ("data/keys/devices.jws", self.check_devices), *((one, partial(check, one)) for at, check in each.items() for one in self.under(at)),
             ("data/manifests", self.check_receipts), ("data/manifests", self.check_chains), ("data/copies", self.check_items),
             ("data/authorisations", self.check_cash), *((name, partial(self.check_stamp, name, authority)) for name in self.stamps if authority)]
         for file, step in steps:
@@ -245,8 +244,7 @@ class Verifier:
         demand(origin == self.trust["log"]["origin"], "checkpoint-of-another-log", origin[:80])
         keys = [(origin, b"\n\x01", unb64(key, 32)) for key in (self.trust["log"]["key"], *self.trust["log"].get("former_keys", ()))]
         keys += [(one["name"], b"\n\x04", unb64(one["key"], 32)) for one in self.trust.get("witnesses", [])]
-        known = {(name, hashlib.sha256(name.encode() + kind + key).digest()[:4]): key for name, kind, key in keys}
-        seen = set()
+        known, seen = {(name, hashlib.sha256(name.encode() + kind + key).digest()[:4]): key for name, kind, key in keys}, set[str]()
         for line in lines[:-1].split("\n"):
             dash, name, encoded = line.split(" ")
             raw = unb64(encoded)
@@ -288,12 +286,11 @@ class Verifier:
 
     def check_devices(self) -> None:
         """Step 5. The signed history of device keys."""
-        pinned = self.trust.get("devices", "history")
         for device in self.read("data/keys/devices.jws", "device-history+jws", "receipt_keys")["devices"]:
             kid, key = jwk_key(device["jwk"])
             demand(kid == device["kid"], "device-key-differs", str(device["kid"])[:60])
             self.devices[kid] = {**device, "key": key}
-            demand(pinned == "history" or pinned.get(kid) == device["person"], "device-not-trusted", kid)
+            demand((pinned := self.trust.get("devices", "history")) == "history" or pinned.get(kid) == device["person"], "device-not-trusted", kid)
 
     def check_envelope(self, name: str) -> None:
         """Step 6. Shape, canonical payload, every signature, two people."""
@@ -362,14 +359,18 @@ class Verifier:
         demand(takers, "recording-not-accepted")
         demand(all(said["imported_by"] not in (one["actor"], one["cosigner"]) for one in takers), "recording-imported-by-pair")
 
+    def check_follow_up(self, name: str) -> None:
+        """Step 7. What the bank did after it ruled a case of this pack to be fraud is logged, and named by its own id."""
+        said = read_json(raw := bytes(self.take(name)))
+        demand(said["case"] in self.admitted["case"] and name == f"data/follow-ups/{said['follow_up']}.json", "follow-up-foreign")
+        self.check_proof(f"data/proofs/{said['follow_up']}.follow-up.tlog-proof", raw, "follow-up")
+
     def check_proof(self, name: str, payload: bytes, entry_type: str) -> int:
         """Verify a `tlog-proof@v1` for a payload; return the entry's index."""
         head, _, signed = bytes(self.take(name)).decode("utf-8").partition("\n\n")
-        magic, extra, index, *path = head.split("\n")
-        demand((magic, extra[:6]) == ("c2sp.org/tlog-proof@v1", "extra "), "log-proof-malformed")
-        demand(re.fullmatch(r"index (0|[1-9]\d*)", index, re.ASCII), "log-proof-malformed")
-        claim = read_json(unb64(extra[6:]))
-        (size, root), at = self.seen(signed), int(index[6:])
+        (magic, extra, index, *path), number = head.split("\n"), r"index (0|[1-9]\d*)"
+        demand((magic, extra[:6]) == ("c2sp.org/tlog-proof@v1", "extra ") and re.fullmatch(number, index, re.ASCII), "log-proof-malformed")
+        claim, (size, root), at = read_json(unb64(extra[6:])), self.seen(signed), int(index[6:])
         demand(claim["type"] == entry_type and at < size, "log-proof-invalid", "entry type, or index outside the tree")
         leaf = canonical({"type": entry_type, "sha256": sha(unb64u(claim["salt"]) + payload), "time": claim["time"], "index": at})
         demand(fold(at, size - 1, hashlib.sha256(b"\x00" + leaf).digest(), [unb64(one, 32) for one in path])[1] == root, "log-proof-invalid", name)
@@ -435,8 +436,7 @@ def check_collection(manifest: dict[str, Any], grants: dict[str, dict[str, Any]]
     counted_fen = sum(one["face_fen"] * one["count"] for one in facts.get("denominations", []))
     demand(counted_fen in (0, amount_fen), "amount-differs", f"{amount_fen} fen against {counted_fen} counted")
     demand(facts["authorisation_jti"] in grants, "cash-not-authorised", str(facts["authorisation_jti"]))
-    grant = grants[facts["authorisation_jti"]]
-    meant = (manifest["bank"], manifest["case"], {manifest["device"], manifest["cosigner_device"]})
+    grant, meant = grants[facts["authorisation_jti"]], (manifest["bank"], manifest["case"], {manifest["device"], manifest["cosigner_device"]})
     demand((grant["iss"], grant["case"], set(grant["devices"])) == meant, "cash-not-authorised", "bank, case or devices")
     demand(facts["instrument"] in grant["instruments"], "cash-not-authorised", "instrument")
     demand(grant["iat"] < seconds(manifest["captured"]) < grant["exp"], "authorisation-expired")

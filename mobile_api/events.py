@@ -103,6 +103,7 @@ def _receive_once(
     kind, body = decoded
     digest = digest_of(envelope)
     with transaction(resources.sessions, actor, now) as session:
+        inbox.take_in_hand(session, envelope.id)
         stored = inbox.replay(session, envelope.id, envelope.kind, digest, actor)
         if stored is not None:
             return 200, stored

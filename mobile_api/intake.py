@@ -16,6 +16,8 @@ from backend.exhibits.locks import HeldLock
 
 LOGGER = structlog.get_logger("fieldvisit.uploads")
 BATCH_BYTES: Final = 1_048_576
+IDLE_BYTES: Final = BATCH_BYTES // 4
+"""Enough for a thread that would wait for a whole batch; less would only wake it more often."""
 WATCH_S: Final = 0.2
 
 
@@ -29,10 +31,13 @@ class Intake:
         self._in_hand: asyncio.Future[None] | None = None
 
     async def add(self, chunk: bytes) -> None:
-        """Take a chunk; waits only when a batch is full and the one before is still in hand. Raises what `take` raised."""
+        """Take a chunk; waits only when a batch is full and the one before is still in hand. Raises what `take` raised.
+
+        A thread with nothing in hand gets less than a full batch: it works while the next bytes come.
+        """
         self._filling.append(chunk)
         self._bytes += len(chunk)
-        if self._bytes >= BATCH_BYTES:
+        if self._bytes >= BATCH_BYTES or (self._bytes >= IDLE_BYTES and self._is_idle):
             await self._hand_over()
 
     async def finish(self) -> None:
@@ -45,6 +50,10 @@ class Intake:
         self._filling = []
         with suppress(Exception):
             await self._taken()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._in_hand is None or self._in_hand.done()
 
     async def _hand_over(self) -> None:
         await self._taken()
@@ -63,7 +72,8 @@ class Intake:
         in_hand.result()
 
     def _take_all(self, batch: list[bytes]) -> None:
-        self._take(batch[0] if len(batch) == 1 else b"".join(batch))
+        for chunk in batch:                          # Each as it came: joined, every byte would be copied once more.
+            self._take(chunk)
 
 
 async def receive(request: Request[Any, Any, Any], take: Callable[[bytes], None], lock: HeldLock, upload_id: UUID) -> bool:

@@ -85,7 +85,8 @@ def send_statement(
         statement = open_statement(session, body, now)
         visit = facts_for_evidence(session, statement.manifest.visit)
         policy = policy_in_force(session, visit.bank_id if visit else None, statement.bounds.judged_at)
-        accepted = accept(session, actor, statement, Intake(visit=visit, policy=policy, keyring=resources.keyring), now)
+        intake = Intake(visit=visit, policy=policy, keyring=resources.keyring, tenant=resources.settings.tenant)
+        accepted = accept(session, actor, statement, intake, now)
         outcome = act_on(session, actor, resources.keyring, accepted, policy, now)
         assert actor.device is not None, "phones speak through a device"
         tickets = uploads.issue_tickets(session, resources.keyring, accepted.manifest_id, actor.device, now)

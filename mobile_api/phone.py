@@ -33,7 +33,7 @@ from evidence.manifest import (
 )
 from evidence.manifest import manifest_digest as digest_of
 from evidence.times import format_utc as _utc
-from mobile_api.phone_link import Link, Offline, Refused
+from mobile_api.phone_link import Link, Offline, Refused, is_final
 from mobile_api.phone_notebook import Notebook, Piece, Statement
 from mobile_api.phone_receipts import PinnedLog, check_examined, check_receipt
 from mobile_api.phone_wallet import CashLeave, CashWish, TakeNothing, decide, taken_of, unbooked
@@ -287,7 +287,7 @@ class Phone:
             for result in results:
                 if result["status"] < 300:
                     self.notebook.settle_event(result["id"], answer=result["answer"])
-                elif result["status"] < 500:
+                elif is_final(result["status"], result["problem"]):
                     self.notebook.settle_event(result["id"], problem=result["problem"])
                     refused.append(result["problem"])
                 else:

@@ -46,7 +46,13 @@ class Refused(Exception):
     @property
     def is_final(self) -> bool:
         """Whether sending the same again cannot succeed later by itself."""
-        return self.status < 500 and self.status not in (408, 423, 425, 429)
+        return is_final(self.status, self.problem)
+
+
+def is_final(status: int, problem: Mapping[str, Any]) -> bool:
+    """Tell whether a refusal stays one: what is still in progress, locked, rate-limited or a fault of the server's is sent again later."""
+    is_in_progress = str(problem.get("type", "")).endswith("/in-progress")
+    return status < 500 and status not in (408, 423, 425, 429) and not is_in_progress
 
 
 class Link:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from backend.archive.model import AskProduction
 from backend.archive.rules import judge_approval
-from backend.archive.scopes import tokens_for
+from backend.archive.scopes import tokens_for, told_after
 from backend.archive.tables import ProductionRow
 from backend.audit import log
 from backend.audit.events import EventTag
@@ -157,7 +157,8 @@ def produce(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, as
             sealed.append(PackSealed(sha256=item.sha256, content=content, jwe=seal_item_key(key, recipient)))
         cover = Cover(id=new_id(), register_number=number, recipient=thumbprint(recipient), origin=place.origin, now=now)
         with begin() as session:
-            packed, log_size = packs.assemble_pack(session, keyring, held, Handed(sealed=sealed, authorisations=tokens), cover)
+            handed = Handed(sealed=sealed, authorisations=tokens, follow_ups=told_after(session, keyring, held))
+            packed, log_size = packs.assemble_pack(session, keyring, held, handed, cover)
         resting = exports.bring_to_rest(keyring, place, cover.id, packed)
     with exports.entering(begin, place, held, resting) as session:
         row = _locked(session, actor, production_id)

@@ -12,8 +12,11 @@ from backend.cases.queries import cases_of_batch
 from backend.cash.for_packs import tokens_of
 from backend.core.ids import BankId, CaseId, VisitId
 from backend.core.problems import InvalidInput
+from backend.disputes import follow_ups
 from backend.exhibits.custody_model import Scope, ScopeKind
 from backend.exhibits.packs import Contents, authorisations_named
+from backend.keys.keyring import Keyring
+from evidence.pack import PackFollowUp
 
 PERIOD_DAYS_MAX = 366
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -54,6 +57,11 @@ def tokens_for(session: Session, held: Contents) -> tuple[str, ...]:
     """Return the bank's cash authorisations that a pack's receipts name."""
     named = authorisations_named(session, held)
     return tuple(token for case_id in sorted(named) for token in tokens_of(session, case_id, named[case_id]))
+
+
+def told_after(session: Session, keyring: Keyring, held: Contents) -> tuple[PackFollowUp, ...]:
+    """Return what the bank did after it ruled cases of a pack to be fraud (DECL-09)."""
+    return follow_ups.for_pack(session, keyring, held.cases)
 
 
 def _period(actor: Actor, asked: AskScope) -> Scope:

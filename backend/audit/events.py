@@ -88,6 +88,7 @@ class EventTag(StrEnum):
     HANDWRITING_COMPARED = "dispute.handwriting-compared"
     DISPUTE_RULED = "dispute.ruled"
     DELETION_FOLLOWED = "dispute.record-deletion"
+    FRAUD_REPORTED = "dispute.fraud-reported"
     SUSPICION_HEARD = "dispute.suspicion-heard"
     SUSPICION_DECIDED = "dispute.suspicion-decided"
     SUSPICION_ACKNOWLEDGED = "dispute.suspicion-acknowledged"

@@ -25,8 +25,8 @@ _SALT_BYTES = 16
 APPENDED = "log-appended"       # Key of `Session.info`: this transaction left entries to be indexed.
 ENTRIES_PER_RUN_MAX = 2_000
 ENTRY_TYPES: Final = frozenset({
-    "access", "audit-anchor", "branch-close", "cash-authorisation", "cash-receipt", "cosignature", "examined", "export", "manifest", "recording",
-    "redaction", "retention", "review", "rows", "ruling", "suspicion-acknowledged", "suspicion-reported", "transfer",
+    "access", "audit-anchor", "branch-close", "cash-authorisation", "cash-receipt", "cosignature", "examined", "export", "follow-up", "manifest",
+    "recording", "redaction", "retention", "review", "rows", "ruling", "suspicion-acknowledged", "suspicion-reported", "transfer",
 })
 """What an entry can be about: a closed list. Nothing else is appended, and an entry of another type is a fault to the verifier."""
 

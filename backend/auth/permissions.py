@@ -57,6 +57,7 @@ class Permission(StrEnum):
     DISPUTE_INVESTIGATE = "dispute.investigate"
     DISPUTE_RULE = "dispute.rule"
     DISPUTE_READ = "dispute.read"
+    FRAUD_FOLLOW = "fraud.follow"          # A bank's own people: what they did after they ruled fraud.
     AUDIT_READ = "audit.read"
     WORKDAY_MANAGE = "workday.manage"
     PAIR_REUNITE = "pair.reunite"          # Parting two people is safe; letting them together again is not.
@@ -93,13 +94,13 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType({
         P.CASH_HINT, P.RECORDING_IMPORT,
     }) | _READS,
     Role.BANK_LIAISON: frozenset({
-        P.CASE_READ, P.VISIT_READ, P.EVIDENCE_READ, P.EVIDENCE_EXPORT, P.VISIT_REVIEW, P.CASH_READ, P.DISPUTE_READ, P.DISPUTE_RULE,
+        P.CASE_READ, P.VISIT_READ, P.EVIDENCE_READ, P.EVIDENCE_EXPORT, P.VISIT_REVIEW, P.CASH_READ, P.DISPUTE_READ, P.DISPUTE_RULE, P.FRAUD_FOLLOW,
         P.BATCH_READ, P.BANK_READ, P.BATCH_IMPORT, P.CASH_RESOLVE, P.TEMPLATE_APPROVE, P.MANDATE_END,
         P.EVIDENCE_UNMASK, P.HOLD_MANAGE, P.ORIGINAL_REQUEST, P.STAFF_CONFIRM, P.CASH_HINT,
     }),
     Role.BANK_AUTHORISER: frozenset({
         P.CASH_AUTHORISE, P.CASH_READ, P.CASH_RESOLVE, P.CASE_READ, P.BANK_READ, P.BANK_KEY_ENROL, P.PROPOSAL_DECIDE, P.STAFF_CONFIRM,
-        P.CASH_HINT,
+        P.CASH_HINT, P.FRAUD_FOLLOW,
     }),
     Role.DATA_CLERK: frozenset({P.ADDRESS_PIN, P.BATCH_IMPORT, P.BATCH_READ, P.CASE_READ, P.BANK_READ}),
     Role.CASHIER: frozenset({P.CASH_READ, P.CASH_RECONCILE, P.RECEIPTS_LEASE, P.CASH_DEPOSIT, P.CASH_CORRECT, P.CASH_HINT, P.BANK_READ}),

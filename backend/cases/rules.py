@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from backend.cases.model import Field, Stop
+from backend.core.i18n import N_
+from backend.core.problems import Problem
 from backend.core.rulebook import Breach, Rule
+
+ON_HOLD = "case-on-hold"
 
 RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
     Stop.SUSPENDED: Rule.DECL_01,
@@ -20,6 +24,14 @@ RULE_OF_STOP: Mapping[Stop, Rule] = MappingProxyType({
 })
 
 
+class CaseOnHold(Problem):
+    """Something stops the case: a denial, a payment, a hold, the end of the mandate … (DECL-01)."""
+
+    status, code, title = 409, ON_HOLD, N_("This case is stopped. Nothing may be asked of the debtor now.")
+    explanation = N_("Each breach names what stops it. What was captured before the stop is still taken.")
+    finding = "after-hold"
+
+
 def code_of(stop: Stop) -> str:
     """Return the name of the breach that a stop is."""
     return f"case-{stop.value.replace('_', '-')}"
@@ -28,7 +40,7 @@ def code_of(stop: Stop) -> str:
 def judge_stops(stops: frozenset[Stop]) -> tuple[Breach, ...]:
     """Return one breach for everything that stops a case (DECL-01, VIS-11, BANK-02, BANK-03 …)."""
     return tuple(
-        Breach(rule=RULE_OF_STOP[stop], code=code_of(stop), expected="a case open for collection", got=stop.value)
+        Breach(rule=RULE_OF_STOP[stop], code=code_of(stop), expected="a case open for collection", got=stop.value, problem=ON_HOLD)
         for stop in Stop if stop in stops
     )
 

@@ -9,6 +9,7 @@ class CashNotAuthorised(Problem):
 
     status, code, title = 403, "cash-not-authorised", N_("The bank has not authorised taking this. Take nothing.")
     explanation = N_("Offer the bank's own payment channels. If the debtor cannot use them, ask the bank with the circumstance and an explanation.")
+    finding = code
 
 
 class AuthorisationExpired(Problem):
@@ -16,6 +17,7 @@ class AuthorisationExpired(Problem):
 
     status, code, title = 403, "authorisation-expired", N_("The bank's authorisation has ended. Take nothing.")
     explanation = N_("Ask the bank again. Silence counts as a refusal.")
+    finding = code
 
 
 class AuthorisationExhausted(Problem):
@@ -23,6 +25,7 @@ class AuthorisationExhausted(Problem):
 
     status, code, title = 409, "authorisation-exhausted", N_("The bank allowed no further collection.")
     explanation = N_("Each authorisation names how often money may be taken under it.")
+    finding = code
 
 
 class CapExceeded(Problem):
@@ -30,6 +33,7 @@ class CapExceeded(Problem):
 
     status, code, title = 422, "cap-exceeded", N_("This is more than the bank authorised.")
     explanation = N_("The details name what is left under the cap.")
+    finding = code
 
 
 class AccountNotDesignated(Problem):
@@ -37,6 +41,7 @@ class AccountNotDesignated(Problem):
 
     status, code, title = 422, "account-not-designated", N_("This is not the account that the bank designated.")
     explanation = N_("Money goes to the designated account of the authorisation and nowhere else.")
+    finding = code
 
 
 class ReceiptNumberNotLeased(Problem):
@@ -44,6 +49,7 @@ class ReceiptNumberNotLeased(Problem):
 
     status, code, title = 409, "receipt-number-not-leased", N_("This receipt number is not leased to this phone.")
     explanation = N_("Use the numbers of the day bundle, strictly in order.")
+    finding = code
 
 
 class ReceiptAlreadyUsed(Problem):
@@ -51,6 +57,7 @@ class ReceiptAlreadyUsed(Problem):
 
     status, code, title = 409, "receipt-already-used", N_("This receipt number was used before.")
     explanation = N_("Each number is issued once. Take the next one.")
+    finding = code
 
 
 class TokenRejected(Problem):

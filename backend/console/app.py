@@ -19,6 +19,7 @@ from backend.console import (
     disputes,
     draft_pages,
     evidence,
+    follow_ups,
     ledger,
     log_tiles,
     login,
@@ -57,7 +58,7 @@ def routers() -> list[ControllerRouterHandler]:
             *custody.ROUTES, *cash.ROUTES,
             *ledger.ROUTES,
             *books.ROUTES, *offers.ROUTES,
-            *disputes.ROUTES, *witnesses.ROUTES,
+            *disputes.ROUTES, *follow_ups.ROUTES, *witnesses.ROUTES,
         ],
     )
     return [signed_in, *login.OPEN_ROUTES, *evidence.OPEN_ROUTES, *log_tiles.OPEN_ROUTES, *cash.OPEN_ROUTES]

@@ -13,7 +13,7 @@ from backend.cases.model import SuspensionReason
 from backend.core.ids import CaseId, DisputeId, StaffId, new_id
 from backend.disputes import actions, queries, suspicions
 from backend.disputes.form_paper import form_pdf
-from backend.disputes.model import DeclarationView, DisputeView, Handwriting, RecordDeletion, Rule, Ruling, StateDispute
+from backend.disputes.model import DeclarationView, DisputeView, Handwriting, Rule, Ruling, StateDispute
 from backend.disputes.suspicion_model import SuspicionGround, SuspicionView
 from backend.policies.queries import policy_in_force
 from backend.web.app import Resources
@@ -45,13 +45,6 @@ class RulingBody(Body, kw_only=True):
     """The bank's decision (DECL-05)."""
 
     ruling: Ruling
-    record_deletion: RecordDeletion = RecordDeletion.NOT_DUE
-
-
-class DeletionBody(Body, kw_only=True):
-    """What became of the adverse credit record (DECL-05, DECL-09)."""
-
-    record_deletion: RecordDeletion
 
 
 class SuspicionBody(Body, kw_only=True):
@@ -154,9 +147,8 @@ def rule_declaration(
     now: NamedDependency[datetime],
 ) -> StatusView:
     """Rule as the bank: fraud ends collection, anything else resumes it."""
-    ruling = Rule(ruling=data.ruling, record_deletion=data.record_deletion)
     with transaction(resources.sessions, actor, now) as session:
-        status = actions.rule(session, actor, declaration_id, ruling, now, keyring=resources.keyring)
+        status = actions.rule(session, actor, declaration_id, Rule(ruling=data.ruling), now, keyring=resources.keyring)
     return StatusView(status=status.value)
 
 
@@ -168,18 +160,6 @@ def read_form(template_id: FromPath[UUID], actor: NamedDependency[Actor], resour
     with resources.reads() as session:
         paper = form_pdf(session, actor, template_id)
     return Response(paper, media_type="application/pdf", headers={"Content-Disposition": f'attachment; filename="declaration-{template_id}.pdf"'})
-
-
-@post(
-    "/api/v1/declarations/{declaration_id:uuid}/record-deletion", operation_id="followRecordDeletion", status_code=200, sync_to_thread=True,
-    tags=["disputes"])
-def follow_deletion(
-    declaration_id: FromPath[UUID], data: JSONBody[DeletionBody], actor: NamedDependency[Actor], resources: NamedDependency[Resources],
-    now: NamedDependency[datetime],
-) -> StatusView:
-    """Tell, as the bank, what became of the adverse credit record after a ruling of fraud."""
-    with transaction(resources.sessions, actor, now) as session:
-        return StatusView(status=actions.follow_deletion(session, actor, declaration_id, data.record_deletion, now).value)
 
 
 @get("/api/v1/suspicions", operation_id="listSuspicions", sync_to_thread=True, tags=["disputes"])
@@ -226,7 +206,7 @@ def acknowledge_suspicion(
 
 
 ROUTES: list[Any] = [
-    follow_deletion, list_suspicions, hear_suspicion, verify_suspicion, acknowledge_suspicion,
+    list_suspicions, hear_suspicion, verify_suspicion, acknowledge_suspicion,
     read_form,
     list_disputes, state_dispute, rule_dispute, show_declaration, name_investigator, compare_handwriting, rule_declaration,
 ]

@@ -19,6 +19,7 @@ from backend.banks import queries as banks
 from backend.cases import queries as cases
 from backend.cases.model import today_of
 from backend.cash import claims
+from backend.console.after_ruling import shown_of
 from backend.console.pages import AGENCY_ZONE, FORM, PAGE, back, demand_own, page, shared
 from backend.console.values import day_within_reach, sound_values
 from backend.contacts import queries as contacts
@@ -91,6 +92,7 @@ def show_case(
             "promises": queries.list_promises(session, actor, limit=SHOWN_MAX, after=None, case_id=case_id)[:SHOWN_MAX],
             "proposals": queries.list_proposals(session, actor, today, limit=SHOWN_MAX, after=None, case_id=case_id)[:SHOWN_MAX],
             "payments": claims.list_claims(session, actor, limit=SHOWN_MAX, after=None, case_id=case_id)[:SHOWN_MAX] if may_read_cash else [],
+            **shown_of(session, actor, resources.keyring, case_id),
         }
     return page(
         "case.html", request, **values, contacts=told[:SHOWN_MAX], is_more=len(told) > SHOWN_MAX, zone=AGENCY_ZONE, concessions=tuple(Concession),

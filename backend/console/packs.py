@@ -15,7 +15,7 @@ from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 
-from backend.archive.scopes import AskScope, scope_of, tokens_for
+from backend.archive.scopes import AskScope, scope_of, tokens_for, told_after
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
@@ -66,7 +66,8 @@ def make_pack(
         kind=data.kind, id=data.id, bank_id=BankId(data.bank_id) if data.bank_id else None, from_on=data.from_on, to_on=data.to_on)
     with resources.reads() as session:
         scope = scope_of(session, actor, asked)
-    request = PackRequest(scope=scope, purpose=data.purpose, known_size=data.known_size, unmask=data.unmask, authorisations=tokens_for)
+    request = PackRequest(
+        scope=scope, purpose=data.purpose, known_size=data.known_size, unmask=data.unmask, authorisations=tokens_for, follow_ups=told_after)
     return _make(actor, resources, request, now)
 
 
@@ -77,7 +78,7 @@ def export_pack(
 ) -> Stream:
     """Make a visit's pack and return it at once (EVD-08)."""
     made = _make(actor, resources, PackRequest(
-        scope=visit_scope(visit_id), purpose=data.purpose, unmask=data.unmask, authorisations=tokens_for), now)
+        scope=visit_scope(visit_id), purpose=data.purpose, unmask=data.unmask, authorisations=tokens_for, follow_ups=told_after), now)
     return send_whole(actor, resources, made.id, f"visit-{visit_id}.zip", now)
 
 

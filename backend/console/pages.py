@@ -23,6 +23,8 @@ from backend.auth.actors import Actor
 from backend.auth.authorise import authorise, may
 from backend.auth.permissions import Permission
 from backend.banks import queries as banks
+from backend.console.after_ruling import shown_of
+from backend.console.finding_words import finding_word
 from backend.console.plan_words import REASONS as WHY_NOT
 from backend.console.timeline import timeline_of
 from backend.console.words import REASONS, withheld_word, word
@@ -34,7 +36,7 @@ from backend.exhibits import commands, queries
 from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.exports import place_of
-from backend.exhibits.item_reviews import reviews_of
+from backend.exhibits.item_reviews import reviews_of, verdicts_of
 from backend.exhibits.model import ItemState, Verdict
 from backend.staff import queries as staff
 from backend.staff.logins import ConsoleIdentity
@@ -120,20 +122,23 @@ def show_visit(
             statements = queries.statements_of(session, actor, VisitId(visit_id))
             exceptions = queries.exceptions_of(session, VisitId(visit_id))
         signers = _signers(session, statements)
+        rejected = _rejected(session, statements)
         words = reviews_of(session, resources.keyring, [one.id for one in statements])
         held = holds.holds_of(session, actor, resources.keyring, visit.summary.case_id, now) if may(actor, Permission.CASE_READ) else ()
         drawn = sampling.samplings_of(session, [visit.summary.id]).get(visit.summary.id)
         people = {one.id: one.name for one in visit.summary.pair}
         spoke = {review.by for review in visit.reviews} | {report.reported_by for report in visit.reports} | {one.reviewer_id for one in words}
         people |= staff.names_of(session, spoke | {one.set_by for one in held} | {one.lifted_by for one in held if one.lifted_by is not None})
-        values = shared(session, request, actor, resources, now)
+        values = shared(session, request, actor, resources, now) | shown_of(session, actor, resources.keyring, visit.summary.case_id)
     copyable = [one.id for statement in statements for one in statement.items
-                if _is_picture(one) and not (one.is_withheld and actor.bank is not None)][:COPIES_MAX]
+                if _is_picture(one) and not (actor.bank is not None and (one.is_withheld or one.id in rejected))][:COPIES_MAX]
     withheld = sum(one.is_withheld for statement in statements for one in statement.items)
+    verdicts = [one for one in ItemVerdict if actor.bank is None or one is not ItemVerdict.REJECTED]      # What the agency answers for.
     return page(
-        "visit.html", request, **values, withheld=withheld, visit=visit, statements=statements, exceptions=exceptions, signers=signers, people=people,
-        timeline=timeline_of(visit, statements, people), copyable=copyable, purposes=tuple(CopyPurpose), is_held=_is_held,
-        words=words, holds=held, drawn=drawn, reasons=REASONS, verdicts=tuple(ItemVerdict), mask_reasons=tuple(MaskReason), grounds=tuple(HoldGround),
+        "visit.html", request, **values, withheld=withheld, rejected=rejected, visit=visit, statements=statements, exceptions=exceptions,
+        signers=signers, people=people, timeline=timeline_of(visit, statements, people), copyable=copyable, purposes=tuple(CopyPurpose),
+        is_held=_is_held, words=words, holds=held, drawn=drawn, reasons=REASONS, verdicts=verdicts,
+        mask_reasons=tuple(MaskReason), grounds=tuple(HoldGround),
         unmasks=tuple(UnmaskPurpose), decisions=tuple(Verdict), is_picture=_is_picture,
     )
 
@@ -168,7 +173,8 @@ ROUTES = [show_day, show_visit, submit_copies]
 
 def page(template: str, request: Request[Any, Any, Any], **values: Any) -> Response[str]:
     """Render a page of the console; `?lang=` is remembered."""
-    shown = render_page(template, request, word=word, withheld_word=withheld_word, yuan=format_yuan, grade=Grade, **values)
+    shown = render_page(
+        template, request, word=word, withheld_word=withheld_word, finding_word=finding_word, yuan=format_yuan, grade=Grade, **values)
     if "lang" in request.query_params:
         shown.set_cookie(Cookie(key=LANGUAGE_COOKIE, value=reader_language(request), path="/", samesite="lax", max_age=365 * 86_400))
     return shown
@@ -213,6 +219,12 @@ def _signers(session: Session, statements: Sequence[queries.StatementView]) -> M
     devices = {kid: staff.device(session, kid) for kid in sorted({kid for one in statements for kid in one.signers})}
     names = staff.names_of(session, {device.staff_id for device in devices.values() if device is not None})
     return {kid: names.get(StaffId(device.staff_id), "") if device is not None else "" for kid, device in devices.items()}
+
+
+def _rejected(session: Session, statements: Sequence[queries.StatementView]) -> frozenset[UUID]:
+    """Return the files that reviewers rejected: no bank gets a copy of them."""
+    verdicts = verdicts_of(session, [item.id for one in statements for item in one.items])
+    return frozenset(key for key, verdict in verdicts.items() if verdict is ItemVerdict.REJECTED)
 
 
 def _is_held(item: queries.ItemView) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from backend.archive import holds
 from backend.archive.model import HoldGround, SetHold
-from backend.archive.scopes import tokens_for
+from backend.archive.scopes import tokens_for, told_after
 from backend.auth.actors import Actor
 from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
@@ -99,7 +99,7 @@ def show_reviews(
         waiting = visits.visit_page(session, actor, resources.keyring, now, after=None, limit=QUEUE_MAX, status=VisitStatus.REPORTED)
         passed = visits.visit_page(session, actor, resources.keyring, now, after=None, limit=PASSED_MAX, status=VisitStatus.NOT_SAMPLED)
         drawn = sampling.samplings_of(session, [row.id for row in (*waiting, *passed)])
-        evidence = {row.id: queries.exceptions_of(session, row.id) for row in waiting[:QUEUE_MAX]}
+        evidence = queries.exceptions_in(session, [row.id for row in waiting[:QUEUE_MAX]])
         withheld = queries.withheld_in(session, list(evidence))
         values = shared(session, request, actor, resources, now)
     return page(
@@ -185,7 +185,8 @@ def submit_pack(
     demand_own(request, resources, now, data.csrf)
     authorise(actor, Permission.EVIDENCE_EXPORT)
     place = place_of(resources.store, resources.settings, resources.origin)
-    asked = exports.PackRequest(scope=visit_scope(visit_id), purpose=data.purpose, unmask=unmask_of(data.unmask), authorisations=tokens_for)
+    asked = exports.PackRequest(
+        scope=visit_scope(visit_id), purpose=data.purpose, unmask=unmask_of(data.unmask), authorisations=tokens_for, follow_ups=told_after)
     made = exports.export(lambda: transaction(resources.sessions, actor, now), actor, resources.keyring, place, (asked, now))
     return send_whole(actor, resources, made.id, f"visit-{visit_id}.zip", now)
 

@@ -10,6 +10,8 @@ from backend.cash.claim_model import ClaimStatus
 from backend.cash.model import Circumstance
 from backend.contacts.model import Channel, Person, Result
 from backend.core.i18n import N_
+from backend.disputes.follow_up_model import FollowUpAct
+from backend.disputes.model import RecordDeletion
 from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason
 from backend.exhibits.model import ItemState, ManifestState, Standing
@@ -153,6 +155,13 @@ _OFFERS: Mapping[StrEnum, str] = {
     ClaimStatus.CLAIMED: N_("payment claimed, not confirmed yet"), ClaimStatus.CONFIRMED: N_("confirmed by the bank"),
     ClaimStatus.CONTRADICTED: N_("not found by the bank"),
 }
+_FOLLOW_UPS: Mapping[StrEnum, str] = {
+    FollowUpAct.POLICE_REPORTED: N_("fraud reported to the police"), FollowUpAct.DEPARTMENT_REPORTED: N_("reported to the bank's fraud department"),
+    FollowUpAct.DELETION_REQUESTED: N_("deletion requested"), FollowUpAct.DELETION_CONFIRMED: N_("deletion confirmed"),
+    FollowUpAct.DELETION_REFUSED: N_("deletion refused"),
+    RecordDeletion.NOT_DUE: N_("no deletion due"), RecordDeletion.DUE: N_("deletion to be requested"),
+    RecordDeletion.REQUESTED: N_("deletion requested"), RecordDeletion.DONE: N_("deleted"), RecordDeletion.REFUSED: N_("deletion refused"),
+}
 _CONTACTS: Mapping[StrEnum, str] = {
     Channel.PHONE: N_("phone"), Channel.SMS: N_("SMS"), Channel.LETTER: N_("letter"), Channel.VISIT: N_("visit"),
     Person.DEBTOR: N_("debtor"), Person.THIRD_PARTY: N_("third party"), Person.NOBODY: N_("nobody"),
@@ -170,7 +179,7 @@ _WORDS = {
     (type(code), code.value): text
     for words in (
         _ROLES, _STATUSES, _PLANS, _OUTCOMES, _WITHHELD, _KINDS, _ITEMS, _STATES, _REST, _PURPOSES, _CUSTODY, _GROUNDS, _MASKS, _UNMASKS,
-        _CIRCUMSTANCES, _RECORDERS, _STOPS, _OFFERS, _CONTACTS)
+        _CIRCUMSTANCES, _RECORDERS, _STOPS, _OFFERS, _CONTACTS, _FOLLOW_UPS)
     for code, text in words.items()
 }
 

@@ -11,12 +11,18 @@ PROBLEM_TYPES: dict[str, type["Problem"]] = {}
 
 
 class Problem(Exception):
-    """A refusal. `code` is the stable name in `/problems/<code>`; `explanation` tells its reader what to do."""
+    """A refusal. `code` is the stable name in `/problems/<code>`; `explanation` tells its reader what to do.
+
+    A request is refused, a signed statement of what has happened never is (F23): `finding` is the name under which the same condition is told
+    beside a kept statement. With `is_refusal` False there is only the finding.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = ""
     title: ClassVar[str] = ""
     explanation: ClassVar[str] = ""
+    finding: ClassVar[str] = ""
+    is_refusal: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -25,9 +31,11 @@ class Problem(Exception):
             assert known is None or (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__), f"two problems named {cls.code}"
             assert 400 <= cls.status <= 599, cls
             assert cls.title, cls
+            assert cls.is_refusal or cls.finding, cls
             PROBLEM_TYPES[cls.code] = cls
 
     def __init__(self, **details: Any) -> None:
+        assert self.is_refusal, f"{self.code} is a finding, never a refusal"
         super().__init__(self.code)
         self.details = details
 
@@ -124,6 +132,13 @@ class IdempotencyConflict(Problem):
 
     status, code, title = 409, "idempotency-conflict", N_("This id was already used for other content.")
     explanation = N_("Re-send the stored content unchanged, or make a new id for new content.")
+
+
+class InProgress(Problem):
+    """The first request with this id has no answer yet."""
+
+    status, code, title = 409, "in-progress", N_("The first request with this id is still being handled.")
+    explanation = N_("Keep what you sent, wait for the seconds of the Retry-After header and send the same again: it gets the first one's answer.")
 
 
 class StorageUnavailable(Problem):

@@ -19,7 +19,7 @@ from backend.cases.model import OPEN_STATUSES, SUSPENDED_STATUSES, SuspensionRea
 from backend.cases.queries import case_of
 from backend.cases.tables import CaseRow
 from backend.core.ids import CaseId, DeclarationId, DisputeId, StaffId, VisitId, new_id
-from backend.core.problems import Forbidden, IllegalTransition, NotFound
+from backend.core.problems import Forbidden, NotFound
 from backend.core.rulebook import Breach, demand
 from backend.disputes import model, suspicions
 from backend.disputes.model import (
@@ -31,14 +31,13 @@ from backend.disputes.model import (
     DisputeStated,
     DisputeStatus,
     Handwriting,
-    RecordDeletion,
     Ruling,
     StateDispute,
     advance_declaration,
     advance_dispute,
 )
 from backend.disputes.queries import usable_template, visible_to
-from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_deletion, judge_form, judge_investigator, judge_ruling
+from backend.disputes.rules import TEXT_CODES, is_set_text, judge_declaration, judge_form, judge_investigator, judge_ruling
 from backend.disputes.tables import DeclarationRow, DisputeRow
 from backend.exhibits.model import ENDED, Accepted, Standing
 from backend.exhibits.tables import ManifestRow
@@ -111,7 +110,6 @@ def take_declaration(session: Session, actor: Actor, accepted: Accepted, policy:
         manifest_id=accepted.manifest_id, template_id=template.id if template else None, has_circumstances=bool(stated.special_circumstances),
         is_text_deviating=any(breach.code in TEXT_CODES for breach in breaches), standing=_standing(breaches, accepted.standing),
         status=DeclarationStatus.TAKEN, taken_at=accepted.captured_at, recorded_at=now, policy_version=policy.version,
-        record_deletion=RecordDeletion.NOT_DUE,
     )
     session.add(row)
     session.flush()
@@ -182,7 +180,7 @@ def rule(session: Session, actor: Actor, declaration_id: UUID, ruling: model.Rul
     Raises:
         Forbidden: not a person of a bank.
         NotFound: another bank's declaration.
-        RulesBreached: DECL-03, DECL-08: the investigation is not concluded; DECL-05: a credit record is deleted after fraud alone.
+        RulesBreached: DECL-03, DECL-08: the investigation is not concluded.
         IllegalTransition: it is ruled already.
     """
     authorise(actor, Permission.DISPUTE_RULE)
@@ -198,29 +196,6 @@ def rule(session: Session, actor: Actor, declaration_id: UUID, ruling: model.Rul
     _rule_declaration(session, actor, row, ruling, now)
     _rule_dispute(session, actor, dispute, case, ruling.ruling, keyring, now)
     return row.status
-
-
-def follow_deletion(session: Session, actor: Actor, declaration_id: UUID, wanted: RecordDeletion, now: datetime) -> RecordDeletion:
-    """Tell what became of the adverse credit record, as the case's bank: requested, then done (DECL-05, DECL-09). The same again is no step.
-
-    Raises:
-        Forbidden: not a person of a bank.
-        NotFound: another bank's declaration.
-        IllegalTransition: the bank has not ruled.
-        RulesBreached: it was not ruled to be fraud, or a step is taken back.
-    """
-    authorise(actor, Permission.DISPUTE_RULE)
-    if actor.bank is None:
-        raise Forbidden(reason="only the bank tells of the credit record")
-    row = _locked(session, actor, declaration_id)
-    if row.ruling is None:
-        raise IllegalTransition(current=row.status.value, event="follow_deletion")
-    demand(judge_deletion(row.ruling, row.record_deletion, wanted))
-    if wanted is not row.record_deletion:
-        row.record_deletion = wanted
-        session.flush()
-        record(session, actor, EventTag.DELETION_FOLLOWED, f"case:{row.case_id}", now, declaration=row.id, deletion=wanted.value)
-    return row.record_deletion
 
 
 def hear_denial(
@@ -258,8 +233,7 @@ def _rule_declaration(session: Session, actor: Actor, row: DeclarationRow, rulin
     if row.status is not DeclarationStatus.RULED:
         demand(judge_ruling(has_investigator=row.investigator_id is not None, handwriting=row.handwriting))
     row.status = advance_declaration(row.status, DeclarationEvent.RULE)
-    demand(judge_deletion(ruling.ruling, RecordDeletion.NOT_DUE, ruling.record_deletion))
-    row.ruling, row.ruled_by, row.ruled_at, row.record_deletion = ruling.ruling, actor.id, now, ruling.record_deletion
+    row.ruling, row.ruled_by, row.ruled_at = ruling.ruling, actor.id, now
     session.flush()
 
 

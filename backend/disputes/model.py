@@ -89,11 +89,13 @@ class Ruling(StrEnum):
 
 
 class RecordDeletion(StrEnum):
-    """What became of the adverse credit-bureau record (DECL-05, DECL-09)."""
+    """How the adverse credit-bureau record of a case stands; read from the bank's acts after its ruling (DECL-05, DECL-09)."""
 
-    NOT_DUE = "not_due"
-    REQUESTED = "requested"
+    NOT_DUE = "not_due"          # Nothing was ruled to be fraud.
+    DUE = "due"                  # The bank requests it.
+    REQUESTED = "requested"      # The bureau answers.
     DONE = "done"
+    REFUSED = "refused"          # The bank may request it again.
 
 
 class StateDispute(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +146,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """The bank's decision on a declaration, or on a dispute that was never declared in writing."""
 
     ruling: Ruling
-    record_deletion: RecordDeletion = RecordDeletion.NOT_DUE
 
 
 class DisputeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

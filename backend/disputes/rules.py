@@ -5,11 +5,14 @@ import unicodedata
 from backend.core.i18n import N_
 from backend.core.problems import Problem
 from backend.core.rulebook import Breach, Rule
+from backend.disputes.follow_up_model import ANSWERS, REPORTS, FollowUpFacts
 from backend.disputes.model import DeclarationFacts, Handwriting, RecordDeletion, Ruling
 
 TEMPLATE, SIDES = "template-not-approved", "id-sides-missing"
 TEXT_CODES = frozenset({"text-deviates", "circumstances-or-text-missing"})
 """What the bank decides about; never a reason to turn the declarant away (DECL-10, DECL-11)."""
+_BEFORE_REQUEST = frozenset({RecordDeletion.DUE, RecordDeletion.REFUSED})
+_BEFORE_ANSWER = frozenset({RecordDeletion.REQUESTED})
 
 
 class TemplateNotApproved(Problem):
@@ -17,6 +20,7 @@ class TemplateNotApproved(Problem):
 
     status, code, title = 422, TEMPLATE, N_("The case's bank has not approved this form.")
     explanation = N_("Use the form and version of the day bundle for this bank.")
+    finding = code
 
 
 class IdSidesMissing(Problem):
@@ -24,6 +28,7 @@ class IdSidesMissing(Problem):
 
     status, code, title = 422, SIDES, N_("Both sides of the identity card are needed, as two different pictures.")
     explanation = N_("A second-generation card is photographed on its front and on its back. The same picture twice does not count.")
+    finding = code
 
 
 def judge_declaration(facts: DeclarationFacts) -> tuple[Breach, ...]:
@@ -74,14 +79,26 @@ def judge_investigator(named: object, who: object) -> tuple[Breach, ...]:
     return () if named == who else (Breach(Rule.DECL_03, "not-the-investigator", expected="the named investigator", got="somebody else"),)
 
 
-def judge_deletion(ruling: Ruling, before: RecordDeletion, wanted: RecordDeletion) -> tuple[Breach, ...]:
-    """Judge what is told of the credit record: only a ruling of fraud deletes it (DECL-05), and no step of it is taken back (DECL-09)."""
-    order = (RecordDeletion.NOT_DUE, RecordDeletion.REQUESTED, RecordDeletion.DONE)
-    if ruling is not Ruling.FRAUD and wanted is not RecordDeletion.NOT_DUE:
-        return (Breach(Rule.DECL_05, "deletion-without-fraud", expected=Ruling.FRAUD.value, got=ruling.value),)
-    if order.index(wanted) < order.index(before):
-        return (Breach(Rule.DECL_09, "deletion-taken-back", expected=f"{before.value} or later", got=wanted.value),)
-    return ()
+def judge_follow_up(facts: FollowUpFacts) -> tuple[Breach, ...]:
+    """Judge an act of the bank after its ruling: fraud alone is followed up (DECL-05), in time, in order, by this case's papers (DECL-09)."""
+    if facts.ruling is not Ruling.FRAUD or facts.ruled_at is None:
+        got = "no ruling" if facts.ruling is None else facts.ruling.value
+        return (Breach(Rule.DECL_05, "follow-up-without-fraud", expected=Ruling.FRAUD.value, got=got),)
+    found: list[Breach] = []
+    if facts.occurred_at < facts.ruled_at:
+        found.append(Breach(Rule.DECL_09, "before-the-ruling", expected=f"from {facts.ruled_at.isoformat()} on", got=facts.occurred_at.isoformat()))
+    if facts.occurred_at > facts.now:
+        found.append(Breach(Rule.DECL_09, "not-yet-happened", expected=f"until {facts.now.isoformat()}", got=facts.occurred_at.isoformat()))
+    if facts.act not in REPORTS:
+        wanted = _BEFORE_ANSWER if facts.act in ANSWERS else _BEFORE_REQUEST
+        if facts.deletion not in wanted:
+            found.append(Breach(Rule.DECL_09, "deletion-out-of-order", expected=" or ".join(sorted(wanted)), got=facts.deletion.value))
+        elif facts.last_step_at is not None and facts.occurred_at < facts.last_step_at:
+            found.append(Breach(
+                Rule.DECL_09, "before-the-last-step", expected=f"from {facts.last_step_at.isoformat()} on", got=facts.occurred_at.isoformat()))
+    if not facts.is_slip_of_case:
+        found.append(Breach(Rule.DECL_09, "slip-not-of-case", expected="a police slip of this very case", got="another thing, or none"))
+    return tuple(found)
 
 
 SET_TEXT = "本人在此慎重声明，从未向{bank}申请办理、使用过信用卡，同时也未曾授权他人代为办理或使用。此张信用卡透支产生的款项也绝非本人所为。"

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.cases.model import SuspensionReason
 from backend.db.base import Base, Choice, Instant, Key, Uuid, enum_check
-from backend.disputes.model import DeclarationStatus, DisputeStatus, Handwriting, RecordDeletion, Ruling
+from backend.disputes.follow_up_tables import FollowUpRow as FollowUpRow
+from backend.disputes.model import DeclarationStatus, DisputeStatus, Handwriting, Ruling
 from backend.disputes.suspicion_tables import SuspicionRow as SuspicionRow
 from backend.exhibits.model import Standing
 
@@ -52,7 +53,6 @@ class DeclarationRow(Base):
         enum_check("standing", Standing),
         enum_check("handwriting", Handwriting),
         enum_check("ruling", Ruling),
-        enum_check("record_deletion", RecordDeletion),
         CheckConstraint("status = 'taken' OR investigator_id IS NOT NULL", name="investigator_named"),
         CheckConstraint("status NOT IN ('compared', 'ruled') OR handwriting IS NOT NULL", name="handwriting_compared"),
         CheckConstraint("(status = 'ruled') = (ruling IS NOT NULL AND ruled_by IS NOT NULL AND ruled_at IS NOT NULL)", name="ruling_whole"),
@@ -83,4 +83,3 @@ class DeclarationRow(Base):
     ruling: Mapped[Ruling | None] = mapped_column(Choice(Ruling))
     ruled_by: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id"))
     ruled_at: Mapped[datetime | None] = mapped_column(Instant)
-    record_deletion: Mapped[RecordDeletion] = mapped_column(Choice(RecordDeletion))

@@ -15,34 +15,28 @@ from backend.auth.authorise import authorise
 from backend.auth.permissions import Permission
 from backend.core.ids import BankId, BranchId, CaseId, ManifestId, StaffId, VisitId
 from backend.core.problems import NotFound
-from backend.exhibits import chains, cosignatures, items
+from backend.exhibits import chains, cosignatures, fixes, items
 from backend.exhibits.findings import add_findings, findings_of, restand
 from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Statement, standing_of
 from backend.exhibits.recording_model import judge_brought_in
 from backend.exhibits.refusals import ManifestConflict
 from backend.exhibits.rules import (
-    Fix,
     PlaceFacts,
     is_capturer,
     judge_clock,
     judge_devices,
     judge_place,
-    judge_travel,
+    judge_tenant,
     judge_visit,
     key_compromised,
-    place_of,
 )
 from backend.exhibits.tables import ChainLinkRow, ManifestRow, SignatureRow
 from backend.keys.sealing import create_case_key
-from backend.policies.model import Policy
 from evidence.canonical import canonicalise
 from evidence.envelope import COSIGNED_KINDS, PairFacts, SignatureMember, Signer, assemble, check_shape, judge_pair
 from evidence.manifest import Manifest, decode_manifest
 from evidence.model import Finding
 from evidence.times import parse_utc
-
-FIXLESS_MAX = 50
-"""Neighbours in time that are looked through for one with a fix."""
 
 
 def accept(session: Session, actor: Actor, statement: Statement, intake: Intake, now: datetime) -> Accepted:
@@ -70,6 +64,8 @@ def accept(session: Session, actor: Actor, statement: Statement, intake: Intake,
     added = _add_signatures(session, row, statement, now)
     if is_new:
         _judge_new(session, row, statement, intake, now)
+    for signer in added:
+        fixes.witnessed(session, row, signer, intake.policy, now)
     if added:
         _judge_signatures(session, row, statement, intake, now)
         cosignatures.settle(session, row, now)
@@ -140,10 +136,10 @@ def _store(session: Session, statement: Statement, intake: Intake, now: datetime
     return row
 
 
-def _add_signatures(session: Session, row: ManifestRow, statement: Statement, now: datetime) -> bool:
-    """Store each signature that is not here yet, and its link in its device's chain; the same key's other signature adds nothing."""
+def _add_signatures(session: Session, row: ManifestRow, statement: Statement, now: datetime) -> tuple[Signer, ...]:
+    """Store each signature that is not here yet, and its link in its device's chain; the same key's other signature adds nothing. Returns the new."""
     held = set(session.scalars(select(SignatureRow.kid).where(SignatureRow.manifest_id == row.id)))
-    added = False
+    added: list[Signer] = []
     for signer, member in zip(statement.signers, statement.envelope.signatures, strict=True):
         if signer.kid in held:
             continue
@@ -156,19 +152,18 @@ def _add_signatures(session: Session, row: ManifestRow, statement: Statement, no
         session.flush()
         chains.extend(session, row, signer, role, now)
         chains.judge_times(session, row, signer, role, now)
-        added = True
-    return added
+        added.append(signer)
+    return tuple(added)
 
 
 def _judge_new(session: Session, row: ManifestRow, statement: Statement, intake: Intake, now: datetime) -> None:
     manifest, bounds, policy = statement.manifest, statement.bounds, intake.policy
     place = PlaceFacts(
-        address=intake.visit.address if intake.visit else None, positions=tuple(signer.header.pos for signer in statement.signers), bounds=bounds,
-        before=_last_fixes(session, row),
-    )
-    _judge_next_fix(session, row, manifest, policy, now)
+        address=intake.visit.address if intake.visit else None, positions=tuple(signer.header.pos for signer in statement.signers), bounds=bounds)
+    fixes.captured(session, row, manifest.position, policy, now)
     add_findings(session, row, (
-        *judge_visit(manifest, bounds, intake.visit), *judge_clock(manifest, bounds, now, policy), *judge_place(manifest, place, policy),
+        *judge_tenant(manifest, intake.tenant), *judge_visit(manifest, bounds, intake.visit), *judge_clock(manifest, bounds, now, policy),
+        *judge_place(manifest, place, policy),
         *judge_brought_in(manifest, frozenset(one.sha256 for one in manifest.items if items.recording_of(session, row.visit_id, one.sha256))),
     ), now)
 
@@ -193,42 +188,6 @@ def _signers(session: Session, row: ManifestRow) -> tuple[Signer, ...]:
     held = session.scalars(select(SignatureRow).where(SignatureRow.manifest_id == row.id).order_by(SignatureRow.role))
     raw = assemble(row.payload, [SignatureMember(protected=one.protected, signature=one.signature) for one in held])
     return tuple(Signer(header=header, payload_sha256=row.digest) for header in check_shape(raw).headers)
-
-
-def _last_fixes(session: Session, row: ManifestRow) -> tuple[Fix, ...]:
-    """Return the last earlier fix of the capturing person, on whichever device; only one whose earliest time is bounded.
-
-    Statements without a fix lie between at most so many: silence must not hide a journey.
-    """
-    earlier = select(ManifestRow).where(
-        ManifestRow.staff_id == row.staff_id, ManifestRow.id != row.id, ManifestRow.captured_lower_at.is_not(None),
-        ManifestRow.judged_at <= row.judged_at)
-    for before in session.scalars(earlier.order_by(ManifestRow.judged_at.desc(), ManifestRow.id.desc()).limit(FIXLESS_MAX)):
-        fix = _fix_of(before, decode_manifest(before.payload))
-        if fix is not None:
-            return (fix,)
-    return ()
-
-
-def _judge_next_fix(session: Session, row: ManifestRow, manifest: Manifest, policy: Policy, now: datetime) -> None:
-    """Judge the person's next statement with a fix that came before this one did: the journey to it could not be judged then."""
-    fix = _fix_of(row, manifest)
-    if fix is None:
-        return
-    later = select(ManifestRow).where(
-        ManifestRow.staff_id == row.staff_id, ManifestRow.id != row.id, ManifestRow.judged_at > row.judged_at)
-    for after in session.scalars(later.order_by(ManifestRow.judged_at, ManifestRow.id).limit(FIXLESS_MAX)).all():
-        stated = decode_manifest(after.payload)
-        if stated.position is not None:
-            add_findings(session, after, judge_travel(stated.position, after.captured_upper_at, (fix,), policy), now)
-            return
-
-
-def _fix_of(row: ManifestRow, manifest: Manifest) -> Fix | None:
-    position = manifest.position
-    if position is None or row.captured_lower_at is None:
-        return None
-    return Fix(place=place_of(position), accuracy_m=position.accuracy_cm / 100, at_earliest=row.captured_lower_at)
 
 
 def accepted_of(session: Session, row: ManifestRow, *, is_new: bool, is_completed_now: bool, is_lapsed_now: bool) -> Accepted:

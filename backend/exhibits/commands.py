@@ -16,10 +16,11 @@ from backend.exhibits import copies, queries
 from backend.exhibits.copies import Copy, CopyPurpose, UnmaskPurpose, Wanted
 from backend.exhibits.custody_model import ExclusionReason
 from backend.exhibits.exports import Place, Transaction
+from backend.exhibits.item_reviews import is_rejected
 from backend.exhibits.joint import withheld_of
 from backend.exhibits.model import ItemState
 from backend.exhibits.packs import trust
-from backend.exhibits.refusals import NotExportable
+from backend.exhibits.refusals import CopyGone, NotExportable
 from backend.exhibits.spool import Spool
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow, SignatureRow
 from backend.exhibits.transfers import prove_item
@@ -53,20 +54,30 @@ def copy_item(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, 
     Raises:
         Forbidden, NotFound: not the actor's.
         UnsupportedMediaType: there is no stamped form of it.
-        NotExportable: another bank's matter may be in it, and the copy is meant for somebody outside the agency (SEC-01).
+        NotExportable: another bank's matter may be in it (SEC-01), or reviewers rejected it, and the copy is meant for somebody outside the agency.
+        CopyGone: reviewers rejected it, and the actor is of a bank.
     """
     item_key, wanted = asked
     authorise(actor, Permission.EVIDENCE_READ)
     with begin() as session:
         item = queries.stored_item(session, actor, item_key)
-        if wanted.purpose not in copies.INSIDE and withheld_of(session, [item.id]):
-            raise NotExportable(reason=ExclusionReason.JOINT.value)
+        _demand_handable(session, actor, item, wanted)
         prepared = copies.prepare(session, actor, keyring, [item], wanted)
     with Spool(place.spool_folder) as spool:
         made = copies.whole(copies.make(place.store, place.tenant, spool, prepared)[0], prepared[0].item.media_type)
         kept = copies.in_memory(made)
     with begin() as session:
+        _demand_handable(session, actor, item, wanted)           # What was said while it was stamped counts.
         return copies.register(session, actor, keyring, [kept], wanted)[0]
+
+
+def _demand_handable(session: Session, actor: Actor, item: queries.StoredItem, wanted: Wanted) -> None:
+    """Refuse a copy that would take out of the agency what packs leave out: another bank's matter, or what reviewers rejected."""
+    is_outside = wanted.purpose not in copies.INSIDE
+    if is_outside and withheld_of(session, [item.id]):
+        raise NotExportable(reason=ExclusionReason.JOINT.value)
+    if (is_outside or actor.bank is not None) and is_rejected(session, item):
+        raise CopyGone if actor.bank is not None else NotExportable(reason=ExclusionReason.REJECTED.value)
 
 
 def verify_store(session: Session, keyring: Keyring, store: BlobStore, tenant: str) -> StoreReport:

@@ -18,6 +18,7 @@ from backend.audit import log
 from backend.audit.events import EventTag
 from backend.audit.record import record
 from backend.audit.tables import LogEntryRow
+from backend.core.ids import BranchId, StaffId
 from backend.exhibits import looks, recordings
 from backend.exhibits.findings import add_findings, findings_of
 from backend.exhibits.items import recording_of
@@ -28,7 +29,7 @@ from backend.exhibits.spans import offset_known
 from backend.exhibits.tables import EvidenceReceiptRow, ItemRow, ManifestRow, RecordingRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import sealer
-from backend.staff.tables import BranchRow, DeviceRow, StaffRow
+from backend.staff import queries as staff
 from evidence.canonical import sha256_hex
 from evidence.coverage import Recording, judge_coverage
 from evidence.declaration import judge_sides
@@ -116,10 +117,10 @@ def conclude(session: Session, manifest_id: UUID, now: datetime) -> bool:
 
 def camera_facts(session: Session, row: ManifestRow) -> ContentFacts:
     """Return what a camera's own words are held against: the visited branch's wall clock, else the capturing person's, and the enrolled model."""
-    branch_id = row.branch_id or session.scalar(select(StaffRow.branch_id).where(StaffRow.id == row.staff_id))
-    zone = session.scalar(select(BranchRow.timezone).where(BranchRow.id == branch_id))
-    model = session.scalar(select(DeviceRow.model).where(DeviceRow.kid == row.device))
-    return ContentFacts(local_zone=ZoneInfo(zone) if zone is not None else UTC, phone_model=model or None)
+    branch = staff.branch(session, BranchId(row.branch_id)) if row.branch_id is not None else staff.branch_of(session, StaffId(row.staff_id))
+    phone = staff.device(session, row.device)
+    return ContentFacts(
+        local_zone=ZoneInfo(branch.timezone) if branch is not None else UTC, phone_model=phone.model or None if phone is not None else None)
 
 
 def closes_of(session: Session, manifest_id: UUID) -> list[UUID]:

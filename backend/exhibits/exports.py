@@ -37,7 +37,7 @@ from backend.exhibits.tables import ExportRow, ItemRow, ManifestRow
 from backend.keys.keyring import Keyring
 from backend.keys.sealing import are_living
 from evidence.canonical import canonicalise
-from evidence.pack import Packed, Withheld
+from evidence.pack import Packed, PackFollowUp, Withheld
 from evidence.sealing import SealContext, Sealer, new_key, open_sealed
 from evidence.store import BlobStore
 
@@ -45,6 +45,7 @@ KEPT_DAYS = 7
 """How long a pack waits in the store for its download to end; afterwards it is made anew."""
 Transaction = Callable[[], AbstractContextManager[Session]]
 """Opens one transaction of the caller's making; commits at its end."""
+FollowUps = Callable[[Session, Keyring, Contents], tuple[PackFollowUp, ...]]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +63,17 @@ def place_of(store: BlobStore, settings: Settings, origin: str) -> Place:
 
 
 class PackRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pack shall hold and what for. `authorisations` finds the bank's cash tokens that its receipts name."""
+    """What a pack shall hold and what for.
+
+    `authorisations` finds the bank's cash tokens that its receipts name, `follow_ups` what the bank did after it ruled one of its cases fraud.
+    """
 
     scope: Scope
     purpose: CopyPurpose
     known_size: int | None = None
     unmask: UnmaskPurpose | None = None
     authorisations: Callable[[Session, Contents], tuple[str, ...]] = lambda _session, _held: ()
+    follow_ups: FollowUps = lambda _session, _keyring, _held: ()
 
 
 class PackView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -111,7 +116,8 @@ def export(begin: Transaction, actor: Actor, keyring: Keyring, place: Place, ask
         cover = _cover(actor, place.origin, request.known_size, now)
         with begin() as session:
             stamped = copies.register(session, actor, keyring, [copy for copy in made if copy is not None], wanted)
-            handed = Handed(copies=stamped, withheld=withheld, authorisations=tokens)
+            told = request.follow_ups(session, keyring, held)
+            handed = Handed(copies=stamped, withheld=withheld, authorisations=tokens, follow_ups=told)
             packed, log_size = packs.assemble_pack(session, keyring, held, handed, cover)
         resting = bring_to_rest(keyring, place, cover.id, packed)
     with entering(begin, place, held, resting) as session:

@@ -21,7 +21,7 @@ from backend.core.problems import Forbidden, NotFound
 from backend.exhibits import joint
 from backend.exhibits.custody_model import ItemVerdict
 from backend.exhibits.custody_tables import ItemReviewRow
-from backend.exhibits.queries import visible_to
+from backend.exhibits.queries import StoredItem, visible_to
 from backend.exhibits.refusals import NotReviewable
 from backend.exhibits.tables import ItemRow, ManifestRow
 from backend.keys.keyring import Keyring
@@ -95,6 +95,13 @@ def verdicts_of(session: Session, item_keys: Collection[UUID]) -> dict[UUID, Ite
         select(ItemReviewRow).where(ItemReviewRow.item_key.in_(item_keys), ItemReviewRow.verdict != ItemVerdict.COMMENT)
         .order_by(ItemReviewRow.at, ItemReviewRow.id))
     return {row.item_key: row.verdict for row in rows}
+
+
+def is_rejected(session: Session, item: StoredItem) -> bool:
+    """Whether reviewers rejected a file, or the same bytes under another statement of its case: as packs leave both out."""
+    kin = session.scalars(select(ItemRow.id).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id).where(
+        ItemRow.sha256 == item.sha256, ManifestRow.case_id == item.case_id)).all()
+    return ItemVerdict.REJECTED in verdicts_of(session, {item.id, *kin}).values()
 
 
 def reviews_of(session: Session, keyring: Keyring, manifest_ids: Collection[ManifestId]) -> tuple[ItemReviewView, ...]:

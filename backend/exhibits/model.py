@@ -170,11 +170,12 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
-    """What the transport hands over with a statement: the visit it names, the policy of its time, the keys."""
+    """What the transport hands over with a statement: the visit it names, the policy of its time, the keys, this deployment's own id."""
 
     visit: VisitFacts | None
     policy: Policy
     keyring: Keyring
+    tenant: str
 
 
 class DeclaredItem(msgspec.Struct, frozen=True, kw_only=True):

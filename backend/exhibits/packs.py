@@ -40,6 +40,7 @@ from evidence.pack import (
     PackCopy,
     Packed,
     PackEntry,
+    PackFollowUp,
     PackRecording,
     PackSealed,
     ServiceKeys,
@@ -73,6 +74,7 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     sealed: Sequence[PackSealed] = ()
     withheld: Sequence[Withheld] = ()
     authorisations: Sequence[str] = ()
+    follow_ups: Sequence[PackFollowUp] = ()
 
 
 class Cover(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +189,7 @@ def assemble_pack(session: Session, keyring: Keyring, held: Contents, handed: Ha
         custody=_custody(session, held),
         witnessed=witnesses.witnessed_for(session, held.bank, size),
         recordings=_recordings(session, held),
+        follow_ups=handed.follow_ups,
         stamps=stamps.covering(session, (parse_proof(entry.proof).index for entry in entries), size),
         known_sizes=_known_sizes(session, held.bank, cover.known_size, size))
     kid = keyring.active(KeyPurpose.RECEIPT).kid

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, false, func, or_, select, true
+from sqlalchemy import ColumnElement, case, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor, Role
@@ -224,18 +224,28 @@ class Exceptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def exceptions_of(session: Session, visit_id: VisitId) -> Exceptions:
     """Count what is missing or in doubt about one visit's evidence."""
-    of_visit = ManifestRow.visit_id == visit_id
+    return exceptions_in(session, [visit_id])[visit_id]
 
-    def count(*where: Any) -> int:
-        return session.scalar(select(func.count()).select_from(ManifestRow).where(of_visit, *where)) or 0
 
-    declared = select(func.count()).select_from(ItemRow).join(ManifestRow, ManifestRow.id == ItemRow.manifest_id)
-    missing = session.scalar(declared.where(of_visit, ItemRow.state == ItemState.NEEDED))
-    return Exceptions(
-        is_recorded=not without_recording(session, [visit_id]), awaiting_cosignature=count(ManifestRow.state == ManifestState.AWAITING_COSIGNATURE),
-        items_missing=missing or 0, doubtful=count(ManifestRow.standing.in_([Standing.DOUBTFUL, Standing.BREACH])),
-        quarantined=count(ManifestRow.standing == Standing.QUARANTINED),
-    )
+def exceptions_in(session: Session, visit_ids: Collection[VisitId]) -> dict[VisitId, Exceptions]:
+    """Count what is missing or in doubt about the evidence of each of these visits, in as many statements for many as for one."""
+    def number(where: ColumnElement[bool]) -> Any:
+        return func.coalesce(func.sum(case((where, 1), else_=0)), 0)
+
+    stated = {row[0]: row[1:] for row in session.execute(select(
+        ManifestRow.visit_id, number(ManifestRow.state == ManifestState.AWAITING_COSIGNATURE),
+        number(ManifestRow.standing.in_([Standing.DOUBTFUL, Standing.BREACH])), number(ManifestRow.standing == Standing.QUARANTINED),
+    ).where(ManifestRow.visit_id.in_(visit_ids)).group_by(ManifestRow.visit_id))}
+    missing = {row[0]: row[1] for row in session.execute(
+        select(ManifestRow.visit_id, func.count()).join(ItemRow, ItemRow.manifest_id == ManifestRow.id)
+        .where(ManifestRow.visit_id.in_(visit_ids), ItemRow.state == ItemState.NEEDED).group_by(ManifestRow.visit_id))}
+    silent, told = set(without_recording(session, visit_ids)), {}
+    for visit_id in visit_ids:
+        awaiting, doubtful, quarantined = stated.get(visit_id, (0, 0, 0))
+        told[visit_id] = Exceptions(
+            is_recorded=visit_id not in silent, awaiting_cosignature=awaiting, items_missing=missing.get(visit_id, 0), doubtful=doubtful,
+            quarantined=quarantined)
+    return told
 
 
 def withheld_in(session: Session, visit_ids: Collection[VisitId]) -> dict[VisitId, int]:

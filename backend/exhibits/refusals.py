@@ -69,6 +69,7 @@ class CosignatureMissing(Problem):
 
     status, code, title = 409, "cosignature-missing", N_("A visit is closed by two signatures.")
     explanation = N_("Both visitors sign the same content on their own devices (VIS-01).")
+    finding = code
 
 
 class CosignerNotDistinct(Problem):
@@ -83,6 +84,14 @@ class ManifestConflict(Problem):
 
     status, code, title = 409, "manifest-conflict", N_("This id already stands for other content.")
     explanation = N_("Send the stored content unchanged, or make a new id.")
+
+
+class ChainFork(Problem):
+    """Two payloads under one number of one device (EVD-09)."""
+
+    status, code, title, is_refusal = 409, "chain-fork", N_("A device has signed two different things under one number."), False
+    explanation = N_("Both are kept and graded a sign of fraud, and the device is suspended. Keep the phone as it is; a supervisor looks into it.")
+    finding = code
 
 
 class ItemNotDeclared(Problem):
@@ -211,6 +220,13 @@ class PackGone(Problem):
 
     status, code, title = 410, "pack-gone", N_("This pack is no longer kept.")
     explanation = N_("A pack waits a few days for its download. Ask for it again: it is made anew from the evidence.")
+
+
+class CopyGone(Problem):
+    """A file that a bank gets no copy of any more: a reviewer rejected it."""
+
+    status, code, title = 410, "copy-gone", N_("This file was rejected in review and is handed out no more.")
+    explanation = N_("Rejected evidence leaves packs and copies alike. The agency's reviewers may still look at it, and may accept it again.")
 
 
 class RangeNotSatisfiable(Problem):

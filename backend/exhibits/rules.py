@@ -196,6 +196,13 @@ def judge_visit(manifest: Manifest, bounds: Bounds, visit: VisitFacts | None) ->
     return tuple(findings)
 
 
+def judge_tenant(manifest: Manifest, tenant: str) -> tuple[Finding, ...]:
+    """Judge whether a statement was signed for this deployment (protocol §2.2); what our phone signed for another one stays evidence, in doubt."""
+    if manifest.tenant == tenant:
+        return ()
+    return (_found("tenant-differs", Grade.DOUBT, tenant, "another agency", "EVD-09", pointer="/tenant"),)
+
+
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
     """One earlier fix of a person: where, how exactly, and when at the earliest."""
 
@@ -204,17 +211,24 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     at_earliest: datetime
 
 
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a person's journey ended: where, how exactly, and when at the latest."""
+
+    place: LonLat
+    accuracy_m: float
+    at_latest: datetime
+
+
 class PlaceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the judgement of place needs besides the statement."""
 
     address: LonLat | None
     positions: tuple[HeaderPosition | None, ...]     # Of the signers, as signed by each.
     bounds: Bounds
-    before: tuple[Fix, ...] = ()                     # Last earlier fixes of the signing people, any device.
 
 
 def judge_place(manifest: Manifest, facts: PlaceFacts, policy: Policy) -> tuple[Finding, ...]:
-    """Judge position, partner and travel. Distances are judged with the stated accuracy in the person's favour."""
+    """Judge position and partner. Distances are judged with the stated accuracy in the person's favour."""
     findings: list[Finding] = []
     if manifest.position is None:
         findings.append(_found("no-fix", Grade.INFO, "a position", str(manifest.no_fix_reason or ""), pointer="/position"))
@@ -242,21 +256,20 @@ def _judge_fix(manifest: Manifest, position: Position, facts: PlaceFacts, policy
         away_m = min(distance_m(candidate, facts.address) for candidate in candidates)
         if away_m > allowed_m:
             yield _found("far-from-address", Grade.DOUBT, f"at most {allowed_m:.0f} m", f"{away_m:.0f} m", pointer="/position")
-    yield from judge_travel(position, facts.bounds.upper_at, facts.before, policy)
 
 
-def judge_travel(position: Position, upper_at: datetime, before: Iterable[Fix], policy: Policy) -> tuple[Finding, ...]:
-    """Judge the journeys from earlier fixes to this one: the shortest way in the longest time."""
-    place, accuracy_m = _wgs84(position), position.accuracy_cm / 100
-    findings: list[Finding] = []
+def judge_travel(here: Arrival, before: Iterable[Fix], policy: Policy, *, pointer: str = "") -> tuple[Finding, ...]:
+    """Judge the journeys from earlier fixes of a person to this one: the shortest way in the longest time. The fastest of them is told."""
+    fastest_kmh = 0.0
     for fix in before:
-        travelled_m = distance_m(place, fix.place) - accuracy_m - fix.accuracy_m
-        longest_s = max((upper_at - fix.at_earliest).total_seconds(), 1.0)
-        speed_kmh = travelled_m / longest_s * 3.6
+        travelled_m = distance_m(here.place, fix.place) - here.accuracy_m - fix.accuracy_m
+        longest_s = max((here.at_latest - fix.at_earliest).total_seconds(), 1.0)
         # Twice the door radius: neighbouring doors within a second are no journey.
-        if travelled_m > 2 * policy.distance_m_max and speed_kmh > SPEED_KMH_MAX:
-            findings.append(_found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{speed_kmh:.0f} km/h"))
-    return tuple(findings)
+        if travelled_m > 2 * policy.distance_m_max:
+            fastest_kmh = max(fastest_kmh, travelled_m / longest_s * 3.6)
+    if fastest_kmh <= SPEED_KMH_MAX:
+        return ()
+    return (_found("impossible-travel", Grade.FRAUD_SIGN, f"at most {SPEED_KMH_MAX} km/h", f"{fastest_kmh:.0f} km/h", pointer=pointer),)
 
 
 def judge_reuse(item_id: str, *, elsewhere: bool, same_visit: bool) -> tuple[Finding, ...]:

@@ -155,6 +155,29 @@ class ItemRow(Base):
     examined_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
+class FixRow(Base):
+    """Where one signing phone said that it was (`backend.exhibits.fixes`). Made from the statement; WGS-84, times in microseconds since 1970."""
+
+    __tablename__ = "person_fixes"
+    __table_args__ = (
+        enum_check("role", LinkRole),
+        CheckConstraint("lat_e7 BETWEEN -900000000 AND 900000000 AND lon_e7 BETWEEN -1800000000 AND 1800000000", name="on_earth"),
+        CheckConstraint("accuracy_cm BETWEEN 0 AND 1000000000", name="accuracy_bounded"),
+        Index(None, "staff_id", "judged_us"),
+    )
+
+    manifest_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("manifests.id"), primary_key=True)
+    device: Mapped[str] = mapped_column(Key(43), primary_key=True)
+    staff_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("staff.id"))
+    role: Mapped[LinkRole] = mapped_column(Choice(LinkRole))
+    judged_us: Mapped[int] = mapped_column(BigInteger)
+    lower_us: Mapped[int | None] = mapped_column(BigInteger)
+    upper_us: Mapped[int] = mapped_column(BigInteger)
+    lat_e7: Mapped[int] = mapped_column(BigInteger)
+    lon_e7: Mapped[int] = mapped_column(BigInteger)
+    accuracy_cm: Mapped[int] = mapped_column(BigInteger)
+
+
 class LookRow(Base):
     """The perceptual hash of one examined picture, and its four bands of 16 bits (`backend.exhibits.looks`). Made from the examination."""
 

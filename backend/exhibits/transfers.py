@@ -156,7 +156,7 @@ class OpenPiece:
                 return
             if self._writer is None:
                 self._writer = self._desk.store.open_part(self._transfer.part, self._start.extent.sealed_bytes)
-            self._write(self._sealer.update(chunk))
+            self._write(self._sealer.update_in_room(chunk))
         if self._digest is not None:
             self._digest.update(chunk)
 
@@ -212,12 +212,12 @@ class OpenPiece:
         self.offset = plain_bytes
         return plain_bytes
 
-    def _write(self, sealed: bytes) -> None:
+    def _write(self, sealed: bytes | memoryview) -> None:
         assert self._writer is not None
         if sealed:
             self._writer.write(sealed)
             self._sealed_bytes += len(sealed)
-            self._tail = sealed[-TAIL_BYTES:]
+            self._tail = bytes(sealed[-TAIL_BYTES:])
 
     def _cut(self) -> None:
         self._desk.forget(self._transfer.id)

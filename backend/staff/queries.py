@@ -123,6 +123,12 @@ def branch(session: Session, branch_id: BranchId) -> BranchView:
     return _branch_view(row)
 
 
+def branch_of(session: Session, staff_id: StaffId) -> BranchView | None:
+    """Return the branch of a person now; None for who belongs to none."""
+    row = session.scalars(select(BranchRow).join(StaffRow, StaffRow.branch_id == BranchRow.id).where(StaffRow.id == staff_id)).one_or_none()
+    return None if row is None else _branch_view(row)
+
+
 def seen_branch(session: Session, actor: Actor, branch_id: BranchId) -> BranchView:
     """Return a branch that the actor sees. Raises `NotFound`."""
     if actor.bank is not None or not (actor.sees_every_branch or branch_id in actor.branches):

@@ -5,18 +5,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import null, select, update
+from sqlalchemy import func, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.auth.actors import Actor
-from backend.core.problems import IdempotencyConflict, NotFound
+from backend.core.problems import IdempotencyConflict, InProgress, NotFound
 from backend.db.engine import is_unique_violation
 from backend.submissions.tables import SubmissionRow
 
 
 class DoubledSubmission(Exception):
     """Another transaction stored the same id first: roll back and replay."""
+
+
+def take_in_hand(session: Session, submission_id: UUID) -> None:
+    """Hold an id until the transaction ends, so that a phone that lost patience is told to wait instead of acting and waiting for locks in vain.
+
+    On SQLite the writing transaction is the lock: whoever comes second waits for it and finds the answer.
+
+    Raises:
+        InProgress: another transaction, of any process, acts on it.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    key = int.from_bytes(submission_id.bytes[8:], "big", signed=True)       # Of a UUID of version 7 these bits are random.
+    if not session.scalar(select(func.pg_try_advisory_xact_lock(key))):
+        raise InProgress(id=str(submission_id))
 
 
 def replay(session: Session, submission_id: UUID, kind: str, digest: str, actor: Actor) -> dict[str, Any] | None:

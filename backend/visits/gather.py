@@ -45,7 +45,7 @@ def start_facts(session: Session, visit: VisitRow, case: CaseRow, at: datetime, 
         pair=msgspec.structs.replace(planned, members=tuple(member for member in planned.members if member.staff_id in checked_in)),
         visitors=tuple(_visitor(row, pair) for row in checked_in.values()),
         contact=msgspec.structs.replace(contact, stops=stops_as_of(case, at, contact.local_at.date())),
-        is_planned_stop=visit.status is not VisitStatus.CANCELLED, planned_on=visit.on,
+        is_planned_stop=visit.status is not VisitStatus.CANCELLED, is_replaced=_is_replaced(session, visit), planned_on=visit.on,
         is_request_approved=request.status in _APPROVED and (request.effective_from is None or request.effective_from <= at),
     )
 
@@ -74,6 +74,15 @@ def right_party_at(session: Session, visit_id: UUID, policy: Policy) -> datetime
 def has_entry(session: Session, visit_id: UUID) -> bool:
     """Whether an entry was told for a visit."""
     return session.scalar(select(EntryRow.id).where(EntryRow.visit_id == visit_id).limit(1)) is not None
+
+
+def _is_replaced(session: Session, visit: VisitRow) -> bool:
+    if visit.status is not VisitStatus.CANCELLED:
+        return False
+    others = select(VisitRow.id).where(
+        VisitRow.request_id == visit.request_id, VisitRow.id != visit.id, VisitRow.dispatched_at >= visit.dispatched_at,
+        VisitRow.status != VisitStatus.CANCELLED)
+    return session.scalar(others.limit(1)) is not None
 
 
 def _last_check_ins(session: Session, visit_id: UUID, at: datetime) -> dict[StaffId, CheckInRow]:

@@ -15,12 +15,40 @@ from backend.cases.model import Stop
 from backend.cases.rules import judge_stops
 from backend.contacts.model import Channel, ContactFacts
 from backend.contacts.rules import judge_contact, judge_hours
+from backend.core.i18n import N_
 from backend.core.ids import BankId, StaffId
+from backend.core.problems import Problem
 from backend.core.rulebook import Breach, Rule
 from backend.policies.model import Policy
 from backend.staff.rules import CredentialFacts, PairFacts, judge_credential, judge_pair
 from backend.visits.catalogue import CATALOGUES, Outcome, OutcomeSpec, read_field
 from backend.visits.model import Draw, Entry, Identity, Verdict
+
+NOT_OPEN, STALE, NOT_ASSIGNED = "visit-not-open", "visit-version-stale", "signer-not-assigned"
+
+
+class VisitNotOpen(Problem):
+    """A visit that nobody may begin: cancelled, of another day, or no longer asked for (REQ-03, REQ-04)."""
+
+    status, code, title = 409, NOT_OPEN, N_("This visit is not open.")
+    explanation = N_("Only a visit of today's published plan, whose request still stands, may begin. Fetch the day's bundle again.")
+    finding = code
+
+
+class VisitVersionStale(Problem):
+    """The plan was made anew and serves the same request by another visit (REQ-04)."""
+
+    status, code, title = 409, STALE, N_("The plan has changed: another visit stands in place of this one.")
+    explanation = N_("Fetch the day's bundle again and go by it. What was captured under the former visit is still taken.")
+    finding = code
+
+
+class SignerNotAssigned(Problem):
+    """Somebody who is not of the pair that the plan names (VIS-01, REQ-04)."""
+
+    status, code, title = 403, NOT_ASSIGNED, N_("Somebody here is not of this visit's pair.")
+    explanation = N_("Only the two people whom the published plan names visit this debtor. Ask the dispatcher to plan anew (VIS-01, REQ-04).")
+    finding = code
 
 
 class VisitorFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +71,7 @@ class StartFacts(msgspec.Struct, frozen=True, kw_only=True):
     visitors: tuple[VisitorFacts, ...]
     contact: ContactFacts
     is_planned_stop: bool        # A stop of the published plan, not cancelled.
+    is_replaced: bool = False    # A later version serves the same request by another visit.
     planned_on: date
     is_request_approved: bool
 
@@ -68,18 +97,19 @@ def _judge_visitor(visitor: VisitorFacts) -> tuple[Breach, ...]:
     if visitor.identity_presented is not Identity.AGENCY:
         breaches.append(Breach(Rule.VIS_07, "wrong-identity", expected=Identity.AGENCY.value, got=visitor.identity_presented.value))
     if not visitor.is_planned:
-        breaches.append(Breach(Rule.REQ_04, "not-of-the-pair", expected="one of the planned pair", got=who))
+        breaches.append(Breach(Rule.REQ_04, "not-of-the-pair", expected="one of the planned pair", got=who, problem=NOT_ASSIGNED))
     return tuple(breaches)
 
 
 def _judge_plan(facts: StartFacts) -> tuple[Breach, ...]:
     breaches, on = [], facts.contact.local_at.date()
     if not facts.is_planned_stop:
-        breaches.append(Breach(Rule.REQ_04, "not-planned", expected="a stop of the published plan", got="none"))
+        got, problem = ("another visit in its place", STALE) if facts.is_replaced else ("none", NOT_OPEN)
+        breaches.append(Breach(Rule.REQ_04, "not-planned", expected="a stop of the published plan", got=got, problem=problem))
     elif on != facts.planned_on:
-        breaches.append(Breach(Rule.REQ_04, "another-day", expected=facts.planned_on.isoformat(), got=on.isoformat()))
+        breaches.append(Breach(Rule.REQ_04, "another-day", expected=facts.planned_on.isoformat(), got=on.isoformat(), problem=NOT_OPEN))
     if not facts.is_request_approved:
-        breaches.append(Breach(Rule.REQ_03, "request-not-approved", expected="approved", got="not approved"))
+        breaches.append(Breach(Rule.REQ_03, "request-not-approved", expected="approved", got="not approved", problem=NOT_OPEN))
     return tuple(breaches)
 
 

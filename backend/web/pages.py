@@ -9,10 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response, get
 from litestar.params import FromPath
 
-from backend.core.i18n import LANGUAGES, Language, negotiate, translate
+from backend.core.i18n import LANGUAGES, N_, Language, negotiate, translate
 from backend.core.problems import PROBLEM_TYPES, NotFound
 
 LANGUAGE_COOKIE = "language"
+_ALSO = N_("A signed statement of what has happened is never refused for this: it is kept, answered 2xx with a receipt, and judged. The finding:")
+_ONLY = N_("No request is refused with this. It is found in signed statements, which are kept and answered 2xx with a receipt. The finding:")
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -61,7 +63,8 @@ def show_problem(code: FromPath[str], request: Request[Any, Any, Any]) -> Respon
     kind = PROBLEM_TYPES.get(code)
     if kind is None:
         raise NotFound
-    both = [(language, translate(kind.title, language), translate(kind.explanation, language)) for language in LANGUAGES]
+    told = "" if not kind.finding else _ALSO if kind.is_refusal else _ONLY
+    both = [(language, *(text and translate(text, language) for text in (kind.title, kind.explanation, told))) for language in LANGUAGES]
     return render_page("problem.html", request, kind=kind, both=both)
 
 

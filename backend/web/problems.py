@@ -15,6 +15,7 @@ from backend.core.i18n import Language, negotiate, translate
 from backend.core.problems import (
     PROBLEM_TYPES,
     Conflict,
+    InProgress,
     InternalError,
     InvalidInput,
     MalformedRequest,
@@ -67,7 +68,7 @@ def respond(problem: Problem, request: Request[Any, Any, Any]) -> Response[bytes
     language = negotiate(request.headers.get("accept-language", ""))
     document = render(problem, language, request_id(request))
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
-    if isinstance(problem, StorageUnavailable | TooManyRequests):
+    if isinstance(problem, StorageUnavailable | TooManyRequests | InProgress):
         headers["Retry-After"] = str(problem.details.get("retry_after_s", RETRY_AFTER_S))
     if isinstance(problem, Unauthenticated):
         headers["WWW-Authenticate"] = 'DPoP algs="ES256"' if request.url.path.startswith("/mobile/") else 'Bearer realm="fieldvisit"'

@@ -21,14 +21,14 @@ from backend.cases.tables import CaseRow
 from backend.core.ids import CaseId, new_id
 from backend.core.problems import Conflict, Forbidden, InvalidInput, NotFound
 from backend.core.rulebook import RulesBreached
-from backend.exhibits import commands, exports
-from backend.exhibits.copies import CopyPurpose, UnmaskPurpose
+from backend.exhibits import commands, copies, exports
+from backend.exhibits.copies import INSIDE, CopyPurpose, UnmaskPurpose
 from backend.exhibits.custody_model import ItemVerdict, MaskReason, Scope, ScopeKind, SetMask
 from backend.exhibits.item_reviews import ReviewItem, review_item, reviews_of
 from backend.exhibits.masks import set_mask
 from backend.exhibits.packs import visit_scope
-from backend.exhibits.refusals import PackGone
-from backend.exhibits.tables import ItemMaskRow, ItemReviewRow, ItemRow
+from backend.exhibits.refusals import CopyGone, NotExportable, PackGone
+from backend.exhibits.tables import CopyRow, ItemMaskRow, ItemReviewRow, ItemRow
 from backend.keys.tables import CaseKeyRow
 from evidence import verify_pack
 from evidence.keys import generate_key, public_jwk
@@ -99,6 +99,37 @@ def test_EVD_08_rejected_file_leaves_packs_and_the_pack_says_so(evidence: Eviden
     assert judged(evidence, evidence.export(evidence.made.lin.actor), tmp_path)["withheld"]
     review(evidence, evidence.made.amina, ItemVerdict.ACCEPTED)
     assert judged(evidence, evidence.export(evidence.made.lin.actor), tmp_path)["withheld"] == []
+
+
+def test_EVD_08_a_rejected_file_is_copied_for_no_bank_and_for_nobody_outside_until_it_is_accepted_again(evidence: Evidence) -> None:
+    lin, amina = evidence.made.lin.actor, evidence.made.amina.actor
+    assert evidence.copy(lin, PHOTO).extension == "jpg"
+    review(evidence, evidence.made.amina, ItemVerdict.REJECTED)
+    for purpose in CopyPurpose:
+        with pytest.raises(CopyGone):
+            evidence.copy(lin, PHOTO, purpose)
+    for purpose in set(CopyPurpose) - INSIDE:
+        with pytest.raises(NotExportable):
+            evidence.copy(amina, PHOTO, purpose)
+    for purpose in INSIDE:                                                # Who decides about it again has to see it.
+        assert evidence.copy(amina, PHOTO, purpose).extension == "jpg"
+    assert evidence.copy(lin, SOUND).extension == "wav"
+    review(evidence, evidence.made.amina, ItemVerdict.ACCEPTED)
+    assert evidence.copy(lin, PHOTO).extension == "jpg"
+
+
+def test_EVD_08_a_file_rejected_while_it_is_stamped_is_not_handed_out(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = copies.make
+
+    def rejecting(*arguments: Any) -> Any:
+        review(evidence, evidence.made.amina, ItemVerdict.REJECTED)
+        return make(*arguments)
+
+    monkeypatch.setattr(copies, "make", rejecting)
+    with pytest.raises(CopyGone):
+        evidence.copy(evidence.made.lin.actor, PHOTO)
+    with evidence.sessions() as session:
+        assert session.scalars(select(CopyRow)).all() == []
 
 
 def test_EVD_09_words_on_files_are_sealed_kept_and_never_changed(evidence: Evidence) -> None:

@@ -73,7 +73,8 @@ def declared(at: Door, *, roles: tuple[Role, ...] = (Role.DECLARATION_PAGE, Role
     items = tuple(item(f"{role} {new_id()}".encode(), role, at=at.taken_at) for role in roles)
     payload = at.first.payload(at.made, at.facts, Kind.DECLARATION, Stated(**(members | changes)), partner=at.second, at=at.taken_at, items=items)
     statement = open_statement(at.session, signed_twice(at.first, at.second, payload, at.taken_at), at.now)
-    return accept(at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring), at.now)
+    return accept(
+        at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring, tenant="fieldvisit"), at.now)
 
 
 def take(at: Door, **changes: Any) -> DeclarationTaken:
@@ -149,7 +150,7 @@ def concluded(at: Door) -> DeclarationTaken:
 
 
 def test_DECL_05_only_the_cases_own_bank_rules(at: Door) -> None:
-    done, ruling = concluded(at), Decision(ruling=Ruling.FRAUD, record_deletion=RecordDeletion.REQUESTED)
+    done, ruling = concluded(at), Decision(ruling=Ruling.FRAUD)
     for person in (at.made.amina, at.made.mo):
         with pytest.raises(Forbidden):
             actions.rule(at.session, person.actor, done.declaration_id, ruling, at.now, keyring=at.keyring)
@@ -159,7 +160,7 @@ def test_DECL_05_only_the_cases_own_bank_rules(at: Door) -> None:
     assert case_of(at).status is CaseStatus.RULED_FRAUD
     with pytest.raises(IllegalTransition):
         actions.rule(at.session, at.made.lin.actor, done.declaration_id, ruling, at.now, keyring=at.keyring)
-    assert queries.show_declaration(at.session, at.made.lin.actor, done.declaration_id).record_deletion is RecordDeletion.REQUESTED
+    assert queries.show_declaration(at.session, at.made.lin.actor, done.declaration_id).record_deletion is RecordDeletion.DUE
 
 
 def test_DECL_03_collection_resumes_after_the_ruling_and_not_before(at: Door) -> None:

@@ -38,6 +38,7 @@ from evidence.facts import Kind
 from evidence.manifest import Role
 from evidence.stores.file import FileStore
 from evidence.translog import parse_checkpoint
+from tests.support.cases import counted_statements
 from tests.support.exhibits import (
     ARRIVAL,
     CAPTURE,
@@ -135,7 +136,7 @@ def evidence_of(
 def _take(found: Evidence, raw: bytes) -> Accepted:
     with found.sessions.begin() as session:
         statement = open_statement(session, raw, found.made.now)
-        intake = Intake(visit=found.visit, policy=DEFAULT_POLICY, keyring=KEYRING)
+        intake = Intake(visit=found.visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit")
         return accept(session, found.made.bilal.on_phone, statement, intake, found.made.now)
 
 
@@ -243,7 +244,12 @@ def test_EVD_01_visit_without_a_stored_recording_is_an_exception(evidence: Evide
     with evidence.sessions() as session:
         assert queries.without_recording(session, [evidence.visit.visit_id, other]) == (other,)
         told = queries.exceptions_of(session, evidence.visit.visit_id)
+        with counted_statements(session) as of_one:
+            assert queries.exceptions_in(session, [evidence.visit.visit_id]) == {evidence.visit.visit_id: told}
+        with counted_statements(session) as of_two:
+            both = queries.exceptions_in(session, [evidence.visit.visit_id, other])
     assert (told.is_recorded, told.items_missing, told.awaiting_cosignature) == (True, 0, 0)
+    assert (both[evidence.visit.visit_id], both[other].is_recorded, len(of_two)) == (told, False, len(of_one))
 
 
 def test_SEC_01_statements_are_seen_by_their_own_bank_branch_and_pair_only(evidence: Evidence) -> None:

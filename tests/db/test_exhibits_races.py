@@ -49,7 +49,8 @@ def test_VIS_01_both_signatures_at_once_complete_one_statement_once(sessions: se
         def act() -> Accepted:
             with sessions.begin() as session:
                 statement = open_statement(session, raw, now)
-                return accept(session, person.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), now)
+                return accept(
+                    session, person.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit"), now)
 
         return act
 
@@ -72,7 +73,7 @@ def test_EVD_09_two_uploads_of_one_file_leave_one_blob(sessions: sessionmaker[Se
         visit = visit_facts(made, open_case(session, KEYRING, made))
         bilal = Handset(made.bilal)
         raw = signed_once(bilal, bilal.payload(made, visit, Kind.CAPTURE, CAPTURE, items=(item(content, at=now - timedelta(minutes=5)),)))
-        intake = Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING)
+        intake = Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit")
         accepted = accept(session, made.bilal.on_phone, open_statement(session, raw, now), intake, now)
         (ticket,) = uploads.issue_tickets(session, KEYRING, accepted.manifest_id, accepted.device, now)
         leave = uploads.read_leave(session, ticket.token, now)

@@ -7,18 +7,19 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from sqlalchemy import delete, select, text, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import LogEntryRow
 from backend.auth.actors import Actor, Role
 from backend.core.geo import LonLat
 from backend.core.problems import Forbidden, NotFound
+from backend.db import upgrade
 from backend.exhibits import beacons
 from backend.exhibits.actions import accept, quarantine_since
 from backend.exhibits.examinations import camera_facts
 from backend.exhibits.findings import add_findings
-from backend.exhibits.model import Accepted, Intake, ManifestState, Standing, Verdict, VisitFacts
+from backend.exhibits.model import Accepted, Intake, LinkRole, ManifestState, Standing, Verdict, VisitFacts
 from backend.exhibits.refusals import (
     CosignatureMissing,
     CosignerNotDistinct,
@@ -34,17 +35,31 @@ from backend.exhibits.refusals import (
 )
 from backend.exhibits.reviews import Decide, decide
 from backend.exhibits.statements import open_statement
-from backend.exhibits.tables import ChainLinkRow, FindingRow, ItemRow, ManifestRow, SignatureRow
+from backend.exhibits.tables import ChainLinkRow, FindingRow, FixRow, ItemRow, ManifestRow, SignatureRow
 from backend.policies.model import DEFAULT_POLICY
 from backend.staff.model import DeviceState
 from backend.staff.tables import DeviceRow
 from evidence.canonical import b64u_encode, canonicalise, parse_strict, sha256_hex
-from evidence.envelope import SignerRole, assemble, check_shape
+from evidence.envelope import SignerRole, assemble, check_shape, header_for
 from evidence.facts import Kind
 from evidence.keys import generate_key, thumbprint
 from evidence.manifest import NoFixReason, decode_manifest
 from evidence.model import Finding, Grade
-from tests.support.exhibits import ARRIVAL, CAPTURE, DOOR, Handset, close_facts, item, open_case, position, signed_once, signed_twice, visit_facts
+from tests.support.engines import Database
+from tests.support.exhibits import (
+    ARRIVAL,
+    CAPTURE,
+    DOOR,
+    Handset,
+    close_facts,
+    envelope_of,
+    item,
+    open_case,
+    position,
+    signed_once,
+    signed_twice,
+    visit_facts,
+)
 from tests.support.world import Person, World, add_person, shared_keyring, world
 
 KEYRING = shared_keyring()
@@ -69,7 +84,7 @@ class Scene:
         statement = open_statement(self.session, raw, received_at)
         known = self.visit if visit == "" else visit
         assert not isinstance(known, str)
-        intake = Intake(visit=known, policy=DEFAULT_POLICY, keyring=KEYRING)
+        intake = Intake(visit=known, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit")
         return accept(self.session, actor or self.made.bilal.on_phone, statement, intake, received_at)
 
     def arrival(self, **changes: object) -> bytes:
@@ -544,3 +559,110 @@ def _unb64(text_: str) -> bytes:
     from evidence.canonical import b64u_decode
 
     return b64u_decode(text_)
+
+
+def test_EVD_09_what_our_phone_signed_for_another_agency_is_kept_in_doubt(scene: Scene) -> None:
+    """Authentic, so never refused (protocol §2.7); it closes nothing until a supervisor has decided."""
+    ours, theirs = scene.send(scene.capture()), scene.send(scene.capture(tenant="another-agency"))
+    assert ("tenant-differs" in names(ours), "tenant-differs" in names(theirs)) == (False, True)
+    assert (theirs.standing, theirs.state) == (Standing.DOUBTFUL, ManifestState.COMPLETE)
+    (found,) = (one for one in theirs.findings if one.name == "tenant-differs")
+    assert (found.pointer, found.expected, "another-agency" in found.got) == ("/tenant", "fieldvisit", False)
+
+
+# -- Journeys ------------------------------------------------------------------------------------------------------------------
+
+BEIJING = LonLat(116.4, 39.9)
+
+
+class Morning:
+    """An hour with beacons for both phones: minutes count from its begin."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.start = scene, scene.made.now - timedelta(hours=1)
+        self.beacons = {
+            phone.kid: sha256_hex(beacons.issue(scene.session, KEYRING, phone.kid, "n", self.start).encode()) for phone in (scene.bilal, scene.dong)}
+
+    def clocks(self, phone: Handset, minute: float) -> dict[str, object]:
+        return {"at": self.start + timedelta(minutes=minute), "beacon": self.beacons[phone.kid], "beacon_age_ms": round(minute * 60_000)}
+
+    def capture(self, phone: Handset, minute: float, place: LonLat | None, accuracy_m: int = 12) -> Accepted:
+        at = self.start + timedelta(minutes=minute)
+        where = {"position": position(place, at, accuracy_m=accuracy_m)} if place else {"position": None, "no_fix_reason": NoFixReason.DENIED}
+        return self.scene.send(self.scene.capture(phone, **self.clocks(phone, minute), **where), actor=phone.person.on_phone)
+
+    def arrival(self, minute: float, place: LonLat = DOOR, *, witness_at: LonLat, signed_minute: float | None = None) -> Accepted:
+        """Have bilal capture and dong sign it where dong says to be."""
+        bilal, dong = self.scene.bilal, self.scene.dong
+        at, signed_at = (self.start + timedelta(minutes=one) for one in (minute, minute if signed_minute is None else signed_minute))
+        payload = self.scene.arrival(**self.clocks(bilal, minute), position=position(place, at))
+        header = header_for(msgspec.structs.replace(decode_manifest(payload), position=position(witness_at, signed_at)))
+        return self.scene.send(envelope_of(
+            payload, bilal.sign(payload, decode_manifest(payload)), dong.witness(payload, signed_at, pos=header.pos)))
+
+    def accused(self) -> dict[object, str]:
+        rows = self.scene.session.scalars(select(FindingRow).where(FindingRow.code == "impossible-travel"))
+        return {row.manifest_id: row.params["pointer"] for row in rows}
+
+
+def test_EVD_09_a_partner_who_was_elsewhere_a_moment_ago_is_found_on_the_statement_that_was_witnessed(scene: Scene) -> None:
+    morning = Morning(scene)
+    morning.capture(scene.dong, 5, BEIJING)
+    witnessed = morning.arrival(10, witness_at=DOOR)
+    assert morning.accused() == {witnessed.manifest_id: scene.dong.kid}
+    assert scene.session.get_one(ManifestRow, witnessed.manifest_id).standing is Standing.QUARANTINED
+
+
+def test_EVD_09_a_partner_who_is_elsewhere_within_the_hour_is_found(scene: Scene) -> None:
+    morning = Morning(scene)
+    morning.arrival(5, witness_at=DOOR)
+    assert morning.accused() == {}
+    after = morning.capture(scene.dong, 45, BEIJING)
+    assert morning.accused() == {after.manifest_id: ""}
+
+
+def test_F24_a_partner_who_signs_late_and_further_on_has_made_no_journey(scene: Scene) -> None:
+    morning, near = Morning(scene), LonLat(DOOR.lon + 0.1, DOOR.lat)
+    morning.capture(scene.dong, 5, DOOR)
+    late = morning.arrival(6, witness_at=near, signed_minute=26)
+    morning.capture(scene.dong, 27, near)
+    assert "partners-apart" in names(late)
+    assert morning.accused() == {}
+
+
+def test_EVD_09_no_flood_of_statements_hides_a_journey(scene: Scene) -> None:
+    """Statements without a fix, vague ones and ones at the place of arrival lie between; each way round it is found, once."""
+    morning, away = Morning(scene), LonLat(DOOR.lon + 0.6, DOOR.lat)
+    morning.capture(scene.bilal, 10, DOOR)
+    for number in range(60):
+        morning.capture(scene.bilal, 10.5 + number / 100, None)
+    for number in range(5):
+        morning.capture(scene.bilal, 11.5 + number / 100, LonLat(DOOR.lon + 0.3, DOOR.lat), accuracy_m=60_000)
+    assert morning.accused() == {}
+    jumped = morning.capture(scene.bilal, 13, away)
+    assert morning.accused() == {jumped.manifest_id: ""}
+
+
+def test_EVD_09_the_database_keeps_fixes_and_the_upgrade_enters_those_from_before(
+        sessions: sessionmaker[Session], cloned: Database, now: datetime) -> None:
+    with sessions.begin() as session:
+        made = world(session, KEYRING, now)
+        scene = Scene(session, made, visit_facts(made, open_case(session, KEYRING, made)), Handset(made.bilal), Handset(made.dong))
+        morning = Morning(scene)
+        morning.capture(scene.bilal, 5, DOOR)
+        morning.capture(scene.bilal, 6, None)
+        morning.arrival(10, witness_at=DOOR)
+
+    def kept() -> list[tuple[object, ...]]:
+        with sessions() as session:
+            rows = session.scalars(select(FixRow).where(FixRow.role == LinkRole.CAPTURER).order_by(FixRow.judged_us))
+            return [tuple(getattr(row, column.name) for column in FixRow.__table__.columns) for row in rows]
+
+    before = kept()
+    assert len(before) == 2
+    for statement in ("UPDATE person_fixes SET lat_e7 = 0", "DELETE FROM person_fixes"):
+        with sessions.begin() as session, pytest.raises(DBAPIError, match=r"append-only|permission denied"):
+            session.execute(text(statement))
+    upgrade.downgrade(cloned.url, "fraud_follow_ups")
+    upgrade.upgrade(cloned.url)
+    assert kept() == before

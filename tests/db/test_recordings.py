@@ -84,7 +84,8 @@ class Bench:
     def accept(self, raw: bytes, person: Person) -> Accepted:
         with self.sessions.begin() as session:
             statement = open_statement(session, raw, self.now)
-            return accept(session, person.on_phone, statement, Intake(visit=self.visit, policy=DEFAULT_POLICY, keyring=KEYRING), self.now)
+            return accept(
+                session, person.on_phone, statement, Intake(visit=self.visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit"), self.now)
 
     def examine(self, manifest_id: UUID) -> None:
         next(one for one in tasks.tasks(self) if one.name == tasks.EXAMINE).run(manifest_id)

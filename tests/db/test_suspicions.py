@@ -1,4 +1,4 @@
-"""DECL sentences about what follows a denial: reported suspicions, one investigator, the credit record, the set that leaves (both engines)."""
+"""DECL sentences about what follows a denial: reported suspicions, one investigator, the set that leaves (both engines)."""
 
 from datetime import timedelta
 
@@ -13,8 +13,7 @@ from backend.core.ids import DisputeId, StaffId, new_id
 from backend.core.problems import Forbidden, IllegalTransition, NotFound
 from backend.core.rulebook import Rule, RulesBreached
 from backend.disputes import actions, queries, suspicions
-from backend.disputes.model import DeclarationTaken, Handwriting, RecordDeletion, Ruling, StateDispute
-from backend.disputes.model import Rule as Decision
+from backend.disputes.model import DeclarationTaken, Handwriting, StateDispute
 from backend.disputes.suspicion_model import TRANSITIONS, SuspicionEvent, SuspicionGround, SuspicionStatus, SuspicionView, advance
 from backend.disputes.suspicion_tables import SuspicionRow
 from backend.exhibits.custody_model import Scope, ScopeKind
@@ -152,38 +151,6 @@ def test_DECL_01_DECL_03_a_denial_told_as_an_outcome_has_its_one_dispute(at: Doo
         dispute_id=DisputeId(new_id()), case_id=at.case_id, visit_id=at.visit_id, kind=kind, stated_at=at.now), at.policy, at.now)
     assert (one.kind, stated.dispute_id) == (kind, one.id)
     assert len(queries.list_disputes(at.session, at.made.lin.actor, limit=9, after=None)) == 1
-
-
-# -- DECL-05, DECL-09: what follows a ruling of fraud --------------------------------------------------------------------------
-
-
-def test_DECL_05_no_credit_record_is_deleted_without_a_ruling_of_fraud(at: Door) -> None:
-    done = compared(at, Handwriting.SAME_HAND)
-    with pytest.raises(IllegalTransition):
-        actions.follow_deletion(at.session, at.made.lin.actor, done.declaration_id, RecordDeletion.REQUESTED, at.now)
-    with pytest.raises(RulesBreached), at.session.begin_nested():
-        actions.rule(at.session, at.made.lin.actor, done.declaration_id, Decision(
-            ruling=Ruling.OWN_CARD, record_deletion=RecordDeletion.REQUESTED), at.now, keyring=at.keyring)
-    actions.rule(at.session, at.made.lin.actor, done.declaration_id, Decision(ruling=Ruling.OWN_CARD), at.now, keyring=at.keyring)
-    with pytest.raises(RulesBreached):
-        actions.follow_deletion(at.session, at.made.lin.actor, done.declaration_id, RecordDeletion.DONE, at.now)
-    with pytest.raises(IntegrityError), at.session.begin_nested():
-        at.session.execute(text("UPDATE declarations SET record_deletion = 'done'"))
-
-
-def test_DECL_09_the_bank_follows_the_credit_record_to_its_end(at: Door) -> None:
-    done = compared(at, Handwriting.OTHER_HAND)
-    actions.rule(at.session, at.made.lin.actor, done.declaration_id, Decision(ruling=Ruling.FRAUD), at.now, keyring=at.keyring)
-    for person, refusal in ((at.made.amina, Forbidden), (at.made.chen, NotFound)):
-        with pytest.raises(refusal):
-            actions.follow_deletion(at.session, person.actor, done.declaration_id, RecordDeletion.REQUESTED, at.now)
-    for step in (RecordDeletion.REQUESTED, RecordDeletion.REQUESTED, RecordDeletion.DONE):
-        assert actions.follow_deletion(at.session, at.made.lin.actor, done.declaration_id, step, at.now) is step
-    with pytest.raises(RulesBreached):
-        actions.follow_deletion(at.session, at.made.lin.actor, done.declaration_id, RecordDeletion.REQUESTED, at.now)
-    with pytest.raises(IntegrityError), at.session.begin_nested():
-        at.session.execute(text("UPDATE declarations SET record_deletion = 'not_due'"))
-    assert queries.show_declaration(at.session, at.made.wei.actor, done.declaration_id).record_deletion is RecordDeletion.DONE
 
 
 # -- DECL-07: the complete set leaves with its custody -------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def taken(session: Session, made: World, planned: Planned, *, items: tuple[Item,
     facts = msgspec.structs.replace(close_facts(made, ()), **changes)
     payload = first.payload(made, visit, Kind.VISIT_CLOSE, facts, partner=second, items=items, at=made.now)
     raw = signed_twice(first, second, payload, made.now) if is_cosigned else signed_once(first, payload)
-    intake = Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING)
+    intake = Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit")
     return accept(session, made.bilal.on_phone, open_statement(session, raw, made.now), intake, made.now)
 
 
@@ -142,7 +142,7 @@ def test_SEC_01_bytes_that_stand_under_another_banks_visit_close_nothing_and_go_
     one, two = Handset(made.bilal, 1, "1" * 64), Handset(made.dong, 1, "1" * 64)
     payload = one.payload(made, other, Kind.VISIT_CLOSE, close_facts(made, ()), partner=two, items=(recording(made),), at=made.now)
     statement = open_statement(session, signed_twice(one, two, payload, made.now), made.now)
-    accept(session, made.bilal.on_phone, statement, Intake(visit=other, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
+    accept(session, made.bilal.on_phone, statement, Intake(visit=other, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit"), made.now)
     again = closed(session, made, taken_again(session, made, planned))
     assert [breach.code for breach in again.breaches] == ["item-of-two-banks"]
     assert planned.row(session).closed_at is None
@@ -164,7 +164,8 @@ def test_VIS_01_two_strangers_close_no_visit_and_answer_for_nothing_in_it(sessio
     facts = msgspec.structs.replace(close_facts(made, ()), entered=True)
     payload = one.payload(made, visit, Kind.VISIT_CLOSE, facts, partner=two, items=(recording(made),), at=made.now)
     statement = open_statement(session, signed_twice(one, two, payload, made.now), made.now)
-    accepted = accept(session, others[0].on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
+    accepted = accept(
+        session, others[0].on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit"), made.now)
     told = reports.close(session, others[0].on_phone, accepted, DEFAULT_POLICY, made.now)
     assert told is not None
     assert {breach.code for breach in told.breaches} >= {"closing-not-cosigned", "no-recording"}
@@ -421,7 +422,7 @@ def taken_again(
     assert visit is not None
     payload = first.payload(made, visit, Kind.VISIT_CLOSE, close_facts(made, ()), partner=second, items=items, at=made.now)
     statement = open_statement(session, signed_twice(first, second, payload, made.now), made.now)
-    return accept(session, one.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING), made.now)
+    return accept(session, one.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=KEYRING, tenant="fieldvisit"), made.now)
 
 
 def test_a_close_of_no_known_visit_is_kept_as_evidence_alone(session: Session, made: World, planned: Planned) -> None:

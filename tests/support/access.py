@@ -102,6 +102,9 @@ SESSION = {
     "submitTerm": Row(
         permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "case_id": "$case_id", "until_on": "2040-01-01"}),
     "submitDestructionDecision": Row(permission=P.EVIDENCE_DESTROY, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "answer": "refuse"}),
+    "showFollowUps": Row(permission=P.DISPUTE_READ, or_permission=P.FRAUD_FOLLOW),
+    "submitFollowUp": Row(permission=P.FRAUD_FOLLOW, whose=Whose.CASE, content=_FORM, body={
+        "csrf": "$csrf", "act": "police_reported", "occurred": "2026-11-27T10:00:00", "reference": "P-1"}),
     "showReviews": Row(permission=P.VISIT_REVIEW),
     "submitItemReview": Row(
         permission=P.VISIT_REVIEW, whose=Whose.CASE, content=_FORM, body={"csrf": "$csrf", "verdict": "comment", "comment": TEXT}),
@@ -345,7 +348,10 @@ DISPUTES = {
     "showDeclaration": Row(permission=P.DISPUTE_READ, whose=Whose.CASE),
     "nameInvestigator": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"investigatorId": "$investigator"}),
     "compareHandwriting": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"result": "other_hand"}),
-    "followRecordDeletion": Row(permission=P.DISPUTE_RULE, whose=Whose.CASE, body={"recordDeletion": "requested"}),
+    "followRuling": Row(permission=P.FRAUD_FOLLOW, whose=Whose.CASE, body={
+        "act": "police_reported", "occurredAt": "2026-11-27T02:00:00Z", "reference": "P-1"}),
+    "listFollowUps": Row(permission=P.DISPUTE_READ, or_permission=P.FRAUD_FOLLOW),
+    "listOpenFollowUps": Row(permission=P.DISPUTE_READ, or_permission=P.FRAUD_FOLLOW),
     "listSuspicions": Row(permission=P.DISPUTE_READ),
     "hearSuspicion": Row(permission=P.DISPUTE_RECORD, whose=Whose.CASE, body={"ground": "forgery"}),
     "verifySuspicion": Row(permission=P.DISPUTE_INVESTIGATE, whose=Whose.CASE, body={"isVerified": True}),

@@ -219,7 +219,7 @@ def _evidence(sessions: sessionmaker[Session], resources: Resources, at: Door) -
     content, when = photograph(), at.taken_at
     with transaction(sessions, at.made.bilal.actor, at.now) as session:
         payload = at.first.payload(at.made, at.facts, Kind.CAPTURE, CAPTURE, at=when, items=(item(content, at=when),))
-        intake = Intake(visit=at.facts, policy=at.policy, keyring=at.keyring)
+        intake = Intake(visit=at.facts, policy=at.policy, keyring=at.keyring, tenant="fieldvisit")
         accepted = accept(session, at.made.bilal.on_phone, open_statement(session, signed_once(at.first, payload), at.now), intake, at.now)
     bring_to_rest(sessions, Desk(resources.store, resources.settings), resources.keyring, accepted, content)
     with transaction(sessions, at.made.bilal.actor, at.now) as session:
@@ -261,7 +261,8 @@ def _declaration(at: Door) -> dict[str, str]:
     items = tuple(item(f"{role} {new_id()}".encode(), role, at=at.taken_at) for role in roles)
     payload = at.first.payload(at.made, at.facts, Kind.DECLARATION, facts, partner=at.second, at=at.taken_at, items=items)
     statement = open_statement(at.session, signed_twice(at.first, at.second, payload, at.taken_at), at.now)
-    accepted = accept(at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring), at.now)
+    accepted = accept(
+        at.session, at.made.bilal.on_phone, statement, Intake(visit=at.facts, policy=at.policy, keyring=at.keyring, tenant="fieldvisit"), at.now)
     done = disputes.take_declaration(at.session, at.made.bilal.on_phone, accepted, at.policy, at.now)
     assert done is not None
     suspicion = suspicions.hear(at.session, at.made.amina.actor, at.case_id, SuspicionGround.FRAUD, at.now)

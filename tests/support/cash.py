@@ -200,7 +200,7 @@ class Door:
     def _taken(self, kind: Kind, facts: CashReceiptFacts | VoidFacts | VisitCloseFacts, items: tuple[Any, ...], at: datetime) -> Accepted:
         payload = self.first.payload(self.made, self.facts, kind, facts, partner=self.second, at=at, items=items)
         statement = open_statement(self.session, signed_twice(self.first, self.second, payload, at), self.now)
-        intake = Intake(visit=self.facts, policy=self.policy, keyring=self.keyring)
+        intake = Intake(visit=self.facts, policy=self.policy, keyring=self.keyring, tenant="fieldvisit")
         accepted = accept(self.session, self.made.bilal.on_phone, statement, intake, self.now)
         return msgspec.structs.replace(
             accepted, manifest_id=ManifestId(accepted.manifest_id), captured_lower_at=at - timedelta(seconds=30),

@@ -152,7 +152,8 @@ class Day:
     def send(self, raw: bytes, visit: VisitFacts, person: Person, at: datetime) -> UUID:
         """Take one envelope in, as the server does."""
         statement = open_statement(self.session, raw, at)
-        taken = accept(self.session, person.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=self.keyring), at)
+        taken = accept(
+            self.session, person.on_phone, statement, Intake(visit=visit, policy=DEFAULT_POLICY, keyring=self.keyring, tenant="fieldvisit"), at)
         return taken.manifest_id
 
     def examine(self, at: datetime) -> None:

@@ -18,7 +18,7 @@ from backend.banks.model import TemplateKind
 from backend.cases.actions import recall
 from backend.cases.model import CaseStatus, SuspensionReason
 from backend.cases.tables import CaseRow
-from backend.console import cash, contacts, disputes, offers, plans, requests, visits
+from backend.console import cash, contacts, disputes, follow_ups, offers, plans, requests, visits
 from backend.core.ids import CaseId, VisitId, new_id
 from backend.disputes.rules import SET_TEXT
 from backend.disputes.suspicion_tables import SuspicionRow
@@ -42,7 +42,9 @@ from tests.support.phones import phone_headers
 from tests.support.visits import Planned, planned_visit
 from tests.support.world import Person, World, world
 
-CONSOLE = [*contacts.ROUTES, *disputes.ROUTES, *offers.ROUTES, *plans.ROUTES, *requests.ROUTES, *visits.ROUTES, *cash.ROUTES]
+CONSOLE = [
+    *contacts.ROUTES, *disputes.ROUTES, *follow_ups.ROUTES, *offers.ROUTES, *plans.ROUTES, *requests.ROUTES, *visits.ROUTES, *cash.ROUTES,
+]
 PHONES = [*bundle.ROUTES, *events.ROUTES, *manifests.ROUTES]
 STATEMENTS = "/mobile/v1/evidence-manifests"
 COPIED = SET_TEXT.format(bank="示范银行A")
@@ -233,7 +235,7 @@ def ruled(street: Street, dispute: dict[str, Any], body: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("ruling", [OWN_CARD, FRAUD], ids=["own-card", "fraud"])
-def test_DECL_01_DECL_03_DECL_05_a_denial_of_a_call_stops_everything_until_the_bank_has_ruled(street: Street, ruling: dict[str, str]) -> None:
+def test_DECL_01_DECL_03_DECL_05_DECL_09_a_denial_of_a_call_stops_everything_until_the_bank_has_ruled(street: Street, ruling: dict[str, str]) -> None:
     asked, made = under_way(street), street.made
     before = street.case().status
     assert stopped(street, {name: asked[name] for name in ("cash", "cash request", "promise")}) == set()
@@ -250,6 +252,11 @@ def test_DECL_01_DECL_03_DECL_05_a_denial_of_a_call_stops_everything_until_the_b
     if ruling is FRAUD:
         assert street.case().status is CaseStatus.RULED_FRAUD
         all_stopped(street, asked)
+        for act, reason in (("police_reported", None), ("deletion_requested", None), ("deletion_refused", "no such record")):
+            told = street.ask(made.lin, "POST", f"/api/v1/disputes/{dispute['id']}/follow-ups", {
+                "act": act, "occurredAt": street.clock.now.isoformat(), "reference": "R-1", "reason": reason})
+            assert told.status_code == 201, told.text
+        all_stopped(street, asked)            # DECL-09: whatever the bureau answers, the case is not collected.
     else:
         assert (street.case().status, street.case().suspended_at) == (before, None)
         going_on(street, asked)
@@ -385,23 +392,47 @@ def test_DECL_03_DECL_08_nothing_is_ruled_without_investigator_and_comparison(st
     assert street.case().suspended_at is not None
 
 
-def test_DECL_05_DECL_09_a_declaration_ruled_fraud_is_followed_to_the_deleted_record(street: Street) -> None:
+def test_DECL_02_DECL_05_DECL_09_a_declaration_ruled_fraud_is_followed_to_the_deleted_record(street: Street) -> None:
+    """The bank tells act by act, the agency reads."""
     declaration, made = investigated(street, "other_hand"), street.made
-    path = f"/api/v1/declarations/{declaration['id']}"
+    path, follow = f"/api/v1/declarations/{declaration['id']}", f"/api/v1/disputes/{declaration['disputeId']}/follow-ups"
+
+    def act(name: str, person: Person | None = None, **more: str) -> Any:
+        body = {"act": name, "occurredAt": street.clock.now.isoformat(), "reference": f"REF {name}", **more}
+        return street.ask(person or made.lin, "POST", follow, body)
+
     for person, status in ((made.amina, 403), (made.chen, 404)):
         assert street.ask(person, "POST", f"{path}/ruling", FRAUD).status_code == status, person.name
-    early = street.ask(made.lin, "POST", f"{path}/record-deletion", {"recordDeletion": "requested"})
-    assert (early.status_code, early.json()["type"]) == (409, "/problems/illegal-transition")
-    assert street.ask(made.lin, "POST", f"{path}/ruling", FRAUD | {"recordDeletion": "requested"}).json() == {"status": "ruled"}
-    assert street.ask(made.chen, "POST", f"{path}/record-deletion", {"recordDeletion": "done"}).status_code == 404
-    assert street.ask(made.lin, "POST", f"{path}/record-deletion", {"recordDeletion": "done"}).json() == {"status": "done"}
-    back = street.ask(made.lin, "POST", f"{path}/record-deletion", {"recordDeletion": "requested"})
+    early = act("deletion_requested")
+    assert (early.status_code, [one["rule"] for one in early.json()["breaches"]]) == (409, ["DECL-05"])
+    assert street.ask(made.lin, "POST", f"{path}/ruling", FRAUD).json() == {"status": "ruled"}
+    for person, status in ((made.amina, 403), (made.hana, 403), (made.chen, 404)):
+        assert act("police_reported", person).status_code == status, person.name
+    assert act("police_reported", made.mo).status_code == 201
+    assert [one["recordDeletion"] for one in street.ask(made.mo, "GET", "/api/v1/follow-ups/open").json()["rows"]] == ["due"]
+    assert act("deletion_confirmed").status_code == 409
+    assert act("deletion_requested").status_code == 201
+    for unsound in ({}, {"reason": "  "}, {"reason": "a", "itemId": str(declaration["manifestId"])}):
+        assert act("deletion_refused", **unsound).status_code in (400, 422), unsound
+    refused = act("deletion_refused", reason="no such record")
+    assert (refused.status_code, refused.json()["reason"]) == (201, "no such record")
+    assert street.ask(made.lin, "GET", "/api/v1/follow-ups/open").json()["rows"] == []
+    assert act("deletion_requested", reference="again").status_code == 201
+    assert act("deletion_confirmed").status_code == 201
+    back = act("deletion_requested", reference="once more")
     assert (back.status_code, [one["rule"] for one in back.json()["breaches"]]) == (409, ["DECL-09"])
-    shown = street.ask(made.lin, "GET", path).json()
+    shown = street.ask(made.amina, "GET", path).json()
     assert (shown["ruling"], shown["ruledBy"], shown["recordDeletion"]) == ("fraud", str(made.lin.id), "done")
+    for person in (made.lin, made.mo, made.amina):
+        rows = street.ask(person, "GET", f"/api/v1/follow-ups?caseId={street.case_id}").json()["rows"]
+        assert [one["act"] for one in rows] == [
+            "police_reported", "deletion_requested", "deletion_refused", "deletion_requested", "deletion_confirmed"], person.name
+    assert street.ask(made.chen, "GET", f"/api/v1/follow-ups?caseId={street.case_id}").json()["rows"] == []
     assert street.case().status is CaseStatus.RULED_FRAUD
     (suspicion,) = street.ask(made.lin, "GET", "/api/v1/suspicions").json()["rows"]
     assert (suspicion["ground"], suspicion["status"], suspicion["declarationId"]) == ("forgery", "reported", declaration["id"])
+    with street.resources.sessions() as session:
+        assert verify(session, street.resources.keyring, street.resources.origin).faults == ()
 
 
 def test_DECL_03_DECL_05_a_declared_dispute_is_ruled_with_its_declaration(street: Street) -> None:
@@ -411,7 +442,8 @@ def test_DECL_03_DECL_05_a_declared_dispute_is_ruled_with_its_declaration(street
     ruled(street, dispute, OWN_CARD)
     shown = street.ask(street.made.lin, "GET", f"/api/v1/declarations/{declaration['id']}").json()
     assert (shown["status"], shown["ruling"], shown["recordDeletion"]) == ("ruled", "own_card", "not_due")
-    refused = street.ask(street.made.lin, "POST", f"/api/v1/declarations/{declaration['id']}/record-deletion", {"recordDeletion": "requested"})
+    refused = street.ask(street.made.lin, "POST", f"/api/v1/disputes/{declaration['disputeId']}/follow-ups", {
+        "act": "deletion_requested", "occurredAt": street.clock.now.isoformat(), "reference": "R"})
     assert (refused.status_code, [one["rule"] for one in refused.json()["breaches"]]) == (409, ["DECL-05"])
     assert street.case().suspended_at is None
 

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,11 +18,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.audit.tables import AuditEntryRow, AuditReadRow, LogWitnessRow
+from backend.cases.model import SuspensionReason
 from backend.cases.tables import CaseRow
-from backend.console import custody, packs
+from backend.console import custody, follow_ups, packs
 from backend.console import evidence as console
+from backend.core.ids import DisputeId, new_id
+from backend.disputes import actions as disputes
+from backend.disputes.model import Ruling, StateDispute
 from backend.exhibits.model import VisitFacts
 from backend.exhibits.tables import CopyRow, ExportRow, ItemMaskRow, ItemRow, ManifestRow
+from backend.policies.queries import policy_in_force
 from backend.visits.for_evidence import facts_for_evidence
 from backend.web.auth import console_actor, phone_actor
 from evidence import verify_pack
@@ -86,7 +92,7 @@ def desk(sessions: sessionmaker[Session], tmp_path: Path, now: datetime) -> Iter
         assert visit is not None
     resources = make_resources(sessions, KEYRING, tmp_path, SteppedClock(now))
     resources = msgspec.structs.replace(resources, settings=msgspec.structs.replace(resources.settings, free_bytes_min=0, free_share_min=0.0))
-    desks = signed_in(console_actor, [*console.ROUTES, *packs.ROUTES, *custody.ROUTES])
+    desks = signed_in(console_actor, [*console.ROUTES, *packs.ROUTES, *custody.ROUTES, *follow_ups.ROUTES])
     routers = [signed_in(phone_actor, manifests.ROUTES), *uploads.ROUTES, desks, *console.OPEN_ROUTES]
     with make_client(resources, routers) as client:
         found = Desk(client, sessions, made, visit, Handset(made.bilal), Handset(made.dong))
@@ -244,6 +250,28 @@ def test_EVD_08_a_pack_of_any_scope_is_fetched_in_pieces_and_verifies(desk: Desk
     outcome = verify_pack.verify(tmp_path / "pack.zip", trust, None)
     assert outcome["verdict"] == "verified", outcome["findings"]
     assert outcome["counts"]["copies"] == 2
+
+
+def test_DECL_07_DECL_09_the_cases_pack_holds_what_the_bank_did_after_it_ruled_fraud(desk: Desk, tmp_path: Path) -> None:
+    lin, case_id, dispute_id = desk.made.lin, desk.visit.case_id, DisputeId(new_id())
+    with desk.sessions.begin() as session:
+        disputes.state_dispute(session, desk.made.hana.actor, StateDispute(
+            dispute_id=dispute_id, case_id=case_id, visit_id=None, kind=SuspensionReason.DENIES_APPLICATION, stated_at=desk.made.now),
+            policy_in_force(session, None, desk.made.now), desk.made.now)
+        disputes.rule_dispute(session, lin.actor, dispute_id, Ruling.FRAUD, desk.made.now, keyring=KEYRING)
+    for act, reason in (("police_reported", None), ("deletion_requested", None), ("deletion_refused", "查无记录")):
+        told = desk.post(f"/api/v1/disputes/{dispute_id}/follow-ups", lin, {
+            "act": act, "occurredAt": desk.made.now.isoformat(), "reference": "R-1", "reason": reason})
+        assert told.status_code == 201, told.text
+    made = desk.post("/api/v1/packs", lin, {"kind": "case", "purpose": "bank", "id": str(case_id)})
+    assert made.status_code == 201, made.text
+    (tmp_path / "pack.zip").write_bytes(desk.get(f"/api/v1/packs/{made.json()['id']}/content", lin).content)
+    trust = desk.client.get(f"/verify/keys?bank={desk.made.bank_a.id}").json()["trust"]
+    assert verify_pack.verify(tmp_path / "pack.zip", trust, None)["findings"] == []
+    with zipfile.ZipFile(tmp_path / "pack.zip") as pack:
+        said = [msgspec.json.decode(pack.read(name)) for name in sorted(pack.namelist()) if name.startswith("data/follow-ups/")]
+    assert [(one["act"], one.get("reason")) for one in said] == [
+        ("police_reported", None), ("deletion_requested", None), ("deletion_refused", "查无记录")]
 
 
 def test_EVD_08_log_is_read_with_checkpoint_consistency_and_proof(desk: Desk) -> None:

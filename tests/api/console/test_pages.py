@@ -114,7 +114,8 @@ def files(joined: sessionmaker[Session], keyring: Keyring, made: World, resource
     def take(raw: bytes) -> Accepted:
         with joined.begin() as session:
             statement = open_statement(session, raw, made.now)
-            return accept(session, made.bilal.on_phone, statement, Intake(visit=facts, policy=DEFAULT_POLICY, keyring=keyring), made.now)
+            return accept(
+                session, made.bilal.on_phone, statement, Intake(visit=facts, policy=DEFAULT_POLICY, keyring=keyring, tenant="fieldvisit"), made.now)
 
     take(signed_twice(bilal, dong, bilal.payload(made, facts, Kind.ARRIVAL, ARRIVAL, partner=dong, at=at), at))
     items = (item(PHOTO, at=at), item(SOUND, Role.AUDIO, "audio/wav", at=at))

@@ -9,12 +9,14 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 import wave
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -25,6 +27,7 @@ from evidence.examination import Examination, State, Tail
 from evidence.examine_worker import Streamed, examine
 from evidence.magic import Container, demuxer, media_types, sniff
 from evidence.policy import DEFAULT, ContentPolicy
+from evidence.sandbox import run_locked
 from evidence.stamp_worker import make_copy
 from tests.unit.evidence.samples import FOLDER, sample, sample_json
 
@@ -355,6 +358,25 @@ def test_a_stream_is_examined_like_the_bytes_and_what_breaks_it_is_raised() -> N
         with pytest.raises(DigestMismatch):
             examine(streamed(raw, fail_at=fail_at), "image/jpeg", DEFAULT)
     assert examine(streamed(b"x" * 900_000), "image/jpeg", DEFAULT).state is State.UNSUPPORTED
+
+
+def test_a_slow_store_costs_the_decoder_none_of_its_time() -> None:
+    """The clock of the sandbox starts when the file's last byte is there: three seconds of waiting for the store pass a limit of two."""
+    raw, never = jpeg() + bytes(200_000), threading.Event()
+
+    def chunks() -> Iterator[bytes]:
+        yield raw[:100_000]
+        never.wait(3)
+        yield raw[100_000:]
+
+    seen = examine(Streamed(size=len(raw), chunks=chunks()), "image/jpeg", msgspec.structs.replace(DEFAULT, decode_wall_s_max=2))
+    assert (seen.state, seen.reason) == (State.EXAMINED, examine(raw, "image/jpeg", DEFAULT).reason)
+
+
+def test_a_decoder_that_lingers_over_a_stream_is_killed_when_its_own_time_is_over(tmp_path: Path) -> None:
+    lingers = tmp_path / "lingers.py"
+    lingers.write_text("import sys, threading\nsys.stdin.buffer.read()\nthreading.Event().wait()\n", encoding="utf-8")
+    assert run_locked(lingers, (), iter((b"x" * 200_000, b"y")), 1) == (None, b"")
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from evidence.facts import CaptureFacts, Kind
 from evidence.keys import thumbprint
 from evidence.manifest import decode_manifest, encode_manifest
 from evidence.merkle import leaf_hash, nodes_over
-from evidence.pack import Pack, PackCopy, PackRecording, PackStamp, Withheld, measured, trust_document, write_pack
+from evidence.pack import Pack, PackCopy, PackFollowUp, PackRecording, PackStamp, Withheld, measured, trust_document, write_pack
 from evidence.statements import DeviceHistory, DeviceState, sign_devices, sign_receipt
 from evidence.time_stamps import ask
 from evidence.translog import cosign_checkpoint
@@ -564,3 +564,23 @@ def test_EVD_01_an_import_by_another_key_or_without_its_log_entry_is_found(house
     forger = House()
     forger.leaves, forger.log = house.leaves, house.log
     assert "key-not-trusted" in names(judge(packed(house, pack_of(house, at, recordings=[brought(forger, at)]))))
+
+
+def followed(house: House, **changes: Any) -> PackFollowUp:
+    """Return what the bank told after it ruled the door's case to be fraud, logged."""
+    said = canonicalise({"follow_up": "f-1", "bank": "bank-1", "case": "case-1", "act": "police_reported", "reference": "P-1", **changes})
+    return PackFollowUp(statement=said, proof=house.logged("follow-up", said)[1])
+
+
+def test_DECL_09_what_the_bank_did_after_its_ruling_is_shown_to_be_logged(house: House, judge: Callable[..., dict[str, Any]]) -> None:
+    at = door(house)
+
+    def judged(*told: PackFollowUp) -> set[str]:
+        return names(judge(packed(house, pack_of(house, at, follow_ups=told))))
+
+    good = followed(house)
+    assert judged(good, followed(house, follow_up="f-2", act="deletion_requested")) == set()
+    assert "follow-up-foreign" in judged(followed(house, case="case-2"))
+    altered = PackFollowUp(statement=good.statement.replace(b"P-1", b"P-2"), proof=good.proof)
+    assert judged(altered) == {"log-proof-invalid"}
+    assert judged(PackFollowUp(statement=good.statement, proof=followed(house, reference="P-3").proof)) == {"log-proof-invalid"}

@@ -28,6 +28,7 @@ from backend.exhibits.model import (
 )
 from backend.exhibits.rules import (
     BEACON_TRIP_S_MAX,
+    Arrival,
     ChainFacts,
     ChainTimes,
     Fix,
@@ -39,6 +40,7 @@ from backend.exhibits.rules import (
     judge_order,
     judge_place,
     judge_reuse,
+    judge_travel,
     judge_visit,
     retained_until,
 )
@@ -320,11 +322,13 @@ def test_VIS_01_partners_stand_at_one_door() -> None:
 
 
 def test_EVD_09_travel_is_judged_by_the_longest_time_and_the_shortest_way() -> None:
-    before = Fix(place=moved(30_000), accuracy_m=10, at_earliest=NOW - timedelta(minutes=13))
-    assert place(manifest(), before=(before,)) == set()
-    faster = Fix(place=moved(30_000), accuracy_m=10, at_earliest=NOW - timedelta(minutes=11))
-    assert place(manifest(), before=(faster,)) == {"impossible-travel"}
-    assert place(manifest(), before=(Fix(place=moved(300), accuracy_m=10, at_earliest=NOW),)) == set()
+    here = Arrival(place=DOOR, accuracy_m=10, at_latest=NOW)
+    before, faster, fastest = (
+        Fix(place=moved(30_000), accuracy_m=10, at_earliest=NOW - timedelta(minutes=minutes)) for minutes in (13, 11, 9))
+    assert judge_travel(here, (before,), DEFAULT_POLICY) == ()
+    (found,) = judge_travel(here, (before, fastest, faster), DEFAULT_POLICY, pointer="d")
+    assert (found.name, found.grade, found.got, found.pointer) == ("impossible-travel", Grade.FRAUD_SIGN, "200 km/h", "d")
+    assert judge_travel(here, (Fix(place=moved(300), accuracy_m=10, at_earliest=NOW),), DEFAULT_POLICY) == ()
 
 
 # -- Items -------------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from backend.cases.model import Field, Stop
 from backend.cases.rules import RULE_OF_STOP
 from backend.contacts.model import Channel, ContactFacts
 from backend.core.ids import BankId, StaffId, VisitId
-from backend.core.rulebook import Breach, Rule
+from backend.core.rulebook import Breach, Rule, RulesBreached
 from backend.policies.model import DEFAULT_POLICY, Policy
 from backend.staff.model import EquipmentKind
 from backend.staff.rules import CredentialFacts, EquipmentFacts, MemberFacts, PairFacts
@@ -75,6 +75,19 @@ def start(**changed: Any) -> StartFacts:
         pair=pair(), visitors=(visitor(BILAL), visitor(DONG)), contact=contact(), is_planned_stop=True, planned_on=FRIDAY, is_request_approved=True,
     )
     return msgspec.structs.replace(clean, **changed)
+
+
+@pytest.mark.parametrize(("facts", "answered"), [
+    ({"is_planned_stop": False}, ("visit-not-open", 409)), ({"planned_on": date(2026, 11, 28)}, ("visit-not-open", 409)),
+    ({"is_request_approved": False}, ("visit-not-open", 409)), ({"is_planned_stop": False, "is_request_approved": False}, ("visit-not-open", 409)),
+    ({"is_planned_stop": False, "is_replaced": True}, ("visit-version-stale", 409)),
+    ({"visitors": (visitor(BILAL), visitor(DONG), visitor(StaffId(UUID(int=9)), is_planned=False))}, ("signer-not-assigned", 403)),
+    ({"contact": contact(stops=frozenset({Stop.SUSPENDED}))}, ("case-on-hold", 409)),
+    ({"contact": contact(stops=frozenset({Stop.SUSPENDED})), "is_planned_stop": False}, ("rules-breached", 409)),
+])
+def test_REQ_04_leave_refused_for_one_documented_reason_is_answered_under_its_name(facts: dict[str, Any], answered: tuple[str, int]) -> None:
+    refused = RulesBreached(judge_start(start(**facts), DEFAULT_POLICY))
+    assert (refused.answered_code, refused.answered_status) == answered
 
 
 def rules_of(breaches: tuple[Breach, ...]) -> list[Rule]:
