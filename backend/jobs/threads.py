@@ -38,7 +38,7 @@ class ThreadQueue:
         self._failures: Counter[Job] = Counter()
         self._is_open = True
         self._given_up, self._retry_wait_s, self._sweep_every_s = given_up, retry_wait_s, sweep_every_s
-        self._sweeper = Sweeper(tasks, chores, self._put_missing, given_up)
+        self._sweeper = Sweeper(tasks, chores, self, given_up)
         self._closing = threading.Event()
         self._sweeping = threading.Thread(target=self._sweep, name="sweep", daemon=True)
 
@@ -72,6 +72,16 @@ class ThreadQueue:
         self._demand_known(task)
         event.listen(session, "after_commit", lambda _session: self.put(task, subject_id), once=True)
 
+    def under_way(self, jobs: set[Job]) -> set[Job]:
+        """Return those of `jobs` that wait or run."""
+        with self._changed:
+            return jobs & self._running.keys()
+
+    def put_missing(self, task: str, subject_id: UUID) -> None:
+        """Hand over what the sweep found, unless it waits or runs."""
+        if not self.under_way({(task, subject_id)}):
+            self.put(task, subject_id)
+
     def stop(self) -> None:
         """Take no more jobs and wait for the running ones."""
         with self._changed:
@@ -95,13 +105,6 @@ class ThreadQueue:
     def _demand_known(self, task: str) -> None:
         if task not in self._tasks:
             raise TaskUnknown(task)
-
-    def _put_missing(self, task: str, subject_id: UUID) -> None:
-        """Hand over what the sweep found, unless it is under way already."""
-        with self._changed:
-            is_missing = (task, subject_id) not in self._running
-        if is_missing:
-            self.put(task, subject_id)
 
     def _sweep(self) -> None:
         while not self._closing.wait(self._sweep_every_s):

@@ -64,11 +64,18 @@ class WorkerQueue:
         except exceptions.AlreadyEnqueued:
             LOGGER.debug("job waits already", task=task, subject=str(subject_id))
 
+    def under_way(self, jobs: set[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
+        """Return those of `jobs` that wait or run."""
+        if not jobs:
+            return set()
+        locks = {_lock(*job): job for job in jobs}
+        with self._sessions() as session:
+            return {locks[lock] for lock in session.scalars(_LIVE, {"locks": sorted(locks)})}
+
     def put_missing(self, task: str, subject_id: UUID) -> None:
         """Hand over what the sweep found, unless it waits or runs."""
-        with self._sessions.begin() as session:
-            if session.execute(_LIVE, {"locks": [_lock(task, subject_id)]}).first() is None:
-                self.put_within(session, task, subject_id)
+        if not self.under_way({(task, subject_id)}):
+            self.put(task, subject_id)
 
 
 class _Backoff(procrastinate.BaseRetryStrategy):
@@ -108,7 +115,7 @@ class Worker:
             driver: Any = session.connection().connection.driver_connection
             connect = {**driver.info.get_parameters(), "password": driver.info.password}
         self._app = procrastinate.App(connector=procrastinate.PsycopgConnector(kwargs=connect, min_size=1, max_size=self._rhythm.jobs + 3))
-        self._sweeper = Sweeper(tasks, chores, WorkerQueue(tasks, sessions).put_missing, given_up)
+        self._sweeper = Sweeper(tasks, chores, WorkerQueue(tasks, sessions), given_up)
         for task in tasks:
             self._app.task(name=task.name, queue=QUEUE, pass_context=True, retry=_Backoff(self._rhythm.retry_wait_s))(self._runner(task))
 

@@ -155,6 +155,36 @@ def test_a_poisoned_job_is_tried_so_often_then_given_up_shown_and_left_alone(
     assert office.undone == set()
 
 
+class _SlowList(GivenUp):
+    """A list that is read, and answers only after the job under way has ended."""
+
+    def __init__(self, sessions: sessionmaker[Session], now: datetime, is_read: threading.Event, is_idle: Callable[[], None]) -> None:
+        super().__init__(sessions, lambda: now)
+        self._is_read, self._is_idle = is_read, is_idle
+
+    def among(self, jobs: set[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
+        answer = super().among(jobs)
+        self._is_read.set()
+        self._is_idle()
+        return answer
+
+
+def test_a_job_given_up_while_the_sweep_looks_is_not_handed_over_again(office: Office, sessions: sessionmaker[Session], now: datetime) -> None:
+    office.failing, office.undone, is_read = {ONE}, {ONE}, threading.Event()
+
+    def wait_for_the_list(_subject_id: UUID) -> None:
+        assert is_read.wait(30)
+
+    office.on_run = wait_for_the_list
+    book = _SlowList(sessions, now, is_read, lambda: threads.wait_idle(30))
+    threads = ThreadQueue([office.task], given_up=book, retry_wait_s=0.0, sweep_every_s=3600)
+    threads.put("office.work", ONE)
+    threads.start()                                                  # Sweeps once, while the job waits for the list to be read.
+    threads.wait_idle(30)
+    threads.stop()
+    assert (office.ran, office.abandoned) == ([ONE] * ATTEMPTS_MAX, [ONE])
+
+
 def test_a_failure_passes_when_it_was_a_passing_one(engine: Engine, office: Office) -> None:
     office.failing = {ONE}
     office.on_run = lambda _: office.failing.clear() if len(office.ran) == 2 else None
