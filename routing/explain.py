@@ -32,7 +32,7 @@ def explain(instance: Instance, plan: Plan, matrix: TravelMatrix | None = None) 
     matrix = matrix or travel_matrix(instance)
     problem = build_problem(instance, matrix)
     tours = tours_of(problem, instance, plan)
-    reasons = explain_tours(instance, matrix, tours, lambda: False)
+    reasons = explain_tours((instance, matrix, problem), tours, lambda: False)
     return tuple(_insertable(instance, problem, tours, reason) for reason in reasons)
 
 
@@ -74,9 +74,9 @@ def tours_of(problem: Problem, instance: Instance, plan: Plan) -> list[Tour]:
     return tours
 
 
-def explain_tours(instance: Instance, matrix: TravelMatrix, tours: Sequence[Tour], is_late: Callable[[], bool]) -> tuple[Reason, ...]:
-    """As `explain`, for tours that nothing can be added to. Once `is_late`, a displacement names the first way found, not the cheapest."""
-    problem = build_problem(instance, matrix)
+def explain_tours(of: tuple[Instance, TravelMatrix, Problem], tours: Sequence[Tour], is_late: Callable[[], bool]) -> tuple[Reason, ...]:
+    """As `explain`, for tours of a day that nothing can be added to. Once `is_late`, a displacement names the first way found, not the cheapest."""
+    instance, matrix, problem = of
     nodes_of = problem.nodes_of()
     left, able = set(unserved_of(problem, tours)), open_of(problem, tours)
     case = _Case(instance, problem, list(tours), cheapest_swaps(problem, tours, able, is_late))

@@ -1,7 +1,7 @@
 """Repeat a stored plan: the same inputs, versions, seed and iterations give the identical plan, and anybody can see that they do.
 
-A plan searched by iterations repeats as it was ordered. A plan searched by the compiled search against the clock repeats by the iterations that
-it was seen to make. OR-Tools against the clock leaves no count of its steps: such a plan is refused, not guessed at.
+A plan searched by iterations repeats as it was ordered. A plan searched against the clock repeats by what it was seen to make: the iterations of
+the compiled search at each temperature, the steps of the one in NumPy, and the solutions that each solve by OR-Tools found.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def replay(record: PlanRecord, *, is_strict: bool = True) -> Plan:
         is_strict: False tries other versions of code and libraries as well; an identical plan is proof all the same.
 
     Raises:
-        ReplayRefused: other versions, other inputs than the digests say, compiled kernels absent, or a search without a count of its steps.
+        ReplayRefused: other versions, other inputs than the digests say, compiled kernels absent, or a search that kept no count of its steps.
         ReplayDiffers: the plan came out otherwise.
     """
     matrix = travel_matrix(record.instance) if record.matrix is None else table_matrix(record.matrix, record.instance)
@@ -121,8 +121,8 @@ def _unrepeatable(solver: SolverRecord) -> list[str]:
             return ["the plan was found by the compiled search, and numba (the extra `fast`) is not installed here"]
         if not search.is_ready():
             return ["the plan was found by the compiled search, and its kernels are not compiled here; run `python -m routing warm`"]
-    elif solver.parameters.get("searched_by") and solver.parameters.get("iterations_max") is None:
-        return ["the plan was searched by OR-Tools against the clock, which leaves no count of its steps; order it by iterations to repeat it"]
+    elif solver.parameters.get("searched_by") and solver.parameters.get("iterations_max") is None and _found(solver) is None:
+        return ["the plan was searched by OR-Tools against the clock, by a release that kept no count of its steps"]
     return []
 
 
@@ -154,5 +154,14 @@ def _script(solver: SolverRecord) -> Script:
     matching = stages.get("pairing", {}).get("matching")
     return Script(
         is_compiled=_is_compiled(solver), matching=None if matching is None else tuple((int(a), int(b)) for a, b in matching),
-        counts=tuple(tuple(one) for one in stages["search"]["counts"]) if _is_compiled(solver) else None, over_at=dict(stages["clock"]["over_at"]),
+        counts=tuple(tuple(one) for one in stages["search"]["counts"]) if _is_compiled(solver) else None,
+        found=None if solver.parameters.get("iterations_max") is not None else _found(solver), over_at=dict(stages["clock"]["over_at"]),
     )
+
+
+def _found(solver: SolverRecord) -> dict[str, tuple[int, ...]] | None:
+    """Return what each engine without the compiled search found, step by step; None when one of them left no count, or none searched."""
+    searched = [one for one in solver.trace if one.get("stage") == "search"]
+    if not searched or any("found" not in one for one in searched):
+        return None
+    return {str(one["engine"]): tuple(int(count) for count in one["found"]) for one in searched}

@@ -4,7 +4,8 @@ Stages: 1 pairing (swap matching, then CP-SAT from it) · 2 regret start · 3 se
 4 polish · 5 final times by OR-Tools · 6 reasons · 7 judgement. Each stage hands on the best tours known so far.
 
 What the clock decided is written into the plan's trace: the matching that CP-SAT had when its time was over, the iterations that each
-temperature got, and at which asking a stage heard that its time was over. `replay.py` hands these answers back, and the same plan comes out.
+temperature or hundredth of the course got, the solutions that each solve by OR-Tools found, and at which asking a stage heard that its time
+was over. `replay.py` hands these answers back, and the same plan comes out.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ PAIRING_SHARE = 0.06
 PAIRING_S_MAX = 2.0
 BOTH_MATCHINGS_VISITS_MAX = 400
 SMALL_VISITS_MAX = 260
+MIDDLE_VISITS_MAX = 1500
 MEASURABLE_S = 0.2
 NEAR_HEAT = 200.0
 # What of the time kept for finishing stays for the reasons, which cannot be cut short without leaving a visit unexplained.
-REASONS_SHARE = 0.4
+REASONS_SHARE = 0.5
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     is_compiled: bool
     matching: Matching | None = None
     counts: strands.Counts | None = None
+    found: Mapping[str, tuple[int, ...]] | None = None
     over_at: Mapping[str, int | None] = {}
 
 
@@ -284,32 +287,54 @@ class _Run:
 
         Elsewhere OR-Tools routes the whole day at once first, where it is small enough. The sub-solves take two to four neighbouring pairs.
         """
+        if recreate.is_able(self.problem):
+            if self.has_time_for("recreate"):
+                self.step_by_step()
+        elif self.problem.n <= WHOLE_VISITS_MAX and self.has_time_for("ortools-whole"):
+            self.route_whole()
         since = time.monotonic()
-        if recreate.is_able(self.problem) and not self.is_over():
-            self.step_by_step()
-        elif self.problem.n <= WHOLE_VISITS_MAX and not self.is_over():
-            effort = Effort(search_s=WHOLE_SHARE * self.left_s(), is_descent=not self.is_timed, cancelled=self.cancelled)
-            self.adopt("OR-Tools routing", route_pairs(self.problem, self.tours, range(self.problem.n), effort), 1, since)
-        since = time.monotonic()
-        pace = Pace(stop=self.is_over, iterations_max=self.limits.iterations_max, left_s=self.left_s)
-        tours, made = improve_parts(self.problem, self.tours, pace, self.seed, lambda better, _: self.report("OR-Tools parts", better))
-        self.adopt("OR-Tools parts", tours, made, since)
-        self.trace.append({"stage": "search", "engine": "ortools-parts", "seed": self.seed, "iterations": made})
+        earlier = self.found_before("ortools-parts")
+        pace = Pace(
+            stop=self.watch("parts", self.is_over), iterations_max=self.limits.iterations_max if earlier is None else None, solutions=earlier,
+            left_s=self.left_s,
+        )
+        parts = improve_parts(self.problem, self.tours, pace, self.seed, lambda better, _: self.report("OR-Tools parts", better))
+        self.adopt("OR-Tools parts", parts.tours, parts.made, since)
+        self.trace.append({"stage": "search", "engine": "ortools-parts", "seed": self.seed, "iterations": parts.made, "found": list(parts.solutions)})
+
+    def route_whole(self) -> None:
+        """Route the whole day at once by OR-Tools for its share of the time."""
+        since, earlier = time.monotonic(), self.found_before("ortools-whole")
+        effort = Effort(
+            search_s=WHOLE_SHARE * self.left_s(), is_descent=not self.is_timed and earlier is None, cancelled=self.cancelled,
+            solutions_max=None if earlier is None else earlier[0],
+        )
+        tours, found = route_pairs(self.problem, self.tours, range(self.problem.n), effort)
+        self.adopt("OR-Tools routing", tours, 1, since)
+        self.trace.append({"stage": "search", "engine": "ortools-whole", "seed": self.seed, "found": [found]})
+
+    def found_before(self, engine: str) -> tuple[int, ...] | None:
+        """Return what an engine found, step by step, in the run by the clock that is to be repeated; None when none is."""
+        return None if self.script is None or self.script.found is None else self.script.found[engine]
+
+    def has_time_for(self, engine: str) -> bool:
+        """Report whether an engine may begin, by the clock or as it was."""
+        return not self.is_over() if self.script is None or self.script.found is None else engine in self.script.found
 
     def step_by_step(self) -> None:
         """Ruin and recreate in NumPy for its share of the time."""
         since, whole_s = time.monotonic(), max(0.01, STEPS_SHARE * self.left_s())
-        is_asked = self.cancelled or _never
+        is_asked, earlier = self.cancelled or _never, self.found_before("recreate")
         course = recreate.Course(
             stop=(lambda: time.monotonic() - since > whole_s or is_asked()) if self.is_timed else self.is_over,
             gone=lambda: (time.monotonic() - since) / whole_s,
-            steps_max=None if self.limits.iterations_max is None else STEPS_PER_SUB_SOLVE * self.limits.iterations_max,
+            steps_max=None if self.limits.iterations_max is None else STEPS_PER_SUB_SOLVE * self.limits.iterations_max, counts=earlier,
         )
-        tours, made = recreate.recreate(
+        tours, counts = recreate.recreate(
             self.problem, self.tours, course, self.seed, lambda better: self.report("ruin and recreate", better), is_near=bool(self.given)
         )
-        self.adopt("ruin and recreate", tours, made, since)
-        self.trace.append({"stage": "search", "engine": "recreate", "seed": self.seed, "iterations": made})
+        self.adopt("ruin and recreate", tours, sum(counts), since)
+        self.trace.append({"stage": "search", "engine": "recreate", "seed": self.seed, "iterations": sum(counts), "found": list(counts)})
 
     def report_found(self, found: strands.Found) -> None:
         """Show an incumbent of the compiled search; its tours are timed only if somebody asks for the plan."""
@@ -335,7 +360,7 @@ class _Run:
 
     def publish(self) -> Plan:
         """Stage 6: reasons, and the record a replay needs."""
-        reasons = explain_tours(self.instance, self.matrix, self.tours, self.watch("reasons", self.is_late))
+        reasons = explain_tours((self.instance, self.matrix, self.problem), self.tours, self.watch("reasons", self.is_late))
         self.trace.append({"stage": "clock", "over_at": {stage: asked.over_at for stage, asked in self.asked.items()}})
         return assemble_plan(self.instance, self.problem, self.tours, [reason.unserved() for reason in reasons], self.record(self.cost))
 
@@ -352,7 +377,9 @@ def _never() -> bool:
 
 
 def heat_for(visits: int) -> Heat:
-    """Choose the annealing by size: small days start hotter and re-form pairs more often."""
+    """Choose the annealing by size: small days start hotter; of large ones, where few steps fall to a visit, each step takes out less."""
     if visits <= SMALL_VISITS_MAX:
         return Heat(start=4000.0, end=50.0, pair_permille=600)
-    return Heat(start=3000.0, end=50.0, pair_permille=600)
+    if visits <= MIDDLE_VISITS_MAX:
+        return Heat(start=3000.0, end=50.0, pair_permille=600)
+    return Heat(start=3000.0, end=50.0, pair_permille=600, ruin=6, string=6)

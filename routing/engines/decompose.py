@@ -26,20 +26,29 @@ GUARD_S = 600.0
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop: a predicate, and optionally a number of sub-solves, which also makes each of them repeatable."""
+    """When to stop: a predicate, and optionally a number of sub-solves, which also makes each of them repeatable; or the solutions that each
+    sub-solve of an earlier run by the clock found, which repeats that run.
+    """
 
     stop: Callable[[], bool]
     iterations_max: int | None = None
+    solutions: Sequence[int] | None = None
     left_s: Callable[[], float] = lambda: GUARD_S
 
 
-def improve_parts(
-    problem: Problem, tours: Sequence[Tour], pace: Pace, seed: int, on_better: Callable[[list[Tour], int], None]
-) -> tuple[list[Tour], int]:
-    """Return the improved tours and the number of sub-solves made; `on_better` sees each improvement."""
+class Parts(msgspec.Struct, frozen=True, eq=False):
+    """The improved tours, how many parts were drawn, and how many solutions each sub-solve found."""
+
+    tours: list[Tour]
+    made: int
+    solutions: tuple[int, ...]
+
+
+def improve_parts(problem: Problem, tours: Sequence[Tour], pace: Pace, seed: int, on_better: Callable[[list[Tour], int], None]) -> Parts:
+    """Improve part by part until the end of the pace; `on_better` sees each improvement."""
     rng = random.Random(seed)
     best = list(tours)
-    best_cost, made = total_cost(problem, best), 0
+    best_cost, made, solutions = total_cost(problem, best), 0, list[int]()
     weight, gains = pair_weights(problem).weight, [2.0, 1.0, 1.0]
     while best and not pace.stop() and (pace.iterations_max is None or made < pace.iterations_max):
         made += 1
@@ -48,14 +57,15 @@ def improve_parts(
         gains[kind] *= MEMORY
         if not rows:
             continue
-        routed = route_pairs(problem, chosen, visits, _effort(pace, len(chosen), len(visits)))
+        routed, found = route_pairs(problem, chosen, visits, _effort(pace, len(chosen), len(visits), len(solutions)))
+        solutions.append(found)
         candidate = [tour for row, tour in enumerate(best) if row not in rows] + routed
         candidate_cost = total_cost(problem, candidate)
         if candidate_cost < best_cost:
             gains[kind] += (1 - MEMORY) * (best_cost - candidate_cost)
             best, best_cost = candidate, candidate_cost
             on_better(best, made)
-    return best, made
+    return Parts(best, made, tuple(solutions))
 
 
 def _draw_kind(rng: random.Random, gains: list[float]) -> int:
@@ -84,7 +94,10 @@ def _part(
     return rows, chosen, visits
 
 
-def _effort(pace: Pace, pairs: int, visits: int) -> Effort:
+def _effort(pace: Pace, pairs: int, visits: int, number: int) -> Effort:
+    if pace.solutions is not None:
+        # Beyond the last one the run has come out otherwise already.
+        return Effort(search_s=GUARD_S, solutions_max=pace.solutions[number] if number < len(pace.solutions) else 0)
     if pace.iterations_max is not None:
         return Effort(search_s=GUARD_S, asks_max=ASKS_PER_VISIT * visits)
     return Effort(search_s=max(0.02, min(SUB_SOLVE_S_PER_PAIR * pairs, SUB_SOLVE_S_PER_VISIT * visits, pace.left_s())))

@@ -20,6 +20,7 @@ from routing.timing import Timing, offices_for
 
 BANKS_OFFERED = 2
 CANCEL_ASKED_EVERY = 500
+FINALIZER_S_MAX = 1
 LEAN_OFF = (
     "use_lin_kernighan", "use_global_cheapest_insertion_path_lns", "use_local_cheapest_insertion_path_lns",
     "use_relocate_path_global_cheapest_insertion_insert_unperformed", "use_relocate_expensive_chain",
@@ -28,12 +29,14 @@ LEAN_OFF = (
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """How long one solve may take: guided local search for `search_s`, or one descent to a local optimum, or guided local search until the
-    solver has asked `asks_max` times whether to stop; the latter two are repeatable.
+    solver has asked `asks_max` times whether to stop, or until it has found `solutions_max` solutions; the latter three are repeatable, and the
+    last repeats a search by the clock that found as many.
     """
 
     search_s: float
     is_descent: bool = False
     asks_max: int | None = None
+    solutions_max: int | None = None
     cancelled: Callable[[], bool] | None = None
 
 
@@ -60,20 +63,22 @@ class _Model(msgspec.Struct, frozen=True, eq=False):
     time: pywrapcp.RoutingDimension
 
 
-def route_pairs(problem: Problem, tours: Sequence[Tour], visits: Sequence[int], effort: Effort) -> list[Tour]:
-    """Route `visits` with the tours' pairs, warm-started from the tours; return the better of what came out and what went in.
+def route_pairs(problem: Problem, tours: Sequence[Tour], visits: Sequence[int], effort: Effort) -> tuple[list[Tour], int]:
+    """Route `visits` with the tours' pairs, warm-started from the tours; return the better of what came out and what went in, and how many
+    solutions the solver found on its way.
 
     Deposits of the result are chosen anew by `plan_deposits`. The pairs stay as they are.
     """
     kept = list(tours)
-    if not visits or not tours:
-        return kept
+    if not visits or not tours or effort.solutions_max == 0:
+        return kept, 0
     model = _build(problem, _layout(problem, tours, visits))
     solution = _search(model, kept, effort)
+    found = model.routing.solver().Solutions()
     if solution is None:
-        return kept
+        return kept, found
     routed = _read_tours(problem, model, solution)
-    return routed if _worth(problem, routed, visits) < _worth(problem, kept, visits) else kept
+    return (routed if _worth(problem, routed, visits) < _worth(problem, kept, visits) else kept), found
 
 
 def final_times(problem: Problem, tour: Tour) -> Timing | None:
@@ -323,12 +328,16 @@ def lean_parameters(search_s: float, *, is_descent: bool = False) -> Any:
         if hasattr(parameters.local_search_operators, operator):
             setattr(parameters.local_search_operators, operator, 2)
     parameters.time_limit.FromMilliseconds(max(10, int(search_s * 1000)))
+    # The library's tenth of a second cuts the timing of a route with breaks short, now here and now there: no such search repeats.
+    parameters.lns_time_limit.FromSeconds(FINALIZER_S_MAX)
     return parameters
 
 
 def _search(model: _Model, tours: Sequence[Tour], effort: Effort) -> object | None:
     """Close the model first: parameters given after a start is read would be ignored."""
     parameters = lean_parameters(effort.search_s, is_descent=effort.is_descent)
+    if effort.solutions_max is not None:
+        parameters.solution_limit = effort.solutions_max
     if effort.asks_max is not None:
         model.routing.AddSearchMonitor(model.routing.solver().CustomLimit(_times(effort.asks_max)))
     if effort.cancelled is not None:

@@ -30,14 +30,42 @@ PAIR_SHARE, PAIR_SHARE_SMALL = 0.1, 0.2
 HEAT_START, HEAT_LEAST, HEAT_NEAR, HEAT_END = 3_000.0, 600.0, 100.0, 30.0
 HALVED_AT_VISITS = 40
 BLINK_S = 240.0
+HUNDREDTHS = 100
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop: a predicate and how much of the course is over (0 … 1) by the clock; or a number of steps, which makes it repeatable."""
+    """When to stop: a predicate and how much of the course is over (0 … 1) by the clock; or a number of steps, which makes it repeatable; or how
+    many steps an earlier run made in each hundredth of its course, which repeats that run.
+    """
 
     stop: Callable[[], bool]
     gone: Callable[[], float]
     steps_max: int | None = None
+    counts: Sequence[int] | None = None
+
+
+class _Meter:
+    """How much of a course is over before each step, and how many steps each hundredth of it got."""
+
+    def __init__(self, course: Course) -> None:
+        self.course, self.counts, self.steps = course, [0] * (HUNDREDTHS + 1), 0
+
+    def next(self) -> float | None:
+        """Count one more step and return how much is over before it, by the clock in whole hundredths; None at the end."""
+        course = self.course
+        if course.counts is not None:
+            level = next((level for level, count in enumerate(course.counts) if self.counts[level] < count), None)
+            gone = None if level is None else level / HUNDREDTHS
+        elif course.stop() or self.steps == course.steps_max:
+            gone = None
+        elif course.steps_max is not None:
+            gone = self.steps / course.steps_max
+        else:
+            gone = min(HUNDREDTHS, int(HUNDREDTHS * course.gone())) / HUNDREDTHS
+        if gone is not None:
+            self.steps += 1
+            self.counts[round(HUNDREDTHS * gone)] += 1
+        return gone
 
 
 def is_able(problem: Problem) -> bool:
@@ -47,19 +75,17 @@ def is_able(problem: Problem) -> bool:
 
 def recreate(
     problem: Problem, tours: Sequence[Tour], course: Course, seed: int, on_better: Callable[[list[Tour]], None], *, is_near: bool = False
-) -> tuple[list[Tour], int]:
-    """Return the best tours found and the number of steps made. Near: begin cool, for the tours given are good already."""
+) -> tuple[list[Tour], tuple[int, ...]]:
+    """Return the best tours found and the steps made in each hundredth of the course. Near: begin cool, for the tours given are good already."""
     walk = _Walk(problem, random.Random(seed))
     routes = walk.read(tours)
-    best, steps, hottest = list(tours), 0, HEAT_NEAR if is_near else max(HEAT_LEAST, HEAT_START / walk.size)
+    best, meter, hottest = list(tours), _Meter(course), HEAT_NEAR if is_near else max(HEAT_LEAST, HEAT_START / walk.size)
     if not routes:
-        return best, steps
+        return best, ()
     now = least = walk.cost(routes)
     best_cost = total_cost(problem, best)
-    while not course.stop() and (course.steps_max is None or steps < course.steps_max):
-        gone = steps / course.steps_max if course.steps_max else course.gone()
-        heat = hottest * (HEAT_END / hottest) ** min(1.0, gone)
-        steps += 1
+    while (gone := meter.next()) is not None:
+        heat = hottest * (HEAT_END / hottest) ** gone
         changed = walk.step(routes)
         if changed is None:
             continue
@@ -76,7 +102,7 @@ def recreate(
             if found is not None and found_cost < best_cost:
                 best, best_cost = found, found_cost
                 on_better(best)
-    return best, steps
+    return best, tuple(meter.counts)
 
 
 class _Walk(Gaps):

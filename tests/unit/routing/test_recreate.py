@@ -72,8 +72,8 @@ def test_what_it_finds_is_timed_counted_and_never_dearer_than_the_start(made: di
     if not problem.n or not tours or not module.is_able(problem):
         return
     seen: list[int] = []
-    found, steps = recreate(problem, tours, _course(80), 3, lambda better: seen.append(total_cost(problem, better)))
-    assert steps == 80
+    found, counts = recreate(problem, tours, _course(80), 3, lambda better: seen.append(total_cost(problem, better)))
+    assert sum(counts) == 80
     assert total_cost(problem, found) == min([total_cost(problem, tours), *seen])
     assert seen == sorted(seen, reverse=True)
     made_by = [node for tour in found for node in visits_of(problem, tour)]
@@ -119,7 +119,25 @@ def test_it_stops_when_it_is_told() -> None:
         asked.append(1)
         return len(asked) > 5
 
-    assert recreate(problem, tours, Course(stop=stop, gone=lambda: 0.5), 0, lambda _: None)[1] == 5
+    counts = recreate(problem, tours, Course(stop=stop, gone=lambda: 0.5), 0, lambda _: None)[1]
+    assert (sum(counts), counts[50]) == (5, 5)
+
+
+def test_it_repeats_a_course_by_the_clock_from_the_steps_of_each_hundredth() -> None:
+    problem, tours = _begun(_two_sides())
+    clock = iter(number / 400 for number in range(1000))
+    now = [0.0]
+
+    def gone() -> float:
+        now[0] = next(clock)
+        return now[0]
+
+    by_clock, counts = recreate(problem, tours, Course(stop=lambda: now[0] >= 1.0, gone=gone), 7, lambda _: None)
+    again, same = recreate(problem, tours, Course(stop=_never, gone=lambda: 0.0, counts=counts), 7, lambda _: None)
+    assert same == counts
+    assert counts[:3] == (4, 4, 4)
+    assert [tour.timing for tour in again] == [tour.timing for tour in by_clock]
+    assert total_cost(problem, by_clock) < total_cost(problem, tours)
 
 
 def test_a_day_with_breaks_is_left_to_ortools() -> None:

@@ -18,6 +18,7 @@ from routing import (
     Plan,
     ReplayDiffers,
     ReplayRefused,
+    load_instance,
     load_record,
     plan_digest,
     record_of,
@@ -29,6 +30,7 @@ from routing.engines import search
 from routing.matrix import travel_matrix
 from routing.model import Instance
 from routing.replay import PlanRecord
+from tests.unit.routing.support_days import HOUR
 from tests.unit.routing.test_process import wide
 
 pytestmark = pytest.mark.long
@@ -118,11 +120,53 @@ def test_absent_kernels_and_absent_numba_are_told_apart(record: PlanRecord, monk
         replay(compiled)
 
 
-def test_a_search_by_ortools_against_the_clock_is_refused() -> None:
-    instance = wide(8)
-    plan = solve(instance, Limits(search_s=0.3, engine=Engine.ORTOOLS))
-    with pytest.raises(ReplayRefused, match="against the clock"):
-        replay(record_of(instance, plan))
+def with_cash(instance: Instance) -> Instance:
+    """Return the day with money to take on every third visit."""
+    whole = msgspec.to_builtins(instance)
+    for number, one in enumerate(whole["visits"]):
+        one["cash_fen"] = 0 if number % 3 else 40_000 + number
+    return load_instance(whole)
+
+
+def with_breaks(instance: Instance) -> Instance:
+    """Return the day with a break for everybody: the search in NumPy leaves it to OR-Tools."""
+    whole = msgspec.to_builtins(instance)
+    for one in whole["collectors"]:
+        one["breaks"] = [{"window": [11 * HOUR, 14 * HOUR], "duration_s": 1800}]
+    return load_instance({**whole, "schema": "fieldday/2"})
+
+
+@pytest.mark.parametrize(("made", "engines"), [
+    (with_cash(wide()), ["recreate", "ortools-parts"]), (with_breaks(wide()), ["ortools-whole", "ortools-parts"]),
+    (with_breaks(with_cash(wide(20))), ["ortools-whole", "ortools-parts"]),
+], ids=["cash", "breaks", "breaks and cash"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_plan_by_the_clock_of_ortools_repeats(made: Instance, engines: list[str], seed: int) -> None:
+    plan = solve(made, Limits(search_s=2.0, engine=Engine.ORTOOLS), seed=seed)
+    assert plan.solver is not None
+    found = {one["engine"]: one["found"] for one in plan.solver.trace if one["stage"] == "search"}
+    assert (list(found), min(sum(one) for one in found.values()) > 0) == (engines, True)
+    again = replay(stored(made, plan))
+    assert (plan_digest(again), again.routes) == (plan_digest(plan), plan.routes)
+
+
+def test_a_cancelled_plan_of_ortools_repeats() -> None:
+    instance, asked = with_breaks(wide()), []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > 40
+
+    plan = solve(instance, Limits(search_s=60.0, engine=Engine.ORTOOLS), cancelled=cancelled)
+    assert plan_digest(replay(stored(instance, plan))) == plan_digest(plan)
+
+
+def test_a_search_by_ortools_that_kept_no_count_is_refused(record: PlanRecord) -> None:
+    """As plans of older releases are."""
+    trace = tuple({name: value for name, value in one.items() if name != "found"} for one in record.solver.trace)
+    older = solver_with(record, trace=trace, parameters={**record.solver.parameters, "iterations_max": None})
+    with pytest.raises(ReplayRefused, match="kept no count"):
+        replay(older)
 
 
 def test_a_plan_cut_short_and_a_plan_by_hand_are_refused(record: PlanRecord) -> None:
