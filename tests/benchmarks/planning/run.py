@@ -122,6 +122,9 @@ class _Book:
             print(f"FAILED {key}: {error}", flush=True)
             self.failed += 1
             return 1
+        # Figures of different code are never of one table: the first of the new code takes the place of all of the old.
+        cell = ("instance", "seconds", "engine")
+        self.rows = [row for row in self.rows if row["code"] == key["code"] or any(row[name] != key[name] for name in cell)]
         self.rows.append({**key, **found, "load_before": load, "commit": self.commit, "at": time.strftime("%Y-%m-%d")})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         names = ("ortools", "pyvrp", "pyvroom", "numba", "numpy")
