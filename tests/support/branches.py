@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.core.ids import new_id
 from backend.db.base import Base
+from backend.db.metadata import load_metadata
 from backend.jobs.workers import WorkerQueue
 from backend.keys.folder import make_folder
 from backend.plans.actions import digest
@@ -48,6 +49,7 @@ class Order:
 
 def order_days(sessions: sessionmaker[Session], order: Order, now: datetime) -> list[UUID]:
     """Make branches with staff and requests, and order one plan for each, jobs included; returns the plans' ids."""
+    load_metadata()
     chance = random.Random(order.seed)
     with sessions.begin() as session:
         made = world(session, shared_keyring(), now)

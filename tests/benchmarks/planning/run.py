@@ -96,7 +96,7 @@ def main() -> int:
     _print_vrptw(rows)
     from tests.benchmarks.planning.plot import draw
 
-    draw(rows, asked.out.parent)
+    draw(book.rows, asked.out.parent)
     return 1 if book.failed or any(not row["feasible"] for row in rows if row["engine"] not in REFERENCES) else 0
 
 
