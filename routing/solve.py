@@ -307,7 +307,7 @@ class _Run:
         since, earlier = time.monotonic(), self.found_before("ortools-whole")
         effort = Effort(
             search_s=WHOLE_SHARE * self.left_s(), is_descent=not self.is_timed and earlier is None, cancelled=self.cancelled,
-            solutions_max=None if earlier is None else earlier[0],
+            solutions_max=None if earlier is None else sum(earlier),
         )
         tours, found = route_pairs(self.problem, self.tours, range(self.problem.n), effort)
         self.adopt("OR-Tools routing", tours, 1, since)
@@ -315,7 +315,7 @@ class _Run:
 
     def found_before(self, engine: str) -> tuple[int, ...] | None:
         """Return what an engine found, step by step, in the run by the clock that is to be repeated; None when none is."""
-        return None if self.script is None or self.script.found is None else self.script.found[engine]
+        return None if self.script is None or self.script.found is None else self.script.found.get(engine, ())
 
     def has_time_for(self, engine: str) -> bool:
         """Report whether an engine may begin, by the clock or as it was."""
