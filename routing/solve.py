@@ -43,7 +43,6 @@ PAIRING_SHARE = 0.06
 PAIRING_S_MAX = 2.0
 BOTH_MATCHINGS_VISITS_MAX = 400
 SMALL_VISITS_MAX = 260
-MIDDLE_VISITS_MAX = 1500
 MEASURABLE_S = 0.2
 NEAR_HEAT = 200.0
 # What of the time kept for finishing stays for the reasons, which cannot be cut short without leaving a visit unexplained.
@@ -380,6 +379,4 @@ def heat_for(visits: int) -> Heat:
     """Choose the annealing by size: small days start hotter; of large ones, where few steps fall to a visit, each step takes out less."""
     if visits <= SMALL_VISITS_MAX:
         return Heat(start=4000.0, end=50.0, pair_permille=600)
-    if visits <= MIDDLE_VISITS_MAX:
-        return Heat(start=3000.0, end=50.0, pair_permille=600)
-    return Heat(start=3000.0, end=50.0, pair_permille=600, ruin=6, string=6)
+    return Heat(start=1500.0, end=50.0, pair_permille=600, ruin=6, string=6)

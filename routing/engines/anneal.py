@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from routing.engines.kernels import (
     CASH,
@@ -43,9 +42,11 @@ from routing.engines.kernels import (
     deposit,
     draw,
     imbalance,
+    lean,
     leg_back,
     leg_out,
     may_serve,
+    owning,
     pauses_of,
     put,
     reach,
@@ -59,7 +60,7 @@ from routing.engines.kernels import (
 )
 
 
-@njit(cache=True)
+@lean
 def ruin_route(r, centre, length, n, rt, rs, where, gone, gone_count, rng):
     """Take a string of about `length` visits around `centre` out of route r, or a split one that keeps some in between."""
     visits = 0
@@ -98,7 +99,7 @@ def ruin_route(r, centre, length, n, rt, rs, where, gone, gone_count, rng):
     return gone_count
 
 
-@njit(cache=True)
+@owning
 def refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, rt, rs, par, lab, order, where, gone, gone_count):
     """Give route r to its new pair: keep, in order, the visits they may make and reach in time; the others leave."""
     clock, here, q, cash = rs[r, LO], -1, 0, 0
@@ -158,7 +159,7 @@ def refit(r, n, travel, node, win, way_out, way_back, rest, speeds, banks, crew,
     return clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, rest, speeds, par)
 
 
-@njit(cache=True)
+@lean
 def clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way_back, rest, speeds, par):
     """Empty a route; all its visits leave."""
     for p in range(rs[r, LEN]):
@@ -172,13 +173,13 @@ def clear(r, n, rt, rs, where, gone, gone_count, travel, node, win, way_out, way
     return gone_count
 
 
-@njit(cache=True)
+@lean
 def set_pair(r, a, b, crew, rs):
     rs[r, A], rs[r, B] = a, b
     rs[r, LO], rs[r, HI] = max(crew[a, 0], crew[b, 0]), min(crew[a, 1], crew[b, 1])
 
 
-@njit(cache=True)
+@lean
 def choose_pairs(r, seed, near, where, weight, rs, idle, scale, rng, choice):
     """Pick a change of partners for route r: with a neighbouring route or with somebody idle. choice = (r2, a1, b1, a2, b2); False if none.
 
@@ -216,7 +217,7 @@ def choose_pairs(r, seed, near, where, weight, rs, idle, scale, rng, choice):
     return True
 
 
-@njit(cache=True)
+@lean
 def choose_pairs_for(v, weight, rs, idle, crew, needs, excluded, rng, choice):
     """Pick a legal change of partners after which some pair may make visit v. choice as in `choose_pairs`; returns the route that changes, or -1.
 
@@ -254,7 +255,7 @@ def choose_pairs_for(v, weight, rs, idle, crew, needs, excluded, rng, choice):
     return -1
 
 
-@njit(cache=True)
+@lean
 def sort_keys(list_, count, node, win, way_out, rng, keys, capacity_bound):
     """Give each visit to insert a key: random, dearest, farthest, nearest, narrowest, earliest or latest first."""
     kind = draw(rng) % 14
@@ -283,7 +284,7 @@ def sort_keys(list_, count, node, win, way_out, rng, keys, capacity_bound):
         keys[j + 1], list_[j + 1] = key, v
 
 
-@njit(cache=True)
+@lean
 def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, speeds, banks, crew, needs, excluded, near, rt, rs, par, rng, where,
           seen, mark, touched, ruined_count, found):
     """Return the route with the cheapest insertion of v (or -1); found = (gap, bank, extra).
@@ -331,7 +332,7 @@ def place(v, is_old, limit, travel, inward, node, win, way_out, way_back, speeds
     return chosen
 
 
-@njit(cache=True)
+@lean
 def is_barred(v, rivals, where):
     """Report whether a rival of v is in some route: at most one node of a ring is made."""
     u = rivals[v]
@@ -342,18 +343,17 @@ def is_barred(v, rivals, where):
     return False
 
 
-@njit(cache=True, nogil=True)
+@lean(nogil=True)
 def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, near, rivals,
            weight,
-           rt, rs, best_rt, best_rs, where, unserved, idle, par, stat, rng):
-    """Run so many iterations at one temperature; `stat` carries cost, best, iterations and the number of unserved between calls."""
+           rt, rs, best_rt, best_rs, where, unserved, idle, par, stat, rng, scratch):
+    """Run so many iterations at one temperature; `stat` carries cost, best, iterations and the number of unserved between calls.
+
+    All arrays are the caller's, `scratch` too (see `State.scratch`).
+    """
+    saved_rt, saved_rs, lab, order, is_old, touched, stamp, seen, gone, keys, left, found, choice = scratch
     n, routes, weight_s, div = par[P_VISITS], rs.shape[0], par[P_WEIGHT], par[P_DIV]
-    saved_rt, saved_rs = np.empty_like(rt), np.empty_like(rs)
-    touched, stamp, seen = np.empty(routes, np.int64), np.zeros(routes, np.int64), np.zeros(routes, np.int64)
-    gone, keys = np.empty(2 * n + 2, np.int64), np.empty(2 * n + 2, np.int64)
-    lab, order = np.empty((rt.shape[1] + 1, 10, 6), np.int64), np.empty(2 * rt.shape[1] + 2, np.int64)
-    found, choice, left = np.zeros(4, np.int64), np.zeros(5, np.int64), np.empty(2 * n + 2, np.int64)
-    is_old = np.zeros(n, np.bool_)
+    stamp[:], seen[:], is_old[:] = 0, 0, False
     mark, seen_mark = 0, 0
     capacity_bound = par[P_CAPACITY] < FAR
     for _ in range(iterations):
@@ -484,7 +484,8 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
             if cost < stat[S_BEST]:
                 stat[S_BEST] = cost
                 for q in range(routes):
-                    best_rs[q] = rs[q]
+                    for f in range(rs.shape[1]):
+                        best_rs[q, f] = rs[q, f]
                     for p in range(rs[q, LEN]):
                         best_rt[q, p] = rt[q, p, NODE]
         else:
@@ -495,7 +496,8 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
                         where[rt[r, p, NODE]] = -1
             for i in range(count):
                 r = touched[i]
-                rs[r] = saved_rs[r]
+                for f in range(rs.shape[1]):
+                    rs[r, f] = saved_rs[r, f]
                 for p in range(rs[r, LEN] + 1):
                     for f in range(5):
                         rt[r, p, f] = saved_rt[r, p, f]
@@ -506,7 +508,7 @@ def anneal(iterations, temperature, screen, travel, inward, node, win, way_out, 
         stat[S_ITER] += 1
 
 
-@njit(cache=True)
+@owning
 def construct(wanted, travel, inward, node, win, way_out, way_back, rest, speeds, banks, crew, needs, excluded, near, rivals, rt, rs, where, par,
               rng):
     """Insert the wanted visits one by one where each is cheapest; return how many found no place (they are moved to the front of `wanted`)."""
@@ -536,7 +538,7 @@ def construct(wanted, travel, inward, node, win, way_out, way_back, rest, speeds
     return left
 
 
-@njit(cache=True)
+@lean
 def load(n, travel, node, win, way_out, way_back, rest, speeds, rt, rs, where, par):
     """Take up routes given by their NODE column and LEN; a route that cannot be made in time is emptied."""
     for r in range(rs.shape[0]):
@@ -548,7 +550,7 @@ def load(n, travel, node, win, way_out, way_back, rest, speeds, rt, rs, where, p
                 where[rt[r, p, NODE]] = r
 
 
-@njit(cache=True)
+@lean
 def take_out(r, v, bank, size, rt, rs, travel, node, win, way_out, way_back, rest, speeds, banks, par, lab, order):
     """Undo an insertion that did not hold: remove v (and the bank put in with it) again."""
     q = 0

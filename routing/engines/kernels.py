@@ -25,6 +25,9 @@ Functions here take more parameters than our rule allows: a struct of arrays cos
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -42,8 +45,13 @@ WANTED_TEMPERATURES = 20.0
 WANTED_TRIED = 20
 BLINK_MASK = 127
 
+# Without `nrt` numba does not count references to arrays, with locked instructions in the innermost loops: that was a quarter of the time.
+# A lean function can make no array (numba refuses to compile it) and keeps none; the few that make one, or call for one, own it.
+lean: Any = partial(njit, cache=True, _nrt=False)
+owning: Any = partial(njit, cache=True, _nrt=True)
 
-@njit(cache=True)
+
+@lean
 def draw(rng):
     """Return the next 63 random bits (xorshift64*); `rng` is a one-element uint64 array."""
     x = rng[0]
@@ -54,22 +62,22 @@ def draw(rng):
     return np.int64((x * np.uint64(2685821657736338717)) >> np.uint64(1))
 
 
-@njit(cache=True)
+@lean
 def uniform(rng):
     return draw(rng) / 9.223372036854775807e18
 
 
-@njit(cache=True)
+@lean
 def leg_out(way_out, rs, r, v):
     return max(way_out[rs[r, A], v], way_out[rs[r, B], v])
 
 
-@njit(cache=True)
+@lean
 def leg_back(way_back, rs, r, v):
     return max(way_back[rs[r, A], v], way_back[rs[r, B], v])
 
 
-@njit(cache=True)
+@lean
 def start_at(win, v, arrival):
     """Return the first allowed start of service, or -1."""
     for k in range(0, win.shape[1], 2):
@@ -80,7 +88,7 @@ def start_at(win, v, arrival):
     return -1
 
 
-@njit(cache=True)
+@lean
 def work_at(speeds, clock):
     k = speeds.shape[0] - 1
     while k > 0 and speeds[k, 0] > clock:
@@ -88,7 +96,7 @@ def work_at(speeds, clock):
     return speeds[k, 2] + (clock - speeds[k, 0]) * speeds[k, 1]
 
 
-@njit(cache=True)
+@lean
 def reach(speeds, clock, leg):
     """Return the arrival of a way of `leg` seconds at ordinary speed."""
     if speeds.shape[0] == 0:
@@ -99,7 +107,7 @@ def reach(speeds, clock, leg):
     return speeds[k, 0] - (speeds[k, 2] - work) // speeds[k, 1]
 
 
-@njit(cache=True)
+@lean
 def leave_by(speeds, due, leg):
     """Return the latest departure that arrives by `due`."""
     if speeds.shape[0] == 0:
@@ -110,7 +118,7 @@ def leave_by(speeds, due, leg):
     return speeds[k, 0] + (work - speeds[k, 2]) // speeds[k, 1]
 
 
-@njit(cache=True)
+@owning
 def pauses_of(rest, a, b):
     """Return the pauses of a pair, as `routing.pauses.joined`, and how many they are."""
     out = np.empty((2 * rest.shape[1], 3), np.int64)
@@ -133,7 +141,7 @@ def pauses_of(rest, a, b):
         count += 1
 
 
-@njit(cache=True)
+@lean
 def rest_until(pauses, taken, upto, clock):
     """Return when pauses number `taken` … `upto` - 1 are over, begun at `clock` one after the other, or -1."""
     for k in range(taken, upto):
@@ -144,7 +152,7 @@ def rest_until(pauses, taken, upto, clock):
     return clock
 
 
-@njit(cache=True)
+@lean
 def rest_from(pauses, taken, upto, due):
     """Return by when these pauses must be able to begin so that they are over at `due`, or -1."""
     for k in range(upto - 1, taken - 1, -1):
@@ -152,7 +160,7 @@ def rest_from(pauses, taken, upto, due):
     return due
 
 
-@njit(cache=True)
+@owning
 def take_pauses(r, n, pauses, count, travel, node, win, way_out, speeds, way_back, rt, rs, before, after):
     """Choose where a route takes its pauses: for each number behind the pair the earliest time, stop by stop, then the earliest return.
 
@@ -209,7 +217,7 @@ def take_pauses(r, n, pauses, count, travel, node, win, way_out, speeds, way_bac
     return True
 
 
-@njit(cache=True)
+@lean
 def may_serve(crew, needs, excluded, rs, r, v):
     a, b = rs[r, A], rs[r, B]
     if excluded[v, a] or excluded[v, b]:
@@ -221,7 +229,7 @@ def may_serve(crew, needs, excluded, rs, r, v):
     return True
 
 
-@njit(cache=True)
+@lean
 def purse_after(par, v, cash, carried, purse):
     """Return whose money a pair carries behind node v, or -1: two banks' money at once, or an office that does not take it (CASH-06)."""
     if par.shape[0] == P_PURSES:
@@ -234,13 +242,13 @@ def purse_after(par, v, cash, carried, purse):
     return own if carried == 0 or own == purse else -1
 
 
-@njit(cache=True)
+@lean
 def limit_of(par, v):
     """Return how much may be carried behind node v."""
     return par[P_CARRY] if par.shape[0] == P_PURSES else par[P_PURSES + 2 * v + 1]
 
 
-@njit(cache=True)
+@lean
 def joins(r, p, upto, v, node, rt, par):
     """Report whether v's cash may go with what route r carries at gap p, and with what it takes up to the next deposit before stop `upto`."""
     if par.shape[0] == P_PURSES:
@@ -263,7 +271,7 @@ def joins(r, p, upto, v, node, rt, par):
     return True
 
 
-@njit(cache=True)
+@lean
 def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, rt, rs, par):
     """Write a route's times, forward and backward, with its pauses where they were chosen to be."""
     n, size = par[P_VISITS], rs[r, LEN]
@@ -336,7 +344,7 @@ def lay(r, pauses, before, after, travel, node, win, way_out, way_back, speeds, 
     return True
 
 
-@njit(cache=True)
+@owning
 def refresh_paced(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
     """As `refresh`, on a day with breaks or with hours of different speed."""
     if rest.shape[1] > 0 and rs[r, LEN] > 0:
@@ -349,7 +357,7 @@ def refresh_paced(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs,
     return lay(r, speeds[:0], par[:0], par[:0], travel, node, win, way_out, way_back, speeds, rt, rs, par)
 
 
-@njit(cache=True)
+@lean
 def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
     """Recompute all fields of a route from its NODE column; return whether it is feasible."""
     if speeds is not None:
@@ -400,7 +408,7 @@ def refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par):
     return True
 
 
-@njit(cache=True)
+@owning
 def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
     """Keep the order of visits of a route, place its deposits anew by dynamic programming, and refresh it; False if no way exists.
 
@@ -484,7 +492,7 @@ def deposit(r, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs
     return refresh(r, travel, node, win, way_out, way_back, rest, speeds, rt, rs, par)
 
 
-@njit(cache=True)
+@lean
 def grow_paused(i, v, j, made, arrival, taken, way, carried, purse, pauses, count, travel, node, win, banks, speeds, par, lab):
     """Grow one label of `deposit` on a day with breaks: pauses on arrival, after the visit, or at the bank."""
     for b in range(taken, count + 1):
@@ -512,7 +520,7 @@ def grow_paused(i, v, j, made, arrival, taken, way, carried, purse, pauses, coun
     return made
 
 
-@njit(cache=True)
+@lean
 def keep_label(lab, i, made, clock, way, carried, place, parent, taken):
     """Add a label unless another beats it; drop those it beats; a full table gives up its dearest."""
     k, worst, dearest = 0, -1, -1
@@ -540,7 +548,7 @@ def keep_label(lab, i, made, clock, way, carried, place, parent, taken):
     return made
 
 
-@njit(cache=True)
+@lean
 def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds, banks, rt, rs, par, rng):
     """Look for a cheaper feasible insertion of v into route r than `best` extra travel; found = (gap, bank)."""
     size = rs[r, LEN]
@@ -594,7 +602,7 @@ def scan(r, v, best, found, travel, inward, node, win, way_out, way_back, speeds
     return best
 
 
-@njit(cache=True)
+@lean
 def put(r, v, gap, bank, rt, rs):
     """Open a gap and write the visit (and its bank) into it; the caller refreshes."""
     wide = 1 if bank < 0 else 2
@@ -606,7 +614,7 @@ def put(r, v, gap, bank, rt, rs):
     rs[r, LEN] += wide
 
 
-@njit(cache=True)
+@lean
 def imbalance(rs):
     low, high = FAR, 0
     for r in range(rs.shape[0]):
@@ -615,21 +623,22 @@ def imbalance(rs):
     return high - low if high > 0 else 0
 
 
-@njit(cache=True)
+@lean
 def save(r, rt, rs, saved_rt, saved_rs, touched, stamp, mark, count):
     """Remember a route as it was before this iteration, once."""
     if stamp[r] == mark:
         return count
     stamp[r] = mark
     touched[count] = r
-    saved_rs[r] = rs[r]
+    for f in range(rs.shape[1]):
+        saved_rs[r, f] = rs[r, f]
     for p in range(rs[r, LEN] + 1):
         for f in range(5):
             saved_rt[r, p, f] = rt[r, p, f]
     return count + 1
 
 
-@njit(cache=True)
+@lean
 def settle(r, has_cash_gone, travel, node, win, way_out, way_back, rest, speeds, banks, rt, rs, par, lab, order):
     """After removals: drop deposits that have nothing to deposit, then time the route; re-place deposits where that is needed or fails."""
     n, q, carried = par[P_VISITS], 0, 0

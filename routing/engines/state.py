@@ -16,7 +16,9 @@ CHUNK = 500
 CHUNK_FIRST = 20
 CHUNK_MAX = 5_000
 GRAIN_S = 0.004
-LEN, A, B, TRAVEL, WORK = 0, 1, 2, 5, 6
+NODE, LEAVE, DUE = 0, 1, 2
+LEN, A, B, LO, HI, TRAVEL, WORK = 0, 1, 2, 3, 4, 5, 6
+LABELS, LABEL_WIDTH = 10, 6
 COST, BEST, ITERATIONS, UNSERVED, LOSS, WAY = 0, 1, 2, 3, 6, 7
 
 
@@ -33,6 +35,7 @@ class State:
         self.stat = np.zeros(8, dtype=np.int64)
         self.rng = np.array([rng % 2**64 or 1], dtype=np.uint64)
         self.best_rt, self.best_rs = np.zeros((routes, arrays.stops_max), dtype=np.int64), self.rs.copy()
+        self.scratch = self._scratch()
 
     @classmethod
     def of(
@@ -55,6 +58,17 @@ class State:
         code.load(state.n, one.travel, one.node, one.win, one.way_out, one.way_back, one.rest, one.speeds, state.rt, state.rs, state.where, one.par)
         state.construct(code)
         return state
+
+    def _scratch(self) -> tuple[Any, ...]:
+        """Room for one iteration, in `anneal`'s order: routes saved, labels and orders of deposits, who was left out before; then, as numbers of
+        routes, those touched and two kinds of marks; as numbers of visits, those to insert, their keys and those left; at last, two answers.
+        """
+        routes, width = self.rt.shape[:2]
+        lists = (routes, routes, routes, *[2 * self.n + 2] * 3, 4, 5)
+        return (
+            np.empty_like(self.rt), np.empty_like(self.rs), np.empty((width + 1, LABELS, LABEL_WIDTH), dtype=np.int64),
+            np.empty(2 * width + 2, dtype=np.int64), np.zeros(self.n, dtype=np.bool_), *(np.empty(count, dtype=np.int64) for count in lists),
+        )
 
     def static(self) -> tuple[Any, ...]:
         one = self.arrays
@@ -117,7 +131,7 @@ class State:
         one = self.arrays
         code.anneal(
             chunk, float(temperature), float(screen), *self.static(), one.weight, self.rt, self.rs, self.best_rt, self.best_rs, self.where,
-            self.unserved, self.idle, one.par, self.stat, self.rng,
+            self.unserved, self.idle, one.par, self.stat, self.rng, self.scratch,
         )
 
 

@@ -18,12 +18,13 @@ import msgspec
 import numpy as np
 
 from routing.engines.layout import Arrays, Heat, neighbourly
+from routing.engines.partners import exchange_partners
 from routing.engines.state import BEST, COST, LEN, UNSERVED, Part, State
 from routing.problem import I64
 
 LEVELS = 250
 ROUNDS_WHOLE, ROUNDS_AREAS = 125, 60
-MEETINGS = 10
+MEETINGS, EXCHANGES = 10, 30
 SLICE_S_MAX = 0.25
 ISLANDS_VISITS_MAX = 260
 AREA_VISITS = 500
@@ -118,7 +119,7 @@ class _Rounds:
         temperature = self.heat.start * (self.heat.end / self.heat.start) ** (level / LEVELS)
         made = self._run(temperature, shares)
         self.counts.append((level, *made))
-        self.field.close_round(level)
+        self.field.close_round(level, self.heat.screen * temperature if self.heat.pair_permille else None)
         self._tell()
         return True
 
@@ -196,7 +197,7 @@ class _Islands(_Best):
     def open_area(self, area: int) -> State | None:
         return self.states[area]
 
-    def close_round(self, level: int) -> None:
+    def close_round(self, level: int, _loss_max: float | None) -> None:
         """Keep the best; at a meeting whoever stands worst goes on from where the best stands."""
         leader = min(self.states, key=lambda one: int(one.stat[BEST]))
         if leader.stat[BEST] < self.cost:
@@ -213,7 +214,7 @@ class _Areas(_Best):
 
     def __init__(self, whole: State, areas: int, seed: int) -> None:
         super().__init__(whole)
-        self.areas, self.rng, self.seed, self.round = areas, np.random.default_rng(seed % 2**63), seed, 0
+        self.areas, self.rng, self.seed, self.round, self.exchanged = areas, np.random.default_rng(seed % 2**63), seed, 0, 0
         self.parts: list[Part | None] = [None] * areas
         self.cut()
 
@@ -234,9 +235,8 @@ class _Areas(_Best):
         self.parts[area] = part
         return part.state
 
-    def close_round(self, level: int) -> None:
-        """Put the areas together, and the best that each has seen, which may be of different moments."""
-        del level
+    def close_round(self, level: int, loss_max: float | None) -> None:
+        """Put the areas together, and the best that each has seen, which may be of different moments; now and then partners change all over."""
         there = [part for part in self.parts if part is not None]
         rt, rs = self.whole.rt[:, :, 0].copy(), self.whole.rs.copy()
         opened = {int(one) for part in there for one in part.loose}
@@ -253,8 +253,19 @@ class _Areas(_Best):
         unserved = np.concatenate(left)
         self.whole.unserved[: len(unserved)] = unserved
         self.whole.take_stock(len(unserved))
+        if loss_max is not None and level * EXCHANGES // LEVELS > self.exchanged:
+            self.exchanged = level * EXCHANGES // LEVELS
+            self.exchange(loss_max)
         self.parts = [None] * self.areas
         self.cut()
+
+    def exchange(self, loss_max: float) -> None:
+        """Let partners change over the whole day; keep the best."""
+        whole = self.whole
+        if exchange_partners(whole, _kernels(), loss_max, self.rng):
+            whole.take_stock(int(whole.stat[UNSERVED]))
+            if whole.stat[COST] < self.cost:
+                self.cost, self.rt, self.rs = int(whole.stat[COST]), whole.rt[:, :, 0].copy(), whole.rs.copy()
 
 
 def _chance(seed: int, number: int) -> int:

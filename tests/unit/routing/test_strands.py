@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from routing import Engine, Limits, check, encode_plan, load_instance, plan_digest, record_of, replay, solve
-from routing.engines import search, strands
+from routing.engines import search, state, strands
 from routing.engines.layout import day_arrays, neighbourly
 from routing.engines.state import Part, State
 from routing.matrix import travel_matrix
@@ -92,6 +93,12 @@ def test_an_area_taken_out_and_given_back_leaves_everything_as_it_was() -> None:
     assert (figures == rs[rows]).all()
     assert all((nodes[index, : rs[row, 0]] == rt[row, : rs[row, 0], 0]).all() for index, row in enumerate(rows.tolist()))
     assert loss == 0
+
+
+def test_the_layout_is_the_kernels_own() -> None:
+    kernels = importlib.import_module("routing.engines.kernels")
+    names = ("NODE", "LEAVE", "DUE", "LEN", "A", "B", "LO", "HI", "TRAVEL", "WORK", "LABELS")
+    assert [getattr(state, name) for name in names] == [getattr(kernels, name) for name in names]
 
 
 def test_every_visit_is_in_one_area_and_every_area_has_routes() -> None:
