@@ -37,7 +37,9 @@ def main() -> int:
             key = {"visits": visits, "seconds": seconds, "engine": asked.engine, "code": _code("auto")}
             if any(all(row.get(part) == value for part, value in key.items()) for row in rows):
                 continue
-            rows.append({**key, **_row(visits, seconds, asked.engine), "commit": _git("rev-parse", "--short", "HEAD")})
+            made = {**key, **_row(visits, seconds, asked.engine), "commit": _git("rev-parse", "--short", "HEAD")}
+            # What other code took is no figure of this one.
+            rows = [row for row in rows if any(row[part] != key[part] for part in ("visits", "seconds", "engine"))] + [made]
             print(json.dumps(rows[-1]), flush=True)
             if asked.out:
                 asked.out.parent.mkdir(parents=True, exist_ok=True)
