@@ -14,6 +14,7 @@ from routing.timing import offices_for
 FAR = 1 << 40
 NEAR = 100
 BANKS_NEAR = 3
+ROWS_AT_ONCE = 256
 PAR = 10
 """Parameters of a search; behind them the purses of the nodes (`kernels.P_PURSES`)."""
 
@@ -98,16 +99,30 @@ def _rests(problem: Problem) -> I64:
 
 
 def nearest(travel: Any) -> I64:
-    """Return, per visit, the other visits by growing distance, at most NEAR of them."""
+    """Return, per visit, the other visits by growing distance (there and back), at most NEAR of them."""
     n = len(travel)
     width = min(NEAR, n - 1)
     if width <= 0:
         return np.zeros((n, 1), dtype=np.int64)
-    apart = travel + travel.T
-    np.fill_diagonal(apart, -1)
-    rough = np.argpartition(apart, width, axis=1)[:, : width + 1]
-    order = np.argsort(np.take_along_axis(apart, rough, axis=1), axis=1, kind="stable")
-    return np.ascontiguousarray(np.take_along_axis(rough, order, axis=1)[:, 1:]).astype(np.int64)
+    near = np.empty((n, width), dtype=np.int64)
+    for first in range(0, n, ROWS_AT_ONCE):
+        rows = np.arange(first, min(n, first + ROWS_AT_ONCE))
+        apart = travel[rows] + travel[:, rows].T
+        apart[np.arange(len(rows)), rows] = -1
+        near[rows] = smallest(apart, width + 1)[:, 1:]
+    return near
+
+
+def smallest(table: Any, count: int) -> I64:
+    """Return, per row of whole numbers, the columns of the `count` smallest, the smallest first and equal ones from left to right.
+
+    A partition alone orders equal numbers by the width of the processor's vectors, and a plan must repeat on another one.
+    """
+    width = table.shape[1]
+    keys = table.astype(np.int64) * width + np.arange(width)
+    rough = np.argpartition(keys, count - 1, axis=1)[:, :count]
+    order = np.argsort(np.take_along_axis(keys, rough, axis=1), axis=1, kind="stable")
+    return np.ascontiguousarray(np.take_along_axis(rough, order, axis=1)).astype(np.int64)
 
 
 def neighbourly(arrays: Arrays) -> tuple[Arrays, I64]:

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 from ortools.graph.python import min_cost_flow
 
+from routing.engines.layout import smallest
 from routing.engines.state import DUE, HI, LEAVE, LEN, LO, NODE, A, B, State
 from routing.problem import I64
 
@@ -91,7 +92,7 @@ def _assigned(price: I64, now: I64, rng: np.random.Generator) -> I64 | None:
 def _arcs(price: I64, now: I64, rng: np.random.Generator) -> tuple[I64, I64]:
     """Return which person may go to which route: the nearest of each route, some others, and whoever is there."""
     routes, crew = price.shape
-    near = np.argpartition(price, min(NEAREST, crew) - 1, axis=1)[:, :NEAREST]
+    near = smallest(price, min(NEAREST, crew))
     others = rng.integers(crew, size=(routes, OTHERS))
     flat = np.unique(np.concatenate([near, others, now[:, None]], axis=1) + np.arange(routes)[:, None] * crew)
     flat = flat[price.ravel()[flat] < NO_WAY]

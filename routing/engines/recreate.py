@@ -15,6 +15,7 @@ import numpy as np
 
 from routing.engines.exchange import draw_pairs, idle_people
 from routing.engines.gaps import IMPOSSIBLE, GapRoute, Gaps
+from routing.engines.layout import smallest
 from routing.objective import Tour, total_cost
 from routing.pairing import pair_weights
 from routing.problem import I64, Problem
@@ -112,9 +113,7 @@ class _Walk(Gaps):
         super().__init__(problem)
         self.rng, self.loss = rng, problem.loss.tolist()
         between, kept = problem.travel_s[: self.n, : self.n], min(NEAREST, self.n)
-        nearest = np.sort(np.argpartition(between, kept - 1, axis=1)[:, :kept], axis=1)
-        order = np.argsort(np.take_along_axis(between, nearest, axis=1), axis=1, kind="stable")
-        self.near = np.take_along_axis(nearest, order, axis=1).tolist()
+        self.near = smallest(between, kept).tolist()
         self.weight = pair_weights(problem).weight
         self.is_anchor = set(problem.anchors)
         self.at = [-1] * self.n

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from routing import Engine, Limits, check, encode_plan, load_instance, plan_digest, record_of, replay, solve
 from routing.engines import search, state, strands
-from routing.engines.layout import day_arrays, neighbourly
+from routing.engines.layout import NEAR, day_arrays, nearest, neighbourly, smallest
 from routing.engines.state import Part, State
 from routing.matrix import travel_matrix
 from routing.pairing import pair_weights, swap_matching
@@ -110,3 +110,16 @@ def test_every_visit_is_in_one_area_and_every_area_has_routes() -> None:
     for areas in range(1, used + 1):
         area_of = strands._cut_routes(whole, areas, rng)
         assert sorted(set(area_of[whole.rs[:, 0] > 0].tolist())) == list(range(areas))
+
+
+def test_the_smallest_of_a_row_come_in_order_and_equal_ones_from_left_to_right() -> None:
+    table = np.random.default_rng(5).integers(-1, 4, size=(40, 300))
+    for count in (1, 7, 150, 300):
+        assert smallest(table, count).tolist() == [sorted(range(300), key=lambda column: (row[column], column))[:count] for row in table.tolist()]
+
+
+def test_near_visits_are_the_others_by_the_way_there_and_back() -> None:
+    travel = np.random.default_rng(6).integers(0, 30, size=(300, 300)).astype(np.int32)
+    apart = (travel + travel.T).tolist()
+    others = [sorted((one for one in range(300) if one != row), key=lambda one, row=row: (apart[row][one], one)) for row in range(300)]  # type: ignore[misc]
+    assert nearest(travel).tolist() == [row[:NEAR] for row in others]
