@@ -44,8 +44,10 @@ def _planning(whole: dict[str, Any]) -> str:
         f"## Planning: `make bench-planning`\n\n{whole['machine']}; Python {whole['python']}; {told}. Medians of n seeds, cost over the best ever "
         "seen; zero violations by the shared validator. References: multiples of our cost at the same budget, given the same fixed pairs "
         "and matrices.\n",
-        _days(rows), "Without the compiled search, cost over the best reference of `routing.md` §4:\n", _alone(rows),
-        "Published VRPTW, mean gap to the best known at 10 s:\n", _vrptw(rows), "![cost over time](planning.png)\n",
+        _days(rows), _as_of(_of(_days_of(rows), engine="auto")),
+        "Without the compiled search, cost over the best reference of `routing.md` §4:\n", _alone(rows), _as_of(_of(rows, engine="ortools")),
+        "Published VRPTW, mean gap to the best known at 10 s:\n", _vrptw(rows), _as_of(_of([row for row in rows if "gap_pct" in row], engine="auto")),
+        "![cost over time](planning.png)\n",
     ])
 
 
@@ -56,6 +58,15 @@ def _median(rows: Iterable[Row], key: str) -> float | None:
 
 def _of(rows: list[Row], **wanted: object) -> list[Row]:
     return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def _days_of(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["instance"] in DAYS]
+
+
+def _as_of(rows: list[Row]) -> str:
+    """Name the code that was measured: a table may be older than the one beside it."""
+    return f"Ours as of commit {', '.join(sorted({row['commit'] for row in rows}))}.\n" if rows else ""
 
 
 def _days(rows: list[Row]) -> str:
