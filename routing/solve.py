@@ -47,6 +47,8 @@ MEASURABLE_S = 0.2
 NEAR_HEAT = 200.0
 # What of the time kept for finishing stays for the reasons, which cannot be cut short without leaving a visit unexplained.
 REASONS_SHARE = 0.5
+# And of that the last part: what follows once the reasons hear that they are late (the first way found for each visit, and the judgement).
+LAST_SHARE = 0.25
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ class _Run:
         self.trace: list[dict[str, Any]] = []
         self.parameters: dict[str, Any] = {"engine": limits.engine.value, "search_s": limits.search_s, "iterations_max": limits.iterations_max}
         self.search_end = self.started + 0.7 * limits.search_s
-        self.polish_end = self.started + limits.search_s
+        self.polish_end = self.reasons_end = self.started + limits.search_s
 
     @property
     def is_timed(self) -> bool:
@@ -164,8 +166,8 @@ class _Run:
         return self.left_s() <= 0 or (self.cancelled is not None and self.cancelled())
 
     def is_late(self) -> bool:
-        """Report whether finishing has used up the whole limit; a run by iterations is never hurried."""
-        return self.is_timed and time.monotonic() > self.started + self.limits.search_s
+        """Report whether finishing has used up its time; a run by iterations is never hurried."""
+        return self.is_timed and time.monotonic() > self.reasons_end
 
     def adopt(self, engine: str, tours: list[Tour], iterations: int, since: float) -> None:
         """Record what an engine brought; keep its tours when they are the cheapest so far."""
@@ -250,10 +252,11 @@ class _Run:
         """Leave time for finishing, more on a machine that others keep busy: seen in how much longer than its own work this run took so far."""
         wall_s, own_s = time.monotonic() - self.started, time.process_time() - self.started_own
         slower = max(1.0, min(5.0, wall_s / max(own_s, 0.01))) if wall_s > MEASURABLE_S else 1.0
-        need_s = 0.1 + 0.0008 * self.problem.n + 1.5e-7 * self.problem.n**2
+        need_s = 0.1 + 0.0008 * self.problem.n + 2.2e-7 * self.problem.n**2
         reserve_s = min(0.35 * self.limits.search_s, slower * need_s)
         self.search_end = self.started + self.limits.search_s - reserve_s
         self.polish_end = self.started + self.limits.search_s - REASONS_SHARE * reserve_s
+        self.reasons_end = self.started + self.limits.search_s - LAST_SHARE * reserve_s
 
     def uses_compiled(self) -> bool:
         if self.script is not None:
